@@ -1,0 +1,26 @@
+"""`qa/run demo`: the product in five minutes, on real input."""
+
+from .cache import Cache
+from .clusters import NamedClusters
+from .releases import Release
+from .report import Progress
+from .source import copy_source
+from .workplace import enter
+
+_COMMAND = ("python", "-m", "qa.demo")
+
+
+def run(release: Release, cache: Cache, progress: Progress, *, keep: bool) -> int:
+    """Boot a cluster, show the main job on it, clean up; with `keep` it stays as the cluster `demo`."""
+    if keep:
+        clusters = NamedClusters(cache, progress)
+        clusters.up("demo", release)
+        code = clusters.execute("demo", _COMMAND)
+        progress.say("kept: `qa/run cluster shell demo`; `qa/run cluster destroy demo` ends it")
+        return code
+    with copy_source(cache, "demo") as source:
+        place = enter(release, source.parent / release.name, cache, progress, source=source)
+        place.boot()
+        code = place.chamber.run(*_COMMAND, environment=place.environment())
+        place.chamber.end()
+        return code

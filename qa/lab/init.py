@@ -1,0 +1,66 @@
+"""Process 1 of a chamber: makes its mounts, changes the root, then reaps what its daemons leave.
+
+Started by `chamber.Chamber` in fresh mount and pid namespaces; when it ends, the kernel ends every process
+and mount of the chamber with it (CEPH_FACTS C).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Build the chamber that standard input describes, say so by closing standard output, reap until told to end."""
+    wishes = json.loads(sys.stdin.read())
+    _mounts(wishes)
+    os.chroot(wishes["rootfs"])
+    os.chdir("/")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    _reap()
+
+
+def _mounts(wishes: dict[str, Any]) -> None:
+    root = Path(wishes["rootfs"])
+    _mount("--bind", str(root), str(root))
+    for source, target, read_only in wishes["binds"]:
+        place = root / target.lstrip("/")
+        _mount("--bind", source, str(place))
+        if read_only:
+            _mount("-o", "remount,bind,ro", str(place))
+    _mount("-t", "proc", "proc", str(root / "proc"))
+    _mount("-t", "sysfs", "-o", "ro", "sysfs", str(root / "sys"))
+    _mount("--rbind", "/dev", str(root / "dev"))
+    for folder in ("run", "tmp", "var/lib/ceph", "var/log/ceph"):
+        _mount("-t", "tmpfs", "tmpfs", str(root / folder))
+    _mount("-o", "remount,bind,ro", str(root))
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def _reap() -> None:
+    watched = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    while signal.sigwait(watched) != signal.SIGTERM:
+        while _reaped_one():
+            pass
+
+
+def _reaped_one() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

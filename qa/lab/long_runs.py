@@ -1,0 +1,62 @@
+"""`qa/run bench` and `qa/run soak`: what is measured, and long tests in full size."""
+
+import shutil
+
+from .cache import Cache
+from .releases import Release
+from .report import LabError, Progress
+from .source import SOURCE, copy_source
+from .workplace import enter
+
+
+def bench(release: Release, cache: Cache, progress: Progress, name: str, *, as_json: bool) -> int:
+    """Run qa/bench/NAME.py on a fresh cluster; its answer is the exit code."""
+    _known("bench", name)
+    with copy_source(cache, "bench") as source:
+        place = enter(release, source.parent / release.name, cache, progress, source=source)
+        place.boot()
+        options = ["--json"] if as_json else []
+        code = place.chamber.run(
+            "python", "-m", f"qa.bench.{name}", *options, environment=place.environment()
+        )
+        place.chamber.end()
+        return code
+
+
+def soak(
+    release: Release, cache: Cache, progress: Progress, name: str, *, size: int | None, seed: int | None
+) -> int:
+    """Run qa/soak/NAME.py on a fresh cluster; what it has done is kept, so that a second call goes on.
+
+    The result file doc/results/NAME.json is the record of the last full run.
+    """
+    _known("soak", name)
+    state = cache.place("soak", release.name) / f"{name}.json"
+    with copy_source(cache, "soak") as source:
+        place = enter(release, source.parent / release.name, cache, progress, source=source)
+        inside = place.folder / "cluster" / "soak.json"
+        if state.exists():
+            shutil.copy(state, inside)
+        place.boot()
+        options = [] if size is None else ["--n", str(size)]
+        options += [] if seed is None else ["--seed", str(seed)]
+        command = ["python", "-m", f"qa.soak.{name}", "--state", "/cluster/soak.json", *options]
+        try:
+            code = place.chamber.run(*command, environment=place.environment())
+        finally:
+            place.chamber.end()
+            if inside.exists():
+                shutil.copy(inside, state)
+        result = place.folder / "cluster" / "result.json"
+        if result.exists():
+            (SOURCE / "doc/results").mkdir(parents=True, exist_ok=True)
+            shutil.copy(result, SOURCE / "doc/results" / f"{name}.json")
+            state.unlink(missing_ok=True)
+            progress.say(f"the record is doc/results/{name}.json")
+        return code
+
+
+def _known(room: str, name: str) -> None:
+    there = {path.stem for path in (SOURCE / "qa" / room).glob("[a-z]*.py")} - {"report", "state"}
+    if name not in there:
+        raise LabError(f"there is no {room} {name!r}; there are: {', '.join(sorted(there)) or 'none yet'}")

@@ -1,0 +1,41 @@
+"""The Ceph releases that everything is tested on, and the Debian suites that carry them."""
+
+from dataclasses import dataclass
+
+# what daemons, bindings and our own code need in a rootfs
+_COMMON = (
+    "ca-certificates",
+    "ceph-common",
+    "ceph-fuse",
+    "ceph-mds",
+    "ceph-mgr",
+    "ceph-mgr-modules-core",
+    "ceph-mon",
+    "ceph-osd",
+    "fuse3",
+    "libsqlite3-mod-ceph",
+    "openssl",
+    "procps",
+    "python3-cephfs",
+    "python3-cherrypy3",
+    "python3-cryptography",
+    "python3-jinja2",
+    "python3-rados",
+    "python3-venv",
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Ceph release: its name, the version it is tested at, and its rootfs."""
+
+    name: str
+    version: str
+    suite: str
+    packages: tuple[str, ...]
+
+
+# the compiler is there once: the second release runs the pure-Python fallback of the cipher
+TENTACLE = Release("tentacle", "20.2", "forky", (*_COMMON, "gcc", "libc6-dev", "libssl-dev"))
+REEF = Release("reef", "18.2", "trixie", _COMMON)
+RELEASES = {release.name: release for release in (TENTACLE, REEF)}

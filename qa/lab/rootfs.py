@@ -1,0 +1,58 @@
+"""Debian rootfs folders with Ceph in them, made once and kept."""
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+from . import host
+from .cache import Cache, remove_tree
+from .chamber import run_contained
+from .releases import Release
+from .report import Progress, StepError
+
+_DPKG_OPTIONS = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*", "force-unsafe-io")
+_MOUNT_POINTS = ("src", "cluster", "tox", "var/lib/ceph", "var/log/ceph")
+
+
+def obtain(release: Release, cache: Cache, progress: Progress) -> Path:
+    """The rootfs of `release`: from the cache, or made now.
+
+    A folder is named by the recipe's digest and gets its name when it is whole, so that a half-made one is
+    never used: it is thrown away and made again.
+
+    Raises:
+        StepError: the rootfs could not be made; nothing half-made stays under its name.
+    """
+    recipe = repr((release.suite, release.packages, _DPKG_OPTIONS, _MOUNT_POINTS))
+    name = f"{release.suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    folder = cache.place("rootfs") / name
+    with cache.lock(f"rootfs-{release.suite}"):
+        partial = folder.with_name(folder.name + ".partial")
+        remove_tree(partial)
+        if not folder.exists():
+            _make(release, partial, cache.place("logs") / f"rootfs-{release.suite}.log", progress)
+            partial.rename(folder)
+    return folder
+
+
+def _make(release: Release, partial: Path, log: Path, progress: Progress) -> None:
+    started = time.monotonic()
+    progress.say(f"{release.name}: making the rootfs (Debian {release.suite} with Ceph {release.version})")
+    options = ['Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', *host.apt_options()]
+    command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
+    command += [f"--aptopt={option}" for option in options]
+    command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+    command += [f"--include={','.join(release.packages)}", release.suite, str(partial), host.mirror()]
+    with log.open("w") as output:
+        if run_contained(command, output) != 0:
+            raise StepError(f"making the {release.name} rootfs (apt-get update may help)", log)
+        for certificate in host.certificates():
+            shutil.copy(certificate, partial / "usr/local/share/ca-certificates")
+        for point in _MOUNT_POINTS:
+            (partial / point).mkdir(parents=True, exist_ok=True)
+        for file in ("etc/resolv.conf", "etc/hosts"):
+            (partial / file).touch()
+        if run_contained(["chroot", str(partial), "update-ca-certificates"], output) != 0:
+            raise StepError(f"adding this machine's certificates to the {release.name} rootfs", log)
+    progress.say(f"{release.name}: rootfs made in {time.monotonic() - started:.0f} s")

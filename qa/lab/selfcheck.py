@@ -1,0 +1,144 @@
+"""The lab's own tests, on the host: what it says on machines that do not fit, and that it leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+from . import rootfs, tools
+from .cache import VARIABLE, Cache
+from .chamber import Bind, Chamber
+from .releases import TENTACLE
+from .report import Progress
+from .source import SOURCE, copy_source
+
+_RUN = SOURCE / "qa/run"
+_MARK = "fscrypt-lab-selfcheck"
+_HOLDER = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(SOURCE)!r})
+from qa.lab.chamber import Bind, Chamber
+chamber = Chamber.start(Path(sys.argv[1]), [Bind(Path(sys.argv[2]), "/src")], detached=False)
+chamber.run("bash", "-c", "exec -a {_MARK} sleep 1000 & mount -t tmpfs {_MARK} /tmp; echo started >&2; wait")
+"""
+
+
+class OtherMachines(unittest.TestCase):
+    """One clear line on a machine that cannot run the lab, and nothing done."""
+
+    def refused(self, command: list[str], environment: dict[str, str] | None = None) -> str:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+        )
+        self.assertEqual(answer.returncode, 3, answer.stderr)
+        self.assertEqual(len(answer.stderr.strip().splitlines()), 1, answer.stderr)
+        return answer.stderr
+
+    def test_without_root(self) -> None:
+        copy = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        copy.chmod(0o755)
+        subprocess.run(["cp", "-r", str(SOURCE / "qa"), str(copy)], check=True)
+        python = "/usr/bin/python3"
+        command = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            python,
+            str(copy / "qa/run"),
+            "demo",
+        ]
+        self.assertIn("needs root", self.refused(command))
+
+    def test_without_apt(self) -> None:
+        self.assertIn("no apt", self.refused([sys.executable, str(_RUN), "test"], {"PATH": "/nowhere"}))
+
+    def test_other_distribution(self) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix="os-release") as other:
+            other.write('ID=fedora\nVERSION_CODENAME=""\n')
+            other.flush()
+            script = f"mount --bind {other.name} /etc/os-release && exec {sys.executable} {_RUN} demo"
+            self.assertIn("this is fedora", self.refused(["unshare", "--mount", "sh", "-c", script]))
+
+    def test_cache_that_cannot_be_made(self) -> None:
+        said = self.refused([sys.executable, str(_RUN), "test"], {VARIABLE: "/proc/nowhere"})
+        self.assertIn(VARIABLE, said)
+
+    def test_names_that_do_not_exist(self) -> None:
+        for words in (
+            ["bench", "nosuch"],
+            ["soak", "nosuch"],
+            ["cluster", "status", "nosuch"],
+            ["cluster", "up", "../x"],
+        ):
+            answer = subprocess.run([str(_RUN), *words], capture_output=True, text=True, check=False)
+            self.assertEqual(answer.returncode, 3, answer.stderr)
+            self.assertIn("qa/run: ", answer.stderr)
+
+
+class NothingLeftBehind(unittest.TestCase):
+    """What a chamber started ends with it, however its owner ends."""
+
+    def setUp(self) -> None:
+        self.cache = Cache.from_environment()
+        self.system = rootfs.obtain(TENTACLE, self.cache, Progress())
+        self.source = self.enterContext(copy_source(self.cache, "selfcheck"))
+
+    def test_owner_killed(self) -> None:
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=number):
+                command = [sys.executable, "-c", _HOLDER, str(self.system), str(self.source)]
+                owner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+                assert owner.stderr is not None
+                self.assertEqual(owner.stderr.readline(), "started\n")
+                self.assertEqual(_marked(), 1)
+                owner.send_signal(number)
+                owner.communicate()
+                self.assertTrue(_soon(lambda: _marked() == 0), "a process outlived the chamber's owner")
+                self.assertNotIn(_MARK, Path("/proc/mounts").read_text())
+
+    def test_half_made_rootfs_is_thrown_away(self) -> None:
+        partial = self.system.with_name(self.system.name + ".partial")
+        partial.mkdir(exist_ok=True)
+        self.assertEqual(rootfs.obtain(TENTACLE, self.cache, Progress()), self.system)
+        self.assertTrue((self.system / "usr/bin/ceph").exists())
+        self.assertFalse(partial.exists())
+
+    def test_folder_of_a_killed_run_is_removed(self) -> None:
+        dead = self.cache.place("runs", "test-0")
+        (dead / "lock").touch()
+        with copy_source(self.cache, "selfcheck-again"):
+            self.assertFalse(dead.exists())
+
+    def test_host_devices_survive(self) -> None:
+        toolbox = tools.obtain(TENTACLE, self.system, self.cache, Progress())
+        chamber = Chamber.start(
+            self.system, [Bind(self.source, "/src"), Bind(toolbox, tools.INSIDE)], detached=False
+        )
+        self.assertEqual(chamber.run("test", "-c", "/dev/null"), 0)
+        chamber.end()
+        self.assertTrue(Path("/dev/null").is_char_device())
+        self.assertFalse(chamber.alive())
+
+
+def _marked() -> int:
+    count = 0
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            count += process.read_bytes().startswith(_MARK.encode())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return count
+
+
+def _soon(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()

@@ -1,0 +1,61 @@
+"""The checkout, and copies of it for runs: what is tested does not change under the test, nor the other way round."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .cache import Cache, remove_tree
+
+SOURCE = Path(__file__).resolve().parents[2]
+_NOT_SOURCE = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", ".tox", ".*_cache", "build")
+
+
+@contextmanager
+def run_folder(cache: Cache, what: str) -> Iterator[Path]:
+    """A folder for one run, gone when the run ends.
+
+    A lock tells the folders of runs that were killed: the next run removes them.
+    """
+    runs = cache.place("runs")
+    for old in runs.iterdir():
+        _remove_if_dead(old)
+    folder = runs / f"{what}-{os.getpid()}"
+    folder.mkdir()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
+
+
+@contextmanager
+def copy_source(cache: Cache, what: str) -> Iterator[Path]:
+    """A copy of the checkout's files as they are now, in a run folder of its own."""
+    with run_folder(cache, what) as folder:
+        shutil.copytree(SOURCE, folder / "source", ignore=_NOT_SOURCE, symlinks=True)
+        yield folder / "source"
+
+
+def commit() -> str:
+    """The commit of the checkout, `+` behind it when files differ; `unknown` outside of git."""
+    answer = subprocess.run(
+        ["git", "-C", str(SOURCE), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or "unknown"
+
+
+def _remove_if_dead(folder: Path) -> None:
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        remove_tree(folder)

@@ -1,0 +1,89 @@
+"""A workplace: a chamber with the source, the tools of our checks and the folder of one cluster in it."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import rootfs, tools
+from .cache import Cache
+from .chamber import Bind, Chamber
+from .releases import Release
+from .report import Progress, StepError
+from .source import SOURCE, commit
+
+# below the range from which the kernel takes ports for outgoing connections
+_PORTS = range(21000, 32000, 50)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where one cluster lives (`folder`) and the chamber in which it and our checks run."""
+
+    release: Release
+    folder: Path
+    chamber: Chamber
+    progress: Progress
+
+    def step(self, what: str, *command: str) -> Path:
+        """Run one step inside and answer its log.
+
+        Raises:
+            StepError: with the log that tells why.
+        """
+        logs = self.folder / "steps"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"{what.replace(' ', '-')}.log"
+        self.progress.say(f"{self.release.name}: {what}")
+        with log.open("w") as output:
+            if self.chamber.run(*command, output=output, environment=self.environment()) != 0:
+                raise StepError(f"{self.release.name}: {what}", log)
+        return log
+
+    def boot(self) -> None:
+        """Boot the cluster, with our module enabled."""
+        port = (self.folder / "port").read_text()
+        self.step("booting the cluster", "python3", "-m", "qa.lab.cluster", "up", port)
+
+    def environment(self) -> dict[str, str]:
+        """Variables for commands inside: our tools first on the path, and which commit this is."""
+        return {**tools.environment(), "FSCRYPT_QA_COMMIT": commit()}
+
+
+def enter(
+    release: Release, folder: Path, cache: Cache, progress: Progress, *, source: Path, detached: bool = False
+) -> Workplace:
+    """Make a workplace in `folder` from rootfs, tools and source; what is there already is used again.
+
+    Unless `detached`, it ends with the thread that calls this.
+    """
+    system = rootfs.obtain(release, cache, progress)
+    toolbox = tools.obtain(release, system, cache, progress)
+    data = folder / "cluster"
+    data.mkdir(parents=True, exist_ok=True)
+    with cache.lock("ports"):
+        _choose_port(folder, cache)
+    binds = [
+        Bind(source, "/src", read_only=source == SOURCE),
+        Bind(data, "/cluster"),
+        Bind(toolbox, tools.INSIDE),
+    ]
+    return Workplace(release, folder, Chamber.start(system, binds, detached=detached), progress)
+
+
+def _choose_port(folder: Path, cache: Cache) -> None:
+    file = folder / "port"
+    if file.exists():
+        return
+    others = [*cache.place("clusters").glob("*/port"), *cache.place("runs").glob("*/*/port")]
+    taken = {int(other.read_text()) for other in others}
+    file.write_text(str(next(port for port in _PORTS if port not in taken and _is_free(port))))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
