@@ -1,4 +1,6 @@
-"""Fixtures that every room of the tests shares."""
+"""Fixtures and reports that every room of the tests shares."""
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,3 +11,15 @@ from qa.lab.cluster import Cluster
 def cluster() -> Cluster:
     """The real cluster whose chamber this runs in."""
     return Cluster.current()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the sizes at which long tests ran: they print them as `sampled: ...`."""
+    for line in sorted(set(_sampled(terminalreporter))):
+        terminalreporter.write_line(line)
+
+
+def _sampled(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            yield from (line for line in report.capstdout.splitlines() if line.startswith("sampled: "))

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-# what daemons, bindings and our own code need in a rootfs
-_COMMON = (
+# what daemons, bindings, our own code and the cipher's accelerator need in a rootfs
+_PACKAGES = (
     "ca-certificates",
     "ceph-common",
     "ceph-fuse",
@@ -13,6 +13,8 @@ _COMMON = (
     "ceph-mon",
     "ceph-osd",
     "fuse3",
+    "gcc",
+    "libc6-dev",
     "libsqlite3-mod-ceph",
     "openssl",
     "procps",
@@ -32,10 +34,9 @@ class Release:
     name: str
     version: str
     suite: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = _PACKAGES
 
 
-# the compiler is there once: the second release runs the pure-Python fallback of the cipher
-TENTACLE = Release("tentacle", "20.2", "forky", (*_COMMON, "gcc", "libc6-dev", "libssl-dev"))
-REEF = Release("reef", "18.2", "trixie", _COMMON)
+TENTACLE = Release("tentacle", "20.2", "forky")
+REEF = Release("reef", "18.2", "trixie")
 RELEASES = {release.name: release for release in (TENTACLE, REEF)}
