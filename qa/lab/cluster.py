@@ -113,16 +113,20 @@ class Cluster:
             self._introduce(kind, name)
         (self.directory / "run" / f"{kind}.{name}.asok").unlink(missing_ok=True)
         with (self.directory / "log" / f"{kind}.{name}.out").open("a") as output:
-            daemon = subprocess.Popen(
-                [f"ceph-{kind}", "-f", "-i", name],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd="/",
-                env=self._environment(),
+            # not Popen: nobody waits for a daemon, it outlives the process that starts it;
+            # in /, since Debian's OSD looks for its classes by a relative path
+            pid = os.posix_spawnp(
+                "env",
+                ["env", "--chdir=/", f"ceph-{kind}", "-f", "-i", name],
+                self._environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+                ],
+                setsid=True,
             )
-        self._pid_file(kind, name).write_text(str(daemon.pid))
+        self._pid_file(kind, name).write_text(str(pid))
 
     def stop(self, kind: str, name: str) -> None:
         """Ask a daemon to end (SIGTERM) and wait for it."""
@@ -241,7 +245,7 @@ class Cluster:
         pid = self.pid(kind, name)
         if pid is not None:
             os.kill(pid, number)
-            give_up = time.monotonic() + 20
+            give_up = time.monotonic() + 60
             while _runs(pid, f"ceph-{kind}"):
                 if time.monotonic() > give_up:
                     os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,279 @@
+"""The demo, step by step: real commands, what they print, and checks by means that are not ours."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cephfs
+import rados
+
+from mgr_fscrypt.format import MasterKey
+
+from .released import Checked, ReleasedTree
+from .samples import Samples, take
+from .scan import Scanned, scan_pool
+
+_SUBTREE = "/demo/vault"
+_PLAIN = "/demo/plain"
+_SEED = 1
+_DATA_POOL, _METADATA_POOL = "cephfs_data", "cephfs_meta"
+
+
+class UnexpectedError(Exception):
+    """The demo did not show what it should; the message says where."""
+
+
+@dataclass
+class Summary:
+    """The rows of the table at the end."""
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, what: str, figure: str) -> None:
+        self.rows.append((what, figure))
+
+    def table(self) -> str:
+        width = max(len(what) for what, _ in self.rows)
+        return "\n".join(f"  {what:<{width}}  {figure}" for what, figure in self.rows)
+
+
+def tell() -> int:
+    """Show the product; 1 if anything was not as promised."""
+    with tempfile.TemporaryDirectory() as folder, rados.Rados(conffile=os.environ["CEPH_CONF"]) as cluster:
+        try:
+            summary = _Story(_library(Path(folder, "library")), Path(folder), cluster).tell()
+        except UnexpectedError as error:
+            sys.stdout.write(f"\nThe demo stopped: {error}\n")
+            return 1
+    sys.stdout.write(f"\n== Summary\n{summary.table()}\n")
+    return 0
+
+
+def _library(target: Path) -> Path:
+    """The rootfs's Python library, both halves in one folder: some thousand files of many kinds."""
+    standard = Path(os.__file__).parent
+    for part in (standard, standard.with_name("python3")):
+        shutil.copytree(part, target / part.name, symlinks=True)
+    return target
+
+
+class _Story:
+    def __init__(self, source: Path, folder: Path, cluster: rados.Rados) -> None:
+        self._source = source
+        self._folder = folder
+        self._key_file = folder / "vault.key"
+        self._cluster = cluster
+        self._summary = Summary()
+
+    def tell(self) -> Summary:
+        samples = take(self._source, _SEED)
+        self._make_subtree()
+        self._put()
+        self._look_without_the_key()
+        self._look_as_a_server(samples)
+        self._read_back()
+        self._ask_the_manager()
+        self._release()
+        self._summary.add("where to look next", "README.md; `cephfs-fscrypt --help`; doc/architecture.md")
+        return self._summary
+
+    def _make_subtree(self) -> None:
+        _heading("A key, and an empty directory that gets a policy")
+        self._command("cephfs-fscrypt", "key", "generate", str(self._key_file))
+        with _mounted() as mount:
+            try:
+                mount.mkdirs(_SUBTREE, 0o755)
+            except cephfs.ObjectExists:
+                raise UnexpectedError(
+                    "this cluster has shown the demo before: `qa/run cluster destroy demo`, then again"
+                ) from None
+        self._with_key("subtree", "create", _SUBTREE)
+
+    def _put(self) -> None:
+        _heading("A real tree goes in: this system's Python library")
+        seconds, _ = self._with_key("put", str(self._source), _SUBTREE)
+        files = [path for path in self._source.rglob("*") if path.is_file() and not path.is_symlink()]
+        size = sum(path.stat().st_size for path in files)
+        self._summary.add(
+            "put in", f"{len(files)} files, {size / 1e6:.1f} MB, {_rate(len(files), size, seconds)}"
+        )
+        self._with_key("ls", "-l", f"{_SUBTREE}/{self._source.name}", show=6)
+
+    def _look_without_the_key(self) -> None:
+        _heading("The same listing without the key: encoded names only")
+        _, said = self._command("cephfs-fscrypt", "ls", "-R", _SUBTREE, show=6)
+        known = {path.name for path in self._source.rglob("*")} | {self._source.name}
+        shown = {line.strip().rstrip("/:").rpartition("/")[2] for line in said.splitlines()}
+        if leaked := known & shown:
+            raise UnexpectedError(f"names are readable without the key: {sorted(leaked)[:3]}")
+        self._summary.add("listed without the key", f"{len(shown)} lines, none of {len(known)} names")
+
+    def _look_as_a_server(self, samples: Samples) -> None:
+        _heading(
+            "What the servers hold: a search for the plaintext, and the same search with a plain copy beside it"
+        )
+        encrypted = self._search(samples)
+        self._say(encrypted, samples, "encrypted tree alone")
+        if any(scan.found for scan in encrypted):
+            raise UnexpectedError(
+                f"plaintext lies on the servers: {[dict(list(scan.found.items())[:3]) for scan in encrypted]}"
+            )
+        with _mounted() as mount:
+            _copy_plainly(mount, self._source, _PLAIN)
+        control = self._search(samples)
+        self._say(control, samples, "with a plain copy beside it")
+        contents, names = (len(frozenset().union(*scan.found.values())) for scan in control)
+        wanted = (len(samples.contents), len(samples.longer_names()))
+        if (contents, names) != wanted:
+            raise UnexpectedError(
+                f"the search is blind: it found {contents}, {names} of {wanted} in a plain copy"
+            )
+        scanned = sum(scan.objects for scan in encrypted)
+        size = sum(scan.size for scan in encrypted)
+        self._summary.add("searched on the servers", f"{scanned} objects, {size / 1e6:.1f} MB: no plaintext")
+        self._summary.add(
+            "the same search, plain copy",
+            f"{contents} of {wanted[0]} pieces, {names} of {wanted[1]} names found",
+        )
+
+    def _read_back(self) -> None:
+        _heading("Read back through the engine, compared by digest")
+        back = self._folder / "back"
+        back.mkdir()
+        inside = f"{_SUBTREE}/{self._source.name}"
+        seconds, _ = self._with_key("get", inside, str(back))
+        wanted, got = _digests(self._source), _digests(back / self._source.name)
+        if wanted != got:
+            differing = sorted(
+                name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name)
+            )
+            raise UnexpectedError(f"{len(differing)} files came back changed: {differing[:5]}")
+        size = sum(path.stat().st_size for path in self._source.rglob("*") if path.is_file())
+        self._summary.add(
+            "read back", f"{len(got)} files and links equal by SHA-256, {_rate(len(got), size, seconds)}"
+        )
+
+    def _ask_the_manager(self) -> None:
+        _heading("What an administrator sees")
+        self._command("ceph", "fscrypt", "status")
+        self._command("ceph", "fscrypt", "subtree", "ls")
+        _, health = self._command("ceph", "health")
+        if not health.startswith("HEALTH_OK"):
+            raise UnexpectedError(f"the cluster is not well: {health}")
+
+    def _release(self) -> None:
+        _heading(
+            "Released to kernel mode, and checked file by file from raw dentries, attributes and objects"
+        )
+        seconds, _ = self._with_key("subtree", "release", _SUBTREE)
+        self._with_key("subtree", "status", _SUBTREE)
+        # a fresh mount: it has never seen these inodes, as a kernel client would not have (CEPH_FACTS F5)
+        with _mounted() as mount, self._cluster.open_ioctx(_DATA_POOL) as data:
+            tree = ReleasedTree(mount, data, MasterKey(self._key_file.read_bytes()))
+            checked = tree.check(_SUBTREE.encode(), self._source)
+        for difference in checked.differences[:10]:
+            sys.stdout.write(f"  {difference}\n")
+        if checked.differences:
+            raise UnexpectedError(f"{len(checked.differences)} things are not as the kernel would have them")
+        self._summary.add("released to kernel mode", _told(checked, seconds))
+
+    def _search(self, samples: Samples) -> tuple[Scanned, Scanned]:
+        # what the MDS still has in its journal goes into directory objects, where the search sees it as well
+        self._command("ceph", "tell", "mds.cephfs:0", "flush", "journal", show=0)
+        data = scan_pool(self._cluster, _DATA_POOL, samples.contents)
+        metadata = scan_pool(self._cluster, _METADATA_POOL, samples.longer_names(), with_omap=True)
+        return data, metadata
+
+    def _say(self, scans: tuple[Scanned, Scanned], samples: Samples, what: str) -> None:
+        data, metadata = scans
+        found = [len(frozenset[bytes]().union(*scan.found.values())) for scan in scans]
+        sys.stdout.write(
+            f"  {what}: {data.objects} data objects ({data.size / 1e6:.1f} MB): {found[0]} of"
+            f" {len(samples.contents)} pieces of contents; {metadata.objects} metadata objects:"
+            f" {found[1]} of {len(samples.longer_names())} names\n"
+        )
+
+    def _with_key(self, *words: str, show: int = 40) -> tuple[float, str]:
+        return self._command("cephfs-fscrypt", *words, "--key", str(self._key_file), show=show)
+
+    def _command(self, *words: str, show: int = 40) -> tuple[float, str]:
+        """Run a command as a user would, show it and the first lines it prints; (seconds, standard output)."""
+        if show:
+            sys.stdout.write(f"$ {' '.join(words)}\n")
+            sys.stdout.flush()
+        started = time.monotonic()
+        answer = subprocess.run(words, capture_output=True, text=True, check=False)
+        if answer.returncode != 0:
+            raise UnexpectedError(
+                f"`{' '.join(words)}` ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}"
+            )
+        lines = answer.stdout.splitlines()
+        for line in lines[:show]:
+            sys.stdout.write(f"  {line}\n")
+        if show and len(lines) > show:
+            sys.stdout.write(f"  ... ({len(lines) - show} more lines)\n")
+        return time.monotonic() - started, answer.stdout
+
+
+def _copy_plainly(mount: cephfs.LibCephFS, source: Path, target: str) -> None:
+    """What a client without us writes: the files of a tree as they are."""
+    mount.mkdirs(target, 0o755)
+    for entry in sorted(source.iterdir()):
+        path = f"{target}/{entry.name}"
+        if entry.is_symlink():
+            mount.symlink(str(entry.readlink()), path)
+        elif entry.is_dir():
+            _copy_plainly(mount, entry, path)
+        else:
+            handle = mount.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+            data = entry.read_bytes()
+            written = 0
+            while written < len(data):
+                written += mount.write(handle, data[written:], written)
+            mount.close(handle)
+
+
+def _digests(tree: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of the contents, or the target of a symlink."""
+    found = {}
+    for path in tree.rglob("*"):
+        name = str(path.relative_to(tree))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _told(checked: Checked, seconds: float) -> str:
+    counts = f"{checked.files} files, {checked.directories} directories, {checked.symlinks} symlinks"
+    size = f"{checked.size / 1e6:.1f} MB"
+    return f"{counts}, {len(checked.nonces)} nonces all different, {size} as the kernel writes them ({seconds:.1f} s)"
+
+
+def _rate(count: int, size: int, seconds: float) -> str:
+    return f"{seconds:.1f} s: {count / seconds:.0f} files/s, {size / 1e6 / seconds:.1f} MB/s"
+
+
+def _heading(text: str) -> None:
+    sys.stdout.write(f"\n== {text}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _mounted() -> Iterator[cephfs.LibCephFS]:
+    mount = cephfs.LibCephFS(conffile=os.environ["CEPH_CONF"])
+    mount.mount()
+    try:
+        yield mount
+    finally:
+        mount.unmount()
+        mount.shutdown()

@@ -1,0 +1,5 @@
+"""The probe as ceph-mgr imports it."""
+
+from .module import Module
+
+__all__ = ["Module"]
