@@ -1,0 +1,1 @@
+"""The pages: views that turn control's values into HTML, with no script and nothing fetched from elsewhere."""

@@ -1,0 +1,304 @@
+"""The register of encrypted subtrees: what may be in it, and what it answers."""
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Protocol
+
+from ..messages import MessageError, SubtreeFacts
+from ..store import Subtree
+from .cluster import FileSystem, FileSystemMap
+from .paths import PathError, normal, parents
+from .results import Result
+from .text import one_line
+from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
+
+PAGE = 1000
+"""Subtrees on a page when no limit is given."""
+MAX_PAGE = 10_000
+"""More would make an answer of several megabytes."""
+
+MAX_DIGITS = 18
+"""Of a file system's number: what fits SQLite's integers."""
+
+
+class SubtreeStore(Protocol):
+    """Where the register is kept; `store.SubtreeTable` tells what each call means."""
+
+    def put(self, subtree: Subtree) -> None:
+        """Record a subtree."""
+        ...
+
+    def remove(self, fscid: int, path: str) -> None:
+        """Drop a record."""
+        ...
+
+    def at(self, fscid: int, path: str) -> Subtree | None:
+        """Find by path."""
+        ...
+
+    def with_inode(self, fscid: int, inode: int) -> Subtree | None:
+        """Find by inode number."""
+        ...
+
+    def first_below(self, fscid: int, path: str) -> Subtree | None:
+        """Find some subtree below a path."""
+        ...
+
+    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Subtree]:
+        """List in order."""
+        ...
+
+    def counts(self) -> Mapping[tuple[int, str], int]:
+        """Count by file system and mode."""
+        ...
+
+    def name_last_seen(self, fs_name: str) -> int | None:
+        """Find a file system that had a name."""
+        ...
+
+
+class _RefusalError(Exception):
+    """A command that will not be carried out; its result says why."""
+
+    def __init__(self, code: int, status: str) -> None:
+        super().__init__(status)
+        self.result = Result.failed(code, status)
+
+
+class Subtrees:
+    """What the commands about subtrees do.
+
+    The register is an index of what is on the inodes. It believes the reports that it gets, because whoever
+    may send one may also write the file system's caps; a later scan checks them.
+
+    Args:
+        store: where it is kept.
+        cluster: the file systems that there are.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, *, store: SubtreeStore, cluster: FileSystemMap, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._clock = clock
+
+    def adopt(self, fs_name: str, path: str, report: str | None, *, dry_run: bool = False) -> Result:
+        """Register a subtree that somebody made, or what changed about it. The same report twice is once.
+
+        Args:
+            fs_name: the file system.
+            path: of the top directory.
+            report: a `messages.SubtreeFacts` as text.
+            dry_run: only say what would be done.
+        """
+        try:
+            found = self._existing(fs_name)
+            subtree = self._reported(found, path, report)
+            before = self._known(subtree)
+        except _RefusalError as refusal:
+            return refusal.result
+        if before == replace(subtree, registered=before.registered if before else 0):
+            return Result(status=f"{_named(subtree)} is registered already; nothing to do")
+        what = f"{_named(subtree)}, {subtree.mode} mode, key {subtree.key_identifier}"
+        act = "register" if before is None else "update"
+        if dry_run:
+            return Result(status=f"would {act} {what}")
+        self._store.put(subtree)
+        done = {"register": "registered", "update": "updated"}[act]
+        return Result(status=f"{done} {what}")
+
+    def forget(self, fs_name: str, path: str, *, dry_run: bool = False) -> Result:
+        """Drop a subtree from the register. Nothing on the file system changes, no key is touched."""
+        try:
+            fscid = self._existing_or_gone(fs_name)
+            subtree = self._registered(fscid, fs_name, path)
+        except _RefusalError as refusal:
+            return refusal.result
+        if dry_run:
+            return Result(status=f"would forget {_named(subtree)}; its files would stay as they are")
+        self._store.remove(fscid, subtree.path)
+        return Result(status=f"forgot {_named(subtree)}; its files stay as they are")
+
+    def listing(
+        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> Result:
+        """List subtrees, a page at a time.
+
+        Args:
+            fs_name: only of this file system.
+            after: `SubtreePage.following` of the page before.
+            limit: at most so many; `PAGE` when not given.
+        """
+        limit = PAGE if limit is None else limit
+        if not 0 < limit <= MAX_PAGE:
+            return Result.failed(errno.EINVAL, f"limit must be from 1 to {MAX_PAGE}, not {limit}")
+        try:
+            fscid = None if fs_name is None else self._existing_or_gone(fs_name)
+            position = _position(after)
+        except _RefusalError as refusal:
+            return refusal.result
+        found = self._store.page(fscid, position, limit + 1)
+        shown = found[:limit]
+        following = f"{shown[-1].fscid}:{shown[-1].path}" if len(found) > limit else None
+        names = self._names()
+        lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in shown)
+        return Result(answer=SubtreePage(lines, following))
+
+    def overview(self, *, version: str, ceph: str) -> Result:
+        """Count what is registered, by file system.
+
+        Args:
+            version: of this module.
+            ceph: of the cluster's manager.
+        """
+        counts = self._store.counts()
+        names = self._names()
+        gone = {fscid for fscid, _ in counts} - names.keys()
+        last_names = {fscid: self._store.page(fscid, (0, ""), 1)[0].fs_name for fscid in gone}
+        counted = tuple(
+            FileSystemCount(
+                fscid=fscid,
+                name=name,
+                present=fscid in names,
+                engine=counts.get((fscid, "engine"), 0),
+                kernel=counts.get((fscid, "kernel"), 0),
+            )
+            for fscid, name in sorted((names | last_names).items())
+        )
+        return Result(answer=Overview(version=version, ceph=ceph, file_systems=counted))
+
+    def _names(self) -> dict[int, str]:
+        return {each.fscid: each.name for each in self._cluster.file_systems()}
+
+    def _existing(self, fs_name: str) -> FileSystem:
+        present = self._cluster.file_systems()
+        for each in present:
+            if each.name == fs_name:
+                return each
+        names = [each.name for each in present]
+        near = get_close_matches(fs_name, names, n=1)
+        if near:
+            hint = f'did you mean "{near[0]}"?'
+        elif names:
+            hint = f"there is {', '.join(names)}"
+        else:
+            hint = "there is none: create one with `ceph fs volume create NAME`"
+        raise _RefusalError(
+            errno.ENOENT, f'file system "{fs_name}" does not exist, nothing was changed; {hint}'
+        )
+
+    def _existing_or_gone(self, fs_name: str) -> int:
+        """Give the number of a file system, or of one that is gone and left records behind."""
+        try:
+            return self._existing(fs_name).fscid
+        except _RefusalError:
+            fscid = self._store.name_last_seen(fs_name)
+            if fscid is None or fscid in self._names():
+                raise
+            return fscid
+
+    def _reported(self, found: FileSystem, path: str, report: str | None) -> Subtree:
+        if not report:
+            raise _RefusalError(
+                errno.EINVAL,
+                "no report was given, nothing was changed; give it with --report or -i FILE.json",
+            )
+        try:
+            path = normal(path)
+            facts = SubtreeFacts.decode(report)
+        except PathError as error:
+            raise _RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+        except MessageError as error:
+            raise _RefusalError(
+                errno.EINVAL,
+                f"the report is not one of a subtree: {error}; nothing was changed; "
+                "`cephfs-fscrypt subtree status PATH --facts` prints one",
+            ) from error
+        return Subtree(
+            fscid=found.fscid,
+            path=path,
+            fs_name=found.name,
+            inode=facts.inode,
+            mode=facts.mode,
+            contents=facts.policy.contents,
+            names=facts.policy.names,
+            padding=facts.policy.padding,
+            key_identifier=facts.policy.key_identifier,
+            registered=int(self._clock()),
+        )
+
+    def _known(self, subtree: Subtree) -> Subtree | None:
+        """Give the record that a report is about; refuse a report that contradicts the register."""
+        before = self._store.at(subtree.fscid, subtree.path)
+        forget = f"if that is gone, run `ceph fscrypt subtree forget {subtree.fs_name}"
+        if before is not None:
+            same = (before.inode, before.key_identifier) == (subtree.inode, subtree.key_identifier)
+            if not same:
+                raise _RefusalError(
+                    errno.EEXIST,
+                    f"{_named(before)} is registered with inode {before.inode} and key "
+                    f"{before.key_identifier}, nothing was changed; {forget} {before.path}` first",
+                )
+            return before
+        moved = self._store.with_inode(subtree.fscid, subtree.inode)
+        if moved is not None:
+            raise _RefusalError(
+                errno.EEXIST,
+                f"inode {subtree.inode} is registered as {_named(moved)}, nothing was changed; "
+                f"{forget} {moved.path}` first",
+            )
+        above = (self._store.at(subtree.fscid, parent) for parent in parents(subtree.path))
+        around = next(filter(None, above), None) or self._store.first_below(subtree.fscid, subtree.path)
+        if around is not None:
+            raise _RefusalError(
+                errno.EEXIST,
+                f"{_named(subtree)} and the registered {_named(around)} lie one in the other, which policies "
+                f"do not allow, nothing was changed; {forget} {around.path}` first",
+            )
+        return None
+
+    def _registered(self, fscid: int, fs_name: str, path: str) -> Subtree:
+        try:
+            path = normal(path)
+        except PathError as error:
+            raise _RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+        subtree = self._store.at(fscid, path)
+        if subtree is not None:
+            return subtree
+        near = get_close_matches(path, [each.path for each in self._store.page(fscid, (0, ""), PAGE)], n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"see `ceph fscrypt subtree ls {fs_name}`"
+        raise _RefusalError(
+            errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
+        )
+
+
+def _named(subtree: Subtree) -> str:
+    return one_line(f"subtree {subtree.path} of {subtree.fs_name}")
+
+
+def _line(subtree: Subtree, name: str | None) -> SubtreeLine:
+    return SubtreeLine(
+        fs_name=subtree.fs_name if name is None else name,
+        present=name is not None,
+        path=subtree.path,
+        inode=subtree.inode,
+        mode=subtree.mode,
+        contents=subtree.contents,
+        names=subtree.names,
+        padding=subtree.padding,
+        key_identifier=subtree.key_identifier,
+        registered=subtree.registered,
+    )
+
+
+def _position(after: str | None) -> tuple[int, str]:
+    if after is None:
+        return (0, "")
+    number, colon, path = after.partition(":")
+    if not colon or not number.isascii() or not number.isdigit() or len(number) > MAX_DIGITS:
+        raise _RefusalError(
+            errno.EINVAL, f'"{after}" is not a place in the list; use what the page before gave as following'
+        )
+    return (int(number), path)

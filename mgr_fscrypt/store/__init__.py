@@ -1,0 +1,17 @@
+"""Where control keeps its state: SQLite, in ceph-mgr through libcephsqlite, elsewhere in a file or memory.
+
+The state is an index: the truth about what is encrypted is on the inodes (DESIGN "Scale").
+"""
+
+from .database import Database, LocalDatabase, NewerSchemaError, NotReadyError, prepare
+from .subtrees import Subtree, SubtreeTable
+
+__all__ = [
+    "Database",
+    "LocalDatabase",
+    "NewerSchemaError",
+    "NotReadyError",
+    "Subtree",
+    "SubtreeTable",
+    "prepare",
+]

@@ -1,0 +1,25 @@
+"""The tables, as the steps that lead to them. A step that was ever released is never changed: add another."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE Subtree (
+            fscid INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            fs_name TEXT NOT NULL,
+            inode INTEGER NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('engine', 'kernel')),
+            contents TEXT NOT NULL,
+            names TEXT NOT NULL,
+            padding INTEGER NOT NULL,
+            key_identifier TEXT NOT NULL,
+            registered INTEGER NOT NULL,
+            PRIMARY KEY (fscid, path),
+            UNIQUE (fscid, inode)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX SubtreeByKey ON Subtree (key_identifier)",
+        "CREATE INDEX SubtreeByName ON Subtree (fs_name)",
+        "CREATE INDEX SubtreeByMode ON Subtree (fscid, mode)",
+    ),
+)
