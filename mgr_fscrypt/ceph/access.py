@@ -1,0 +1,48 @@
+"""How to reach a cluster, and how long to wait for it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Access:
+    """Everything that stands between this program and a file system.
+
+    Attributes:
+        conf: the cluster's configuration file; by default what Ceph itself would take.
+        entity: who connects, such as `client.admin`.
+        keyring: where its key is; by default what the configuration says.
+        file_system: the name of the file system; by default the cluster's default one.
+        root: the directory of the file system that is mounted as `/`.
+        timeout: seconds after which a cluster that does not answer counts as unreachable.
+        announce: what clients that list sessions see of us (CEPH_FACTS M9), beside the library's own.
+    """
+
+    conf: Path | None = None
+    entity: str = "client.admin"
+    keyring: Path | None = None
+    file_system: str | None = None
+    root: bytes = b"/"
+    timeout: int = 10
+    announce: Mapping[str, str] = field(default_factory=lambda: {"fscrypt_engine": "1"})
+
+    @property
+    def conf_file(self) -> str:
+        """The configuration file's name; empty means Ceph's own search."""
+        return str(self.conf) if self.conf is not None else os.environ.get("CEPH_CONF", "")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Configuration on top of the file's."""
+        settings = {
+            "client_mount_timeout": str(self.timeout),
+            "rados_mon_op_timeout": str(self.timeout),
+            "client_metadata": ",".join(f"{key}={value}" for key, value in self.announce.items()),
+            # an eviction must be seen, not healed behind our back with stale caches
+            "client_reconnect_stale": "false",
+        }
+        if self.keyring is not None:
+            settings["keyring"] = str(self.keyring)
+        return settings

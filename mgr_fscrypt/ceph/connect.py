@@ -1,0 +1,21 @@
+"""Reach a file system."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .access import Access
+from .cluster import Cluster
+from .mount import CephMount
+
+
+@contextmanager
+def connect(access: Access) -> Iterator[CephMount]:
+    """A mount for a `with` block, with its connection to RADOS as `.cluster`. Both are shut down at the end.
+
+    Raises:
+        UnreachableError: within `access.timeout` seconds there was no answer.
+        UnsupportedReleaseError: libcephfs or an MDS is below Ceph 18. (Above 20 only writing is refused.)
+        CephError: the entity, its key, the file system or the root is not there or not allowed.
+    """
+    with Cluster(access) as cluster, CephMount(cluster) as mount:
+        yield mount

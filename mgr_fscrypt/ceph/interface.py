@@ -1,0 +1,259 @@
+"""What the rest of the program may ask of a mounted CephFS: Protocols, and the values that they speak in.
+
+Paths are bytes as stored (names are ciphertext below an encrypted directory), absolute within the mount, and never
+followed through a symbolic link in the last component. Every call may raise `errors.CephError`.
+"""
+
+import stat
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Protocol, Self
+
+# RADOS keeps what a client writes to one attribute in a 256-byte buffer when it reads it back (CEPH_FACTS F2)
+VXATTR_LIMIT = 256
+
+
+class Kind(Enum):
+    """What an inode is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    SYMLINK = "symlink"
+    SPECIAL = "special"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """An inode as the MDS has it: `size` is the raw size, times are seconds since 1970 (whole ones: the binding
+    gives no more). `version` is the change attribute, where the call gives it."""
+
+    ino: int
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    blocks: int
+    atime: float
+    mtime: float
+    ctime: float
+    version: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Directory, regular file, symbolic link, or one of the special ones."""
+        return kind_of_mode(self.mode)
+
+
+def kind_of_mode(mode: int) -> Kind:
+    """What the type bits of `st_mode` say."""
+    if stat.S_ISDIR(mode):
+        return Kind.DIRECTORY
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.SPECIAL
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a directory, as stored."""
+
+    name: bytes
+    ino: int
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file's bytes lie on objects. `pool` and `namespace` say where, sizes are bytes."""
+
+    stripe_unit: int
+    stripe_count: int
+    object_size: int
+    pool: str
+    namespace: str = ""
+
+    @property
+    def striped(self) -> bool:
+        """Consecutive pieces go to different objects: the kernel refuses encryption there."""
+        return self.stripe_count > 1
+
+
+@dataclass(frozen=True)
+class Session:
+    """A client that is connected to the file system's MDSs."""
+
+    number: int
+    entity: str
+    address: str
+    root: bytes
+    metadata: Mapping[str, str]
+    capabilities: int
+    manager: bool
+
+    def reaches(self, path: bytes) -> bool:
+        """Can this client meet what lies at `path` (of the file system) or below it, by its root alone?"""
+        return lies_at_or_below(path, self.root) or lies_at_or_below(self.root, path)
+
+    def __str__(self) -> str:
+        where = self.metadata.get("hostname", "unknown host")
+        return f"client {self.number} ({self.entity} on {where}, root {self.root.decode(errors='replace')})"
+
+
+def lies_at_or_below(path: bytes, top: bytes) -> bool:
+    """Is `path` the directory `top` or something in it? Both absolute and normal."""
+    prefix = top.rstrip(b"/")
+    return path.rstrip(b"/") == prefix or path.startswith(prefix + b"/")
+
+
+class Lease(Protocol):
+    """The exclusive right of one engine client on one inode (DESIGN, "Leases"). While it is held, its mount renews it
+    each second, used or not."""
+
+    def renew(self) -> None:
+        """Make sure that it is ours for some time yet; cheap when it was renewed a moment ago.
+
+        Raises:
+            LeaseLostError: renewing it failed, so another client may have held it: `acquire` again and read again.
+        """
+
+    def acquire(self, timeout: float) -> None:
+        """Take it, waiting up to `timeout` seconds.
+
+        Raises:
+            LeaseHeldError: somebody else kept it all that time.
+        """
+
+    def release(self) -> None:
+        """Give it back; nothing happens when it is not ours any more."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Mount(Protocol):
+    """A mounted CephFS."""
+
+    def require_writable(self) -> None:
+        """Raises `UnsupportedReleaseError` where this program must not write. Every writing call asks it itself."""
+
+    def open(self, path: bytes, flags: int, mode: int = 0) -> int:
+        """A file descriptor of this mount."""
+
+    def close(self, fd: int) -> None:
+        """End it; its dirty data may still be in the client's cache."""
+
+    def pread(self, fd: int, length: int, offset: int) -> bytes:
+        """Up to `length` bytes; fewer only at the end of the file."""
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> None:
+        """All of `data`."""
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Set the raw size. NEVER shrink a file that has or had `ceph.fscrypt.auth` (CEPH_FACTS F4, F5)."""
+
+    def punch(self, fd: int, offset: int, length: int) -> None:
+        """Make a hole of whole blocks inside the file."""
+
+    def fsync(self, fd: int) -> None:
+        """Data, size and attributes are durable when it returns."""
+
+    def fstat(self, fd: int) -> Stat:
+        """Of an open file; without `version`."""
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """Permission bits of an open file."""
+
+    def fgetxattr(self, fd: int, name: str) -> bytes:
+        """`NoAttributeError` when there is none."""
+
+    def fsetxattr(self, fd: int, name: str, value: bytes) -> None:
+        """Create or replace."""
+
+    def capabilities(self, fd: int) -> str:
+        """What this client may do and cache with the file right now, such as `pAsLsXsFscr` (F10)."""
+
+    def stat(self, path: bytes) -> Stat:
+        """Of the inode itself, never of a link's target."""
+
+    def getxattr(self, path: bytes, name: str) -> bytes:
+        """`NoAttributeError` when there is none."""
+
+    def setxattr(self, path: bytes, name: str, value: bytes) -> None:
+        """Create or replace; an empty `ceph.fscrypt.*` unsets it.
+
+        This mount itself may not see a `ceph.fscrypt.auth` that it has just set on a symlink, until `sync`
+        (run on 18.2.7 and 20.2.4: the reply carries the old one; other mounts see the new one)."""
+
+    def removexattr(self, path: bytes, name: str) -> None:
+        """`NoAttributeError` when there is none. Not for `ceph.*` (F1)."""
+
+    def layout(self, path: bytes) -> Layout:
+        """Of a file, or what new files of a directory get."""
+
+    def erasure_coded(self, pool: str) -> bool:
+        """Does the pool hold coded pieces instead of copies?"""
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        """`ExistsError` when the name is taken."""
+
+    def rmdir(self, path: bytes) -> None:
+        """ENOTEMPTY when something is in it."""
+
+    def unlink(self, path: bytes) -> None:
+        """Remove the name."""
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        """Replaces a file, a symlink or an empty directory silently (F12)."""
+
+    def link(self, existing: bytes, new: bytes) -> None:
+        """A second name of a file."""
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        """`target` is stored as it is."""
+
+    def readlink(self, path: bytes) -> bytes:
+        """The target as stored."""
+
+    def scandir(self, path: bytes) -> Generator[Entry]:
+        """Entries without `.` and `..`, as a stream: a directory of any size takes bounded memory.
+
+        Whoever does not run it to its end closes it, before the mount ends."""
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        """Permission bits."""
+
+    def chown(self, path: bytes, uid: int, gid: int) -> None:
+        """Owner and group; -1 leaves one as it is."""
+
+    def utimens(self, path: bytes, atime: float, mtime: float) -> None:
+        """Both times, seconds since 1970."""
+
+    def sync(self) -> None:
+        """Everything that this client holds dirty is durable when it returns."""
+
+    def lease(self, ino: int) -> Lease:
+        """The lease of an inode, not yet acquired."""
+
+    def sessions(self) -> list[Session]:
+        """All clients but this mount and those made by `fresh` in it. Needs `tell` on the MDSs.
+
+        The `root` of each is a path of the file system, as `absolute` gives one."""
+
+    def evict(self, session: Session) -> None:
+        """End a session and blocklist it; returns when the OSD map says so and the MDSs do not list it."""
+
+    def absolute(self, path: bytes) -> bytes:
+        """`path` of this mount as a path of the whole file system."""
+
+    def fresh(self) -> "AbstractContextManager[Mount]":
+        """A second mount like this one that has met no inode yet (CEPH_FACTS F5), for a `with` block."""
+
+    def renew(self) -> None:
+        """Forget every inode: unmount and mount again. No descriptor survives."""

@@ -1,0 +1,42 @@
+"""The encrypted file system on CephFS.
+
+`FileSystem` is the way in: give it a mount (`ceph.connect.connect`) and a `Keyring`. Everything here depends on the
+`Mount` protocol only, so it can be read and tested without Ceph's bindings.
+"""
+
+from ..format import Mode
+from .directories import DirEntry, NameKind
+from .errors import (
+    BusyError,
+    DamagedError,
+    EngineError,
+    LockedError,
+    NotFencedError,
+    RefusedError,
+)
+from .files import File
+from .filesystem import Attributes, FileSystem
+from .inodes import FileMode
+from .keyring import Keyring
+from .modes import Problem, Report
+from .subtrees import Subtree
+
+__all__ = [
+    "Attributes",
+    "BusyError",
+    "DamagedError",
+    "DirEntry",
+    "EngineError",
+    "File",
+    "FileMode",
+    "FileSystem",
+    "Keyring",
+    "LockedError",
+    "Mode",
+    "NameKind",
+    "NotFencedError",
+    "Problem",
+    "RefusedError",
+    "Report",
+    "Subtree",
+]

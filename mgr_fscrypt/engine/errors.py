@@ -1,0 +1,71 @@
+"""What the encrypted file system refuses: native `OSError`s that say what to do next.
+
+| class | the client's exit code |
+|---|---|
+| `LockedError` | 4 locked |
+| `DamagedError` | 1 damage found |
+| `RefusedError`, `BusyError`, `NotFencedError` | 3 refused as unsafe |
+| `ceph.errors.NotFoundError` | 5 not found |
+| `ceph.errors.UnreachableError` | 6 unreachable |
+"""
+
+import errno
+from collections.abc import Sequence
+
+from ..ceph.interface import Session
+
+ENOKEY = 126
+"""`errno.ENOKEY` of Linux, which Python does not have everywhere."""
+
+
+class EngineError(OSError):
+    """The engine did not do it; nothing was changed unless the message says so.
+
+    Attributes:
+        remedy: the next step, as a sentence for people.
+    """
+
+    def __init__(self, number: int, message: str, path: bytes | None = None, *, remedy: str) -> None:
+        if path is None:
+            super().__init__(number, message)
+        else:
+            super().__init__(number, message, path)
+        self.remedy = remedy
+
+
+class LockedError(EngineError):
+    """ENOKEY: the key of the policy is not in the keyring (FORMAT, "Locked directory")."""
+
+    def __init__(self, path: bytes, key: bytes) -> None:
+        super().__init__(
+            ENOKEY,
+            f"locked: needs the key {key.hex()}",
+            path,
+            remedy="Give the key with that identifier, then try again.",
+        )
+        self.key = key
+
+
+class RefusedError(EngineError):
+    """What was asked is not allowed here; errno is the one that the kernel gives (EXDEV, EPERM, ENOTEMPTY, ...)."""
+
+
+class BusyError(EngineError):
+    """EBUSY: it cannot be done now, while others use the file or in the mode that it is in."""
+
+
+class DamagedError(EngineError):
+    """What is stored is not something that the engine or the kernel leaves behind when all goes well."""
+
+
+class NotFencedError(EngineError):
+    """EBUSY: other clients can reach the subtree, and would undo or be killed by what was asked (F4, F5b)."""
+
+    def __init__(self, path: bytes, sessions: Sequence[Session]) -> None:
+        super().__init__(
+            errno.EBUSY,
+            f"{len(sessions)} other client(s) can reach it: " + "; ".join(str(one) for one in sessions),
+            path,
+            remedy="Unmount them, or ask for their eviction. Nothing was changed.",
+        )
+        self.sessions = tuple(sessions)

@@ -1,0 +1,242 @@
+"""What a regular file is: its mode, its context and its real size, read from its own attributes.
+
+A pair of context and real size (`trusted.fscrypt.engine`) is believed only when the raw size is the real size
+rounded up (CEPH_FACTS F6c). Two calls read the two, so a pair that does not fit is read again; after that its
+writer's lease is waited for; and what does not fit under the lease was left by a writer that died: the smaller of
+the two sizes wins, and is stored.
+"""
+
+import errno
+import os
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from ..ceph.errors import LeaseHeldError, NoAttributeError, UnsupportedReleaseError
+from ..ceph.interface import Mount, Stat
+from ..format import (
+    AUTH_XATTR,
+    BLOCK_SIZE,
+    ENGINE_XATTR,
+    FILE_XATTR,
+    Context,
+    EngineRecord,
+    FormatError,
+    believe_size,
+    raw_size,
+)
+from .directories import inconsistent
+from .errors import DamagedError
+from .making import half_made, unfinished
+from .waiting import until_made
+
+LEASE_TIMEOUT = 10.0
+"""Seconds to wait for another client's lease; one that died is outlived by then."""
+_LEASE_TRY = 0.2
+_PAUSES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+class FileMode(Enum):
+    """Who owns a file's data path (DESIGN, "Two modes")."""
+
+    ENGINE = "engine"
+    KERNEL = "kernel"
+
+
+class Subject(Protocol):
+    """An inode to look at, by path or by descriptor."""
+
+    def stat(self) -> Stat:
+        """As the MDS has it."""
+
+    def get(self, name: str) -> bytes:
+        """An attribute. Raises `NoAttributeError`."""
+
+
+@dataclass(frozen=True)
+class ByPath:
+    """The inode that a stored path names."""
+
+    mount: Mount
+    stored: bytes
+
+    def stat(self) -> Stat:
+        """As the MDS has it."""
+        return self.mount.stat(self.stored)
+
+    def get(self, name: str) -> bytes:
+        """An attribute."""
+        return self.mount.getxattr(self.stored, name)
+
+
+@dataclass(frozen=True)
+class ByDescriptor:
+    """The inode of an open file."""
+
+    mount: Mount
+    fd: int
+
+    def stat(self) -> Stat:
+        """As the MDS has it."""
+        return self.mount.fstat(self.fd)
+
+    def get(self, name: str) -> bytes:
+        """An attribute."""
+        return self.mount.fgetxattr(self.fd, name)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """An encrypted regular file: `real_size` in bytes; `settled` is false where the pair does not fit (yet)."""
+
+    mode: FileMode
+    context: Context
+    real_size: int
+    raw: Stat
+    settled: bool = True
+
+
+def optional(subject: Subject, name: str) -> bytes | None:
+    """An attribute, or None where there is none."""
+    try:
+        return subject.get(name)
+    except NoAttributeError:
+        return None
+
+
+def look(subject: Subject, plain: bytes, *, thorough: bool = False) -> FileFacts | None:
+    """The facts of a regular file as they stand now, or None where it has no context.
+
+    A file between the modes has both attributes, saying the same. Readers take ours, which the client has cached;
+    `ceph.fscrypt.auth` costs a round trip to the MDS each time (0.2 ms, run on both releases). Whoever writes looks
+    thoroughly: a file that has auth may kill clients that shrink it (CEPH_FACTS F4), whatever else is there.
+
+    Raises:
+        DamagedError: an attribute is not what either kernel or engine writes.
+    """
+    try:
+        if thorough:
+            return _kernel_facts(subject) or _engine_facts(subject)
+        return _engine_facts(subject) or _kernel_facts(subject)
+    except FormatError as error:
+        raise DamagedError(
+            errno.EUCLEAN, str(error), plain, remedy="Restore it from a backup, or remove it."
+        ) from error
+
+
+def _engine_facts(subject: Subject) -> FileFacts | None:
+    pair = optional(subject, ENGINE_XATTR)
+    if pair is None:
+        return None
+    record = EngineRecord.decode(pair)
+    raw = subject.stat()
+    settled = record.believed_with(raw.size)
+    return FileFacts(FileMode.ENGINE, record.context, record.real_size, raw, settled)
+
+
+def _kernel_facts(subject: Subject) -> FileFacts | None:
+    auth = optional(subject, AUTH_XATTR)
+    if auth is None:
+        return None
+    context = Context.decode_auth(auth)
+    raw = subject.stat()
+    size = believe_size(raw.size, optional(subject, FILE_XATTR) or b"")
+    return FileFacts(FileMode.KERNEL, context, size.real, raw)
+
+
+def read_facts(mount: Mount, stored: bytes, plain: bytes, *, thorough: bool = False) -> FileFacts:
+    """The settled facts of the regular file at a stored path; `thorough` as `look`.
+
+    Raises:
+        DamagedError: half made, or attributes that nobody writes.
+        RefusedError: EPERM: an unencrypted file in an encrypted directory.
+        LeaseHeldError: a writer kept its size in motion for `LEASE_TIMEOUT` seconds.
+    """
+    subject = ByPath(mount, stored)
+    return settle(mount, stored, subject, plain, finished_facts(subject, plain, thorough=thorough))
+
+
+def finished_facts(subject: Subject, plain: bytes, *, thorough: bool = False) -> FileFacts:
+    """The facts of a file that is not, or within about a second not any more, half made; `thorough` as `look`.
+
+    Raises:
+        DamagedError: half made, or attributes that nobody writes.
+        RefusedError: EPERM: an unencrypted file in an encrypted directory.
+    """
+
+    def made() -> FileFacts | None:
+        # its maker sets the mode after the context: look in that order
+        if unfinished(subject.stat()):
+            return None
+        found = look(subject, plain, thorough=thorough)
+        if found is None:
+            raise inconsistent(plain)
+        return found
+
+    found = until_made(made)
+    if found is None:
+        raise half_made(plain)
+    return found
+
+
+def settle(mount: Mount, stored: bytes, subject: Subject, plain: bytes, found: FileFacts) -> FileFacts:
+    """Facts whose sizes fit: read again, then wait for the lease, then the smaller size wins.
+
+    A writer that goes on and on keeps its lease; what it told last is then the answer, for its data was there first.
+    """
+    for pause in _PAUSES:
+        if found.settled:
+            return found
+        time.sleep(pause)
+        found = look(subject, plain) or found
+    try:
+        lease = mount.lease(found.raw.ino)
+    except UnsupportedReleaseError:
+        return found if found.settled else _smaller(found, plain)
+    give_up = time.monotonic() + LEASE_TIMEOUT
+    with lease:
+        while not found.settled:
+            try:
+                lease.acquire(_LEASE_TRY)
+            except LeaseHeldError:
+                found = look(subject, plain) or found
+                if found.settled:
+                    break
+                if time.monotonic() < give_up:
+                    continue
+                if raw_size(found.real_size) < found.raw.size:
+                    return _smaller(found, plain)
+                raise
+            found = look(subject, plain) or found
+            if not found.settled:
+                fd = mount.open(stored, os.O_RDWR)
+                try:
+                    return recover(mount, fd, plain, found)
+                finally:
+                    mount.close(fd)
+    return found
+
+
+def recover(mount: Mount, fd: int, plain: bytes, found: FileFacts) -> FileFacts:
+    """Finish what a dead writer left: the smaller size wins. For a holder of the inode's lease.
+
+    The tail of the last block is not looked at: readers clip it, and writers zero it before they grow a file.
+    """
+    smaller = _smaller(found, plain)
+    mount.fsetxattr(fd, ENGINE_XATTR, EngineRecord(found.context, smaller.real_size).encode())
+    if raw_size(smaller.real_size) < found.raw.size:
+        mount.ftruncate(fd, raw_size(smaller.real_size))
+    mount.fsync(fd)
+    return smaller
+
+
+def _smaller(found: FileFacts, plain: bytes) -> FileFacts:
+    if found.raw.size % BLOCK_SIZE:
+        raise DamagedError(
+            errno.EUCLEAN,
+            f"its raw size {found.raw.size} is not whole blocks: something that does not know encryption wrote it",
+            plain,
+            remedy="Copy out what can be read, and restore the rest.",
+        )
+    return FileFacts(found.mode, found.context, min(found.real_size, found.raw.size), found.raw)

@@ -1,0 +1,59 @@
+"""Half made children: the one rule by which makers, readers and checks tell them from complete ones.
+
+A child is made with the mode `UNFINISHED`, gets its contents and its context, and its real mode last of all. So a
+file or directory in an encrypted directory that has this mode, or mode 0, is half made, *with or without* a context:
+after a crash it may have one, and yet not its data (doc/spikes.md, 2). Nobody uses it, anybody may remove it.
+Symbolic links have no mode: they are half made without a context.
+"""
+
+import errno
+import stat
+
+from ..ceph.interface import Kind, Stat
+from .errors import BusyError, DamagedError, RefusedError
+
+UNFINISHED = 0o200
+"""The mode that children are made with. Not 0: libcephfs lets an owner who is not root set attributes only where he
+may write (run on both releases). Nobody but root can read or enter such a child."""
+
+
+def unfinished(found: Stat) -> bool:
+    """Is this child of an encrypted directory half made, by its mode?"""
+    return found.kind in (Kind.FILE, Kind.DIRECTORY) and _marks(found.mode)
+
+
+def require_usable_mode(mode: int, plain: bytes) -> None:
+    """Raises `RefusedError` EINVAL for the modes that mark what is half made."""
+    if _marks(mode):
+        raise RefusedError(
+            errno.EINVAL,
+            f"mode {stat.S_IMODE(mode):04o} marks what is half made",
+            plain,
+            remedy="Use another mode, such as 0400. Nothing was changed.",
+        )
+
+
+def require_linked(found: Stat, plain: bytes) -> None:
+    """Raises `BusyError` ESTALE where the open child that is about to be acknowledged has no name any more."""
+    if found.nlink == 0:
+        raise BusyError(
+            errno.ESTALE,
+            "somebody removed it while it was made: nothing of it is kept",
+            plain,
+            remedy="Make it again.",
+        )
+
+
+def half_made(plain: bytes) -> DamagedError:
+    """A child that was never completed (DESIGN, "Making things")."""
+    return DamagedError(
+        errno.EBUSY,
+        "half made: its maker is still at it, or died",
+        plain,
+        remedy="Try again; if it stays so, remove it: nothing was ever acknowledged in it. "
+        "(If somebody gave it mode 0 or 0200 by hand, give it another through a plain mount.)",
+    )
+
+
+def _marks(mode: int) -> bool:
+    return stat.S_IMODE(mode) & ~stat.S_ISGID in (0, UNFINISHED)

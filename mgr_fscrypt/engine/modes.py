@@ -1,0 +1,282 @@
+"""Handing a subtree to kernel clients (`release`) and taking it back (`hold`).
+
+Both are metadata jobs: contents stay where they are. Each file is changed in steps that leave it readable at every
+point, and a job that was killed is run again. The subtree's mark changes last. Both need that no other client can
+meet the subtree: stale clients put an old `ceph.fscrypt.auth` back (CEPH_FACTS F5b), and clients that have met one
+are aborted by a later shrinking truncate (F4, F5).
+"""
+
+import errno
+import os
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from ..ceph.errors import NoAttributeError, NotFoundError
+from ..ceph.interface import Kind, Mount, Session
+from ..format import (
+    AUTH_XATTR,
+    BLOCK_SIZE,
+    ENGINE_XATTR,
+    FILE_XATTR,
+    Contents,
+    EngineRecord,
+    SizeRule,
+    believe_size,
+    encode_file_size,
+    raw_size,
+)
+from .directories import Directories, Directory, inconsistent
+from .errors import BusyError, DamagedError, EngineError, LockedError
+from .fence import fence
+from .files import LeasedFile
+from .inodes import LEASE_TIMEOUT, ByPath, FileFacts, FileMode, finished_facts, optional, read_facts
+from .keyring import Keyring
+from .paths import joined, named
+from .subtrees import MODE_XATTR
+from .walking import Unreadable, Visited, walk
+
+_LISTED = 100
+_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that kept a file from its new mode."""
+
+    path: bytes
+    message: str
+    remedy: str
+
+
+@dataclass
+class Report:
+    """What a job did. Run it again to go on where problems were.
+
+    Attributes:
+        changed: files that this run gave their new mode.
+        unchanged: files that had it.
+        evicted: clients that were cut off for it.
+        problems: the first hundred of `problem_count`.
+        snapshots: of the subtree's root, as stored: they keep the mode that they were taken in.
+    """
+
+    changed: int = 0
+    unchanged: int = 0
+    evicted: tuple[Session, ...] = ()
+    problem_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    snapshots: tuple[bytes, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Has every file its new mode, as a fresh mount sees it?"""
+        return self.problem_count == 0
+
+    def add(self, path: bytes, error: EngineError) -> None:
+        """Note a problem."""
+        self.problem_count += 1
+        if len(self.problems) < _LISTED:
+            self.problems.append(Problem(path, error.strerror or str(error), error.remedy))
+
+
+def release(
+    mount: Mount, keyring: Keyring, directories: Directories, root: Directory, *, evict: bool
+) -> Report:
+    """Engine to kernel mode: files get `ceph.fscrypt.auth` and `ceph.fscrypt.file` as a kernel writes them, and lose
+    our own attribute. Afterwards this mount has forgotten every inode: kernels may truncate them (F4).
+
+    Raises:
+        LockedError: the key is not here; tails of files are checked with it, since kernels trust them (FORMAT 4).
+        NotFencedError: other clients can reach the subtree, and `evict` is false.
+    """
+    root.require_key()
+    report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
+    with closing(_files(directories, root, report)) as files:
+        for visited in files:
+            try:
+                with named(visited.plain):
+                    changed = _release_file(mount, keyring, visited)
+            except EngineError as error:
+                report.add(visited.plain, error)
+            else:
+                report.changed += changed
+                report.unchanged += not changed
+    mount.sync()
+    with mount.fresh() as fresh:
+        _scan(fresh, keyring, root, FileMode.KERNEL, report)
+    if report.complete:
+        _unmark(mount, root)
+    report.snapshots = _snapshots(mount, root)
+    mount.renew()
+    return report
+
+
+def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Report:
+    """Kernel to engine mode: files get our own attribute and lose `ceph.fscrypt.auth`. No key is needed.
+
+    Attributes are unset by a mount that meets the files for the first time (F5), after this mount has forgotten them.
+
+    Raises:
+        NotFencedError: other clients can reach the subtree, and `evict` is false.
+    """
+    mount.renew()
+    report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
+    for _ in range(_PASSES):
+        found = Report()
+        with mount.fresh() as fresh, closing(_files(Directories(fresh, keyring), root, found)) as files:
+            for visited in files:
+                try:
+                    with named(visited.plain):
+                        changed = _hold_file(fresh, visited)
+                except EngineError as error:
+                    found.add(visited.plain, error)
+                else:
+                    found.changed += changed
+                    found.unchanged += not changed
+            fresh.sync()
+        report.changed += found.changed
+        report.unchanged = max(found.unchanged + found.changed - report.changed, 0)
+        report.problems, report.problem_count = found.problems, found.problem_count
+        with mount.fresh() as fresh:
+            _scan(fresh, keyring, root, FileMode.ENGINE, report)
+        if report.complete:
+            mount.setxattr(root.stored, MODE_XATTR, FileMode.ENGINE.value.encode())
+            mount.sync()
+            break
+    report.snapshots = _snapshots(mount, root)
+    return report
+
+
+def _files(directories: Directories, root: Directory, report: Report) -> Generator[Visited]:
+    """Regular files below `root`; what cannot be entered becomes a problem."""
+    with closing(walk(directories, root)) as all_below:
+        for found in all_below:
+            if isinstance(found, Unreadable):
+                report.add(found.visited.plain, found.error)
+            elif found.entry.kind is Kind.FILE:
+                yield found
+
+
+def _release_file(mount: Mount, keyring: Keyring, visited: Visited) -> bool:
+    """Was it in engine mode, wholly or in part?"""
+    stored, plain = visited.stored, visited.plain
+    facts = read_facts(mount, stored, plain, thorough=True)
+    if facts.context.policy != visited.parent.policy:
+        raise inconsistent(plain)
+    subject = ByPath(mount, stored)
+    if facts.mode is FileMode.KERNEL:
+        pair = optional(subject, ENGINE_XATTR)
+        if pair is not None:
+            mount.removexattr(stored, ENGINE_XATTR)
+        return pair is not None
+    _seal_tail(mount, keyring, visited, facts)
+    mount.setxattr(stored, FILE_XATTR, encode_file_size(facts.real_size))
+    mount.setxattr(stored, AUTH_XATTR, facts.context.encode_auth())
+    mount.removexattr(stored, ENGINE_XATTR)
+    return True
+
+
+def _seal_tail(mount: Mount, keyring: Keyring, visited: Visited, facts: FileFacts) -> None:
+    """Zeros past the end of the file: a kernel shows what is there when the file grows."""
+    size = facts.real_size
+    first = size - size % BLOCK_SIZE
+    if first == size:
+        return
+    stored, plain = visited.stored, visited.plain
+    key = keyring.find(facts.context.policy.key)
+    if key is None:
+        raise LockedError(plain, facts.context.policy.key)
+    with Contents(key, facts.context) as contents:
+        fd = mount.open(stored, os.O_RDONLY)
+        try:
+            block = bytearray(mount.pread(fd, BLOCK_SIZE, first))
+        finally:
+            mount.close(fd)
+        block.extend(bytes(BLOCK_SIZE - len(block)))
+        contents.decrypt_into(block, block, first // BLOCK_SIZE, holes=True)
+        if not any(block[size - first :]):
+            return
+    with mount.lease(facts.raw.ino) as lease:
+        lease.acquire(LEASE_TIMEOUT)
+        fd = mount.open(stored, os.O_RDWR)
+        with LeasedFile(mount, fd, stored, plain, Contents(key, facts.context), lease) as file:
+            file.seal()
+
+
+def _hold_file(mount: Mount, visited: Visited) -> bool:
+    """Was it in kernel mode, wholly or in part?"""
+    stored, plain = visited.stored, visited.plain
+    facts = read_facts(mount, stored, plain, thorough=True)
+    if facts.context.policy != visited.parent.policy:
+        raise inconsistent(plain)
+    subject = ByPath(mount, stored)
+    if facts.mode is FileMode.KERNEL:
+        _require_whole_blocks(facts, plain)
+        record = EngineRecord(facts.context, facts.real_size)
+        mount.setxattr(stored, ENGINE_XATTR, record.encode())
+        mount.setxattr(stored, AUTH_XATTR, b"")
+    leftover = optional(subject, FILE_XATTR)
+    if leftover is not None:
+        mount.setxattr(stored, FILE_XATTR, b"")
+    return facts.mode is FileMode.KERNEL
+
+
+def _scan(mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report: Report) -> None:
+    """Look at every file once more, and add what has not the mode."""
+    if not report.complete:
+        return
+    with closing(_files(Directories(mount, keyring), root, report)) as files:
+        for visited in files:
+            subject = ByPath(mount, visited.stored)
+            try:
+                with named(visited.plain):
+                    facts = finished_facts(subject, visited.plain, thorough=True)
+                    if facts.mode is not mode or not facts.settled:
+                        raise _not_converted(visited.plain, mode)
+                    if mode is FileMode.KERNEL:
+                        _require_kernels(subject, facts, visited.plain)
+            except EngineError as error:
+                report.add(visited.plain, error)
+
+
+def _require_kernels(subject: ByPath, facts: FileFacts, plain: bytes) -> None:
+    size = believe_size(facts.raw.size, optional(subject, FILE_XATTR) or b"")
+    believed = size.rule in (SizeRule.BELIEVED, SizeRule.EMPTY)
+    if not believed or raw_size(size.real) != facts.raw.size or optional(subject, ENGINE_XATTR) is not None:
+        raise _not_converted(plain, FileMode.KERNEL)
+
+
+def _require_whole_blocks(facts: FileFacts, plain: bytes) -> None:
+    if raw_size(facts.real_size) != facts.raw.size:
+        raise DamagedError(
+            errno.EUCLEAN,
+            f"its raw size {facts.raw.size} is not whole blocks: something that does not know encryption wrote it",
+            plain,
+            remedy="Copy out what can be read, and restore the rest.",
+        )
+
+
+def _not_converted(plain: bytes, mode: FileMode) -> BusyError:
+    return BusyError(
+        errno.EBUSY,
+        f"a fresh mount does not see it in {mode.value} mode",
+        plain,
+        remedy="Another client has changed it meanwhile: run the same again.",
+    )
+
+
+def _unmark(mount: Mount, root: Directory) -> None:
+    try:
+        mount.removexattr(root.stored, MODE_XATTR)
+    except NoAttributeError:
+        return
+    mount.sync()
+
+
+def _snapshots(mount: Mount, root: Directory) -> tuple[bytes, ...]:
+    try:
+        with closing(mount.scandir(joined(root.stored, b".snap"))) as entries:
+            return tuple(entry.name for entry in entries)
+    except NotFoundError:
+        return ()

@@ -1,0 +1,26 @@
+"""The engine's cases on the real cluster."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.mount import CephMount
+from qa.fakes.engine_cases import EngineCases
+
+
+@pytest.fixture(scope="module")
+def mount() -> Iterator[CephMount]:
+    with connect(Access()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[CephMount]:
+    with connect(Access()) as found:
+        yield found
+
+
+class TestOnTheCluster(EngineCases):
+    """Everything that the engine promises of one client."""

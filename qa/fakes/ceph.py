@@ -1,0 +1,408 @@
+"""A CephFS in memory, behind the `Mount` protocol. The engine's cases hold it against the real one.
+
+It does what one cluster does for clients that see each other at once. A mount can be told to die before its n-th
+change (`FakeMount.die_after`), which is how crashes at every point are tried. Sizes, modes and attributes outlive
+their client at once, data only when it was flushed: the worst that was measured (doc/spikes.md, 1).
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from mgr_fscrypt.ceph.errors import CephError, LeaseHeldError, LeaseLostError, error_of
+from mgr_fscrypt.ceph.interface import Entry, Kind, Layout, Session, Stat, kind_of_mode
+
+_VIRTUAL = ("ceph.fscrypt.auth", "ceph.fscrypt.file", "ceph.dir.layout")
+
+
+class DiedError(Exception):
+    """The client's process ended here."""
+
+
+@dataclass
+class Inode:
+    ino: int
+    mode: int
+    nlink: int = 1
+    uid: int = 0
+    gid: int = 0
+    atime: float = 0.0
+    mtime: float = 0.0
+    version: int = 0
+    data: bytearray = field(default_factory=bytearray)
+    flushed: bytes = b""
+    """The data as its writers flushed it last: what is left of it when they die."""
+    target: bytes = b""
+    names: dict[bytes, "Inode"] = field(default_factory=dict)
+    attributes: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of_mode(self.mode)
+
+
+class FakeCluster:
+    """What all its mounts share."""
+
+    def __init__(self) -> None:
+        self.root = Inode(1, stat.S_IFDIR | 0o755)
+        self.newest = 1
+        self.leases: dict[int, FakeLease] = {}
+        self.coded: set[str] = set()
+        self.sessions: list[Session] = []
+
+    def inode(self, mode: int) -> Inode:
+        self.newest += 1
+        return Inode(self.newest, mode, atime=time.time(), mtime=time.time())
+
+
+class FakeLease:
+    """Held until it is released: nobody dies here."""
+
+    def __init__(self, cluster: FakeCluster, ino: int) -> None:
+        self._leases = cluster.leases
+        self._ino = ino
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def acquire(self, timeout: float) -> None:
+        if self._leases.setdefault(self._ino, self) is not self:
+            raise LeaseHeldError(errno.EBUSY, f"held; nobody lets go of it within {timeout} s here")
+
+    def renew(self) -> None:
+        if self._leases.get(self._ino) is not self:
+            raise LeaseLostError(errno.ESTALE, "lost")
+
+    def release(self) -> None:
+        if self._leases.get(self._ino) is self:
+            del self._leases[self._ino]
+
+
+class FakeMount:
+    """One client."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self._files: dict[int, Inode] = {}
+        self._newest = 2
+        self._left: int | None = None
+        self._unflushed: list[Inode] = []
+        self.dead = False
+        self.streams = 0
+        """Directories that are open."""
+
+    def die_after(self, changes: int) -> None:
+        """Let this many changes happen; then every call raises `DiedError`."""
+        self._left = changes
+
+    def require_writable(self) -> None:
+        """Every release of the fake is a proven one."""
+
+    # files
+
+    def open(self, path: bytes, flags: int, mode: int = 0) -> int:
+        self._live()
+        writes = flags & (os.O_CREAT | os.O_TRUNC)
+        try:
+            inode = self._find(path)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+            inode = self._add(path, stat.S_IFREG | mode)
+        else:
+            if flags & os.O_CREAT and flags & os.O_EXCL:
+                raise error_of(errno.EEXIST, "open", path)
+            if writes:
+                self._change()
+        if inode.kind is Kind.SYMLINK:
+            raise error_of(errno.ELOOP, "open", path)
+        if inode.kind is Kind.DIRECTORY and flags & (os.O_RDWR | os.O_WRONLY):
+            raise error_of(errno.EISDIR, "open", path)
+        self._newest += 1
+        self._files[self._newest] = inode
+        return self._newest
+
+    def close(self, fd: int) -> None:
+        # a process that died closes nothing more, and the engine's clean-up must not hide that it did
+        if self._files.pop(fd, None) is None:
+            raise error_of(errno.EBADF, "close")
+
+    def pread(self, fd: int, length: int, offset: int) -> bytes:
+        return bytes(self._file(fd).data[offset : offset + length])
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> None:
+        inode = self._file(fd)
+        self._change(inode)
+        inode.data.extend(bytes(max(0, offset - len(inode.data))))
+        inode.data[offset : offset + len(data)] = data
+        self._unflushed.append(inode)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        inode = self._file(fd)
+        if size < len(inode.data) and "ceph.fscrypt.auth" in inode.attributes:
+            raise AssertionError("F4: a real client would be aborted here")
+        self._change(inode)
+        del inode.data[size:]
+        inode.flushed = inode.flushed[:size]
+        inode.data.extend(bytes(size - len(inode.data)))
+
+    def punch(self, fd: int, offset: int, length: int) -> None:
+        inode = self._file(fd)
+        self._change(inode)
+        stop = min(offset + length, len(inode.data))
+        inode.data[offset:stop] = bytes(stop - offset)
+
+    def fsync(self, fd: int) -> None:
+        inode = self._file(fd)
+        self._change()
+        inode.flushed = bytes(inode.data)
+        self._unflushed = [other for other in self._unflushed if other is not inode]
+
+    def fstat(self, fd: int) -> Stat:
+        return self._stat(self._file(fd))
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        self._chmod(self._file(fd), mode)
+
+    def fgetxattr(self, fd: int, name: str) -> bytes:
+        return self._get(self._file(fd), name)
+
+    def fsetxattr(self, fd: int, name: str, value: bytes) -> None:
+        self._set(self._file(fd), name, value)
+
+    def capabilities(self, fd: int) -> str:
+        self._file(fd)
+        return "pAsxLsXsxFsxcrwb"
+
+    # inodes
+
+    def stat(self, path: bytes) -> Stat:
+        return self._stat(self._find(path))
+
+    def getxattr(self, path: bytes, name: str) -> bytes:
+        return self._get(self._find(path), name, path)
+
+    def setxattr(self, path: bytes, name: str, value: bytes) -> None:
+        self._set(self._find(path), name, value)
+
+    def removexattr(self, path: bytes, name: str) -> None:
+        inode = self._find(path)
+        self._get(inode, name, path)
+        if name in _VIRTUAL:
+            raise error_of(errno.EINVAL, f"remove {name}", path)
+        self._change(inode)
+        del inode.attributes[name]
+
+    def layout(self, path: bytes) -> Layout:
+        inode = self._find(path)
+        said = inode.attributes.get("ceph.dir.layout", b"").decode()
+        fields = dict(word.split("=", 1) for word in said.split())
+        return Layout(1 << 22, int(fields.get("stripe_count", 1)), 1 << 22, "cephfs_data")
+
+    def erasure_coded(self, pool: str) -> bool:
+        return pool in self.cluster.coded
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        self._chmod(self._find(path), mode)
+
+    def chown(self, path: bytes, uid: int, gid: int) -> None:
+        inode = self._find(path)
+        self._change(inode)
+        inode.uid = inode.uid if uid == -1 else uid
+        inode.gid = inode.gid if gid == -1 else gid
+
+    def utimens(self, path: bytes, atime: float, mtime: float) -> None:
+        inode = self._find(path)
+        self._change(inode)
+        inode.atime, inode.mtime = atime, mtime
+
+    # names
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        self._add(path, stat.S_IFDIR | mode)
+
+    def rmdir(self, path: bytes) -> None:
+        parent, name = self._parent(path)
+        inode = self._find(path)
+        if inode.kind is not Kind.DIRECTORY:
+            raise error_of(errno.ENOTDIR, "rmdir", path)
+        if inode.names:
+            raise error_of(errno.ENOTEMPTY, "rmdir", path)
+        self._change()
+        del parent.names[name]
+
+    def unlink(self, path: bytes) -> None:
+        parent, name = self._parent(path)
+        inode = self._find(path)
+        if inode.kind is Kind.DIRECTORY:
+            raise error_of(errno.EISDIR, "unlink", path)
+        self._change()
+        del parent.names[name]
+        inode.nlink -= 1
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        inode = self._find(source)
+        old_parent, old_name = self._parent(source)
+        parent, name = self._parent(target)
+        there = parent.names.get(name)
+        if there is not None and there.names:
+            raise error_of(errno.ENOTEMPTY, "rename", source)
+        self._change()
+        del old_parent.names[old_name]
+        parent.names[name] = inode
+
+    def link(self, existing: bytes, new: bytes) -> None:
+        inode = self._find(existing)
+        parent, name = self._parent(new)
+        if name in parent.names:
+            raise error_of(errno.EEXIST, "link", new)
+        self._change()
+        parent.names[name] = inode
+        inode.nlink += 1
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        self._add(path, stat.S_IFLNK | 0o777).target = target
+
+    def readlink(self, path: bytes) -> bytes:
+        return self._find(path).target
+
+    def scandir(self, path: bytes) -> Generator[Entry]:
+        inode = self._find(path)
+        if inode.kind is not Kind.DIRECTORY:
+            raise error_of(errno.ENOTDIR, "opendir", path)
+        self.streams += 1
+        try:
+            for name, child in list(inode.names.items()):
+                yield Entry(name, child.ino, child.kind)
+        finally:
+            self.streams -= 1
+
+    def sync(self) -> None:
+        self._live()
+        while self._unflushed:
+            inode = self._unflushed.pop()
+            inode.flushed = bytes(inode.data)
+
+    # other clients
+
+    def lease(self, ino: int) -> FakeLease:
+        self._live()
+        return FakeLease(self.cluster, ino)
+
+    def sessions(self) -> list[Session]:
+        return list(self.cluster.sessions)
+
+    def evict(self, session: Session) -> None:
+        self.cluster.sessions.remove(session)
+
+    def absolute(self, path: bytes) -> bytes:
+        return path
+
+    @contextmanager
+    def fresh(self) -> Iterator["FakeMount"]:
+        other = FakeMount(self.cluster)
+        other._left = self._left
+        yield other
+        self._left = other._left
+
+    def renew(self) -> None:
+        self._live()
+        assert not self._files, "no descriptor survives a renewal"
+
+    # parts
+
+    def _live(self) -> None:
+        if self.dead:
+            raise DiedError
+
+    def _change(self, inode: Inode | None = None) -> None:
+        self._live()
+        if self._left == 0:
+            self.dead = True
+            for lost in self._unflushed:
+                lost.data[:] = lost.flushed[: len(lost.data)].ljust(len(lost.data), b"\0")
+            raise DiedError
+        if self._left is not None:
+            self._left -= 1
+        if inode is not None:
+            inode.version += 1
+
+    def _find(self, path: bytes) -> Inode:
+        self._live()
+        inode = self.cluster.root
+        for name in path.split(b"/"):
+            if not name or (name == b".snap" and inode.kind is Kind.DIRECTORY):
+                continue
+            if inode.kind is not Kind.DIRECTORY:
+                raise error_of(errno.ENOTDIR, "look up", path)
+            if name not in inode.names:
+                raise error_of(errno.ENOENT, "look up", path)
+            inode = inode.names[name]
+        return Inode(0, stat.S_IFDIR) if path.endswith(b"/.snap") else inode
+
+    def _parent(self, path: bytes) -> tuple[Inode, bytes]:
+        above, _, name = path.rpartition(b"/")
+        return self._find(above), name
+
+    def _add(self, path: bytes, mode: int) -> Inode:
+        parent, name = self._parent(path)
+        if name in parent.names:
+            raise error_of(errno.EEXIST, "make", path)
+        self._change()
+        inode = parent.names[name] = self.cluster.inode(mode)
+        if parent.mode & stat.S_ISGID:
+            inode.gid = parent.gid
+            inode.mode |= stat.S_ISGID if stat.S_ISDIR(mode) else 0
+        return inode
+
+    def _file(self, fd: int) -> Inode:
+        self._live()
+        if fd not in self._files:
+            raise error_of(errno.EBADF, "use a file")
+        return self._files[fd]
+
+    def _get(self, inode: Inode, name: str, path: bytes | None = None) -> bytes:
+        if name not in inode.attributes:
+            raise error_of(errno.ENODATA, f"get {name}", path)
+        return inode.attributes[name]
+
+    def _set(self, inode: Inode, name: str, value: bytes) -> None:
+        if name.startswith("ceph.") and len(value) > 256:
+            raise CephError(errno.E2BIG, "too long for a vxattr")
+        self._change(inode)
+        if name in _VIRTUAL and not value:
+            inode.attributes.pop(name, None)
+        else:
+            inode.attributes[name] = value
+
+    def _chmod(self, inode: Inode, mode: int) -> None:
+        self._change(inode)
+        inode.mode = stat.S_IFMT(inode.mode) | mode
+
+    def _stat(self, inode: Inode) -> Stat:
+        self._live()
+        return Stat(
+            ino=inode.ino,
+            mode=inode.mode,
+            nlink=inode.nlink,
+            uid=inode.uid,
+            gid=inode.gid,
+            size=len(inode.target or inode.data),
+            blocks=(len(inode.data) + 511) // 512,
+            atime=inode.atime,
+            mtime=inode.mtime,
+            ctime=inode.mtime,
+            version=inode.version,
+        )
