@@ -19,6 +19,7 @@ from mgr_module import HandleCommandResult, MgrDBNotReady, MgrModule
 
 from .control import FileSystem, Result, Subtrees
 from .control.health import DatabaseWatch
+from .control.results import guarded
 from .control.waiting import Waiting
 from .messages import RELEASE
 from .store import NewerSchemaError, NotReadyError, SubtreeTable, prepare
@@ -132,7 +133,7 @@ class Module(MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no ty
         return self._subtrees.overview(version=RELEASE, ceph=" ".join(self.version.split()[0:3:2]))
 
     def _reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
-        return HandleCommandResult(*self._answer(work).rendered(form))
+        return HandleCommandResult(*guarded(lambda: self._answer(work), self.log).rendered(form))
 
     def _answer(self, work: Callable[[], Result]) -> Result:
         return self._waiting.answer(lambda: self._on_database(work))

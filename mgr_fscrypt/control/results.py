@@ -2,11 +2,16 @@
 
 import errno
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from logging import Logger
 from typing import Protocol, Self
 
+from .text import one_line
 from .values import Simplified
 
+LONGEST = 20_000
+"""Characters of a status line: room for two paths of PATH_MAX, but not for an argument of megabytes."""
 FORMATS = ("plain", "json", "json-pretty")
 
 
@@ -55,10 +60,31 @@ class Result:
         form = form or "plain"
         if form not in FORMATS:
             known = ", ".join(FORMATS)
-            return -errno.EINVAL, "", f'there is no format "{form}"; use one of {known}'
+            return -errno.EINVAL, "", _short_line(f'there is no format "{form}"; use one of {known}')
+        status = _short_line(self.status)
         if self.answer is None:
-            return -self.code, "", self.status
+            return -self.code, "", status
         if form == "plain":
-            return -self.code, self.answer.plain(), self.status
+            return -self.code, self.answer.plain(), status
         indent = 2 if form == "json-pretty" else None
-        return -self.code, json.dumps(self.answer.simplified(), indent=indent), self.status
+        return -self.code, json.dumps(self.answer.simplified(), indent=indent), status
+
+
+def guarded(work: Callable[[], Result], log: Logger) -> Result:
+    """Give the result of the work; what nobody thought of goes to the log with its traceback, not to a terminal."""
+    try:
+        return work()
+    except Exception as error:
+        log.exception("a command failed by a mistake of this module")
+        return Result.failed(
+            errno.EIO,
+            f"internal error ({type(error).__name__}); see what was done with `ceph fscrypt subtree ls`, and report "
+            "it with this minute of the manager's log",
+        )
+
+
+def _short_line(text: str) -> str:
+    """One line that moves no cursor, whatever names and arguments are in it; the end is what says what to do."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return one_line(text)

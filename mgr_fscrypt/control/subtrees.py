@@ -11,13 +11,16 @@ from ..store import Subtree
 from .cluster import FileSystem, FileSystemMap
 from .paths import PathError, normal, parents
 from .results import Result
-from .text import one_line
+from .text import is_unicode, one_line, shell_word
 from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
 
 PAGE = 1000
 """Subtrees on a page when no limit is given."""
 MAX_PAGE = 10_000
 """More would make an answer of several megabytes."""
+
+COMPARED = 100
+"""Paths that one which is not registered is compared with: 1000 can take ceph-mgr's interpreter 1.5 s."""
 
 MAX_DIGITS = 18
 """Of a file system's number: what fits SQLite's integers."""
@@ -194,7 +197,7 @@ class Subtrees:
         try:
             return self._existing(fs_name).fscid
         except _RefusalError:
-            fscid = self._store.name_last_seen(fs_name)
+            fscid = self._store.name_last_seen(fs_name) if is_unicode(fs_name) else None
             if fscid is None or fscid in self._names():
                 raise
             return fscid
@@ -232,14 +235,18 @@ class Subtrees:
     def _known(self, subtree: Subtree) -> Subtree | None:
         """Give the record that a report is about; refuse a report that contradicts the register."""
         before = self._store.at(subtree.fscid, subtree.path)
-        forget = f"if that is gone, run `ceph fscrypt subtree forget {subtree.fs_name}"
+
+        def forget(other: Subtree) -> str:
+            words = f"{shell_word(subtree.fs_name)} {shell_word(other.path)}"
+            return f"if that is gone, run `ceph fscrypt subtree forget {words}` first"
+
         if before is not None:
             same = (before.inode, before.key_identifier) == (subtree.inode, subtree.key_identifier)
             if not same:
                 raise _RefusalError(
                     errno.EEXIST,
                     f"{_named(before)} is registered with inode {before.inode} and key "
-                    f"{before.key_identifier}, nothing was changed; {forget} {before.path}` first",
+                    f"{before.key_identifier}, nothing was changed; {forget(before)}",
                 )
             return before
         moved = self._store.with_inode(subtree.fscid, subtree.inode)
@@ -247,7 +254,7 @@ class Subtrees:
             raise _RefusalError(
                 errno.EEXIST,
                 f"inode {subtree.inode} is registered as {_named(moved)}, nothing was changed; "
-                f"{forget} {moved.path}` first",
+                f"{forget(moved)}",
             )
         above = (self._store.at(subtree.fscid, parent) for parent in parents(subtree.path))
         around = next(filter(None, above), None) or self._store.first_below(subtree.fscid, subtree.path)
@@ -255,7 +262,7 @@ class Subtrees:
             raise _RefusalError(
                 errno.EEXIST,
                 f"{_named(subtree)} and the registered {_named(around)} lie one in the other, which policies "
-                f"do not allow, nothing was changed; {forget} {around.path}` first",
+                f"do not allow, nothing was changed; {forget(around)}",
             )
         return None
 
@@ -267,8 +274,10 @@ class Subtrees:
         subtree = self._store.at(fscid, path)
         if subtree is not None:
             return subtree
-        near = get_close_matches(path, [each.path for each in self._store.page(fscid, (0, ""), PAGE)], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"see `ceph fscrypt subtree ls {fs_name}`"
+        known = [each.path for each in self._store.page(fscid, (0, ""), COMPARED)]
+        near = get_close_matches(path, known, n=1)
+        listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
+        hint = f'did you mean "{near[0]}"?' if near else listing
         raise _RefusalError(
             errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
         )
@@ -297,7 +306,8 @@ def _position(after: str | None) -> tuple[int, str]:
     if after is None:
         return (0, "")
     number, colon, path = after.partition(":")
-    if not colon or not number.isascii() or not number.isdigit() or len(number) > MAX_DIGITS:
+    is_number = number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS
+    if not colon or not is_number or not is_unicode(path):
         raise _RefusalError(
             errno.EINVAL, f'"{after}" is not a place in the list; use what the page before gave as following'
         )

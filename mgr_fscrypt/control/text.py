@@ -1,5 +1,6 @@
 """Values as text for people."""
 
+import shlex
 from collections.abc import Collection, Sequence
 
 
@@ -26,3 +27,26 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collec
 def one_line(text: str) -> str:
     """Show control characters of a name as escapes: a name must not move a terminal's cursor."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text has a UTF-8 form, as all that is stored has; arguments of a shell may have none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shell_word(text: str) -> str:
+    """Quote a name for a command that a person may paste into bash: whatever is in it, it stays one word."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_bash_escaped(char) for char in text) + "'"
+
+
+def _bash_escaped(char: str) -> str:
+    if char.isprintable() and char not in "\\'":
+        return char
+    # three octal digits, because a hexadecimal escape would swallow digits that follow it in some shells
+    return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from .text import table
+from .text import shell_word, table
 
 Simplified = dict[str, Any]
 """Plain JSON types only."""
@@ -131,6 +131,11 @@ class SubtreePage:
         lines = tuple(SubtreeLine(**line) for line in value["subtrees"])
         return cls(subtrees=lines, following=value["following"])
 
+    @property
+    def continuation(self) -> str:
+        """The option that asks for the next page, for a shell; empty on the last one."""
+        return "" if self.following is None else f"--after {shell_word(self.following)}"
+
     def plain(self) -> str:
         """Show it to a person."""
         if not self.subtrees:
@@ -147,5 +152,5 @@ class SubtreePage:
         ]
         shown = table(("FILE SYSTEM", "PATH", "MODE", "CIPHER", "KEY"), rows)
         if self.following is not None:
-            shown += f'\nThere are more: add --after "{self.following}".'
+            shown += f"\nThere are more: add `{self.continuation}`."
         return shown

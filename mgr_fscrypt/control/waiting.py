@@ -30,7 +30,13 @@ class Waiting:
         Work that had not begun by then never will; work that had begun goes on: commands may be repeated.
         Exceptions of the work are raised here.
         """
-        future = self._executor.submit(work)
+        try:
+            future = self._executor.submit(work)
+        except RuntimeError:
+            return Result.failed(
+                errno.EAGAIN,
+                "the module is stopping, nothing was changed; run the command again in a few seconds",
+            )
         try:
             return future.result(timeout=self._patience)
         except FutureTimeoutError:

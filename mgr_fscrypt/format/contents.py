@@ -8,11 +8,11 @@ from .buffers import Buffer, address_of
 from .context import Context
 from .errors import ContentsError
 from .fastest import fastest
-from .keys import Inode, MasterKey, derive_iv_rule, derive_key
+from .keys import Inode, MasterKey, Secretive, derive_iv_rule, derive_key
 from .units import UnitCipherFactory
 
 
-class Contents:
+class Contents(Secretive):
     """Enciphers the data units of one file: its own context and the master key give the key.
 
     On CephFS a unit is a block of 4096 bytes and its number is the file offset / 4096, whatever object it

@@ -28,7 +28,16 @@ class HkdfContext(IntEnum):
     INODE_HASH_KEY = 7
 
 
-class MasterKey:
+class Secretive:
+    """Holds key bytes, so it is never pickled or copied: a task carries no key, a queue or cache neither."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("what holds a key is not pickled: hand over the key's identifier, or wrap the key")
+
+
+class MasterKey(Secretive):
     """A secret of 32 to 64 bytes that everything below a policy is encrypted under.
 
     Its bytes never show in ``repr``, ``str`` or an exception; comparison takes constant time.
@@ -56,9 +65,6 @@ class MasterKey:
 
     def __len__(self) -> int:
         return len(self._secret)
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a master key is not pickled: hand over its identifier, or wrap it")
 
     def expose(self) -> bytes:
         """The secret bytes, for wrapping them or giving them to the kernel; nothing else needs them."""

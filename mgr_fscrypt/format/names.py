@@ -7,7 +7,7 @@ from . import cts
 from .alphabet import decode_base64, encode_base64
 from .context import Context
 from .errors import HashedNameError, NameFormatError, NameTooLongError
-from .keys import Inode, MasterKey, derive_iv_rule, derive_key
+from .keys import Inode, MasterKey, Secretive, derive_iv_rule, derive_key
 
 NAME_MAX = 255
 """Bytes that a plain name, and its ciphertext, can have."""
@@ -69,7 +69,7 @@ def decode_dentry(dentry: Dentry) -> bytes:
     return stored
 
 
-class Names:
+class Names(Secretive):
     """The names in one directory: its context and the master key give the key.
 
     Raises (all methods and the constructor): ``MasterKeyError`` and ``PolicyRefusedError`` as ``derive_key``.
@@ -95,6 +95,11 @@ class Names:
 
     def decrypt(self, ciphertext: bytes) -> bytes:
         """The plain name of a ciphertext.
+
+        Stricter than the kernel, which cuts at the first NUL whatever the padding: a name is taken only as
+        ``encrypt`` writes it, so each name has one ciphertext, which a lookup finds again. Otherwise whoever holds
+        the ciphertexts could cut names short, as CBC lets them: the last 16 of 32 bytes are the ciphertext of the
+        first 16 characters. No writer pads otherwise: CTS needs 16 bytes, and kernels refuse fewer.
 
         Raises:
             NameFormatError: no possible length, or it decrypts to something that is no name of this length:

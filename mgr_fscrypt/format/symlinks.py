@@ -6,7 +6,7 @@ from . import cts
 from .alphabet import decode_base64, encode_base64
 from .context import Context
 from .errors import NameFormatError, NameTooLongError, TargetFormatError
-from .keys import Inode, MasterKey, derive_iv_rule, derive_key
+from .keys import Inode, MasterKey, Secretive, derive_iv_rule, derive_key
 from .names import SMALLEST_CIPHERTEXT, padded_size
 
 TARGET_MAX = 4093
@@ -15,7 +15,7 @@ TARGET_MAX = 4093
 _LENGTH = struct.Struct("<H")
 
 
-class Target:
+class Target(Secretive):
     """The target of one symlink: the link's own context and the master key give the key."""
 
     def __init__(self, master: MasterKey, symlink: Context, inode: Inode | None = None) -> None:

@@ -97,7 +97,8 @@ class SubtreeFacts:
             raise MessageError(msg) from error
         fields = _fields(value, "the message", {"kind", "version", "inode", "mode", "policy"})
         _expect(fields["kind"] == KIND, "kind", KIND)
-        _expect(fields["version"] == VERSION, "version", str(VERSION))
+        # not `==` alone, to which true and 1.0 are 1
+        _expect(type(fields["version"]) is int and fields["version"] == VERSION, "version", str(VERSION))
         policy = _fields(fields["policy"], "policy", {"contents", "names", "padding", "key_identifier"})
         for name in ("contents", "names", "key_identifier"):
             _expect(isinstance(policy[name], str), f"policy.{name}", "a string")

@@ -45,11 +45,11 @@ class Summary:
         return "\n".join(f"  {what:<{width}}  {figure}" for what, figure in self.rows)
 
 
-def tell() -> int:
-    """Show the product; 1 if anything was not as promised."""
+def tell(tree: Path | None) -> int:
+    """Show the product on `tree` (or the system's Python library); 1 if anything was not as promised."""
     with tempfile.TemporaryDirectory() as folder, rados.Rados(conffile=os.environ["CEPH_CONF"]) as cluster:
         try:
-            summary = _Story(_library(Path(folder, "library")), Path(folder), cluster).tell()
+            summary = _Story(tree or _library(Path(folder, "library")), Path(folder), cluster).tell()
         except UnexpectedError as error:
             sys.stdout.write(f"\nThe demo stopped: {error}\n")
             return 1
@@ -58,7 +58,7 @@ def tell() -> int:
 
 
 def _library(target: Path) -> Path:
-    """The rootfs's Python library, both halves in one folder: some thousand files of many kinds."""
+    """A copy of the rootfs's Python library, both halves in one folder: some thousand files of many kinds."""
     standard = Path(os.__file__).parent
     for part in (standard, standard.with_name("python3")):
         shutil.copytree(part, target / part.name, symlinks=True)
@@ -98,7 +98,7 @@ class _Story:
         self._with_key("subtree", "create", _SUBTREE)
 
     def _put(self) -> None:
-        _heading("A real tree goes in: this system's Python library")
+        _heading(f"A real tree goes in: {self._source}")
         seconds, _ = self._with_key("put", str(self._source), _SUBTREE)
         files = [path for path in self._source.rglob("*") if path.is_file() and not path.is_symlink()]
         size = sum(path.stat().st_size for path in files)
@@ -165,9 +165,21 @@ class _Story:
         _heading("What an administrator sees")
         self._command("ceph", "fscrypt", "status")
         self._command("ceph", "fscrypt", "subtree", "ls")
+        self._write_page(Path(os.environ["CEPH_CONF"]).with_name("overview.html"))
         _, health = self._command("ceph", "health")
         if not health.startswith("HEALTH_OK"):
             raise UnexpectedError(f"the cluster is not well: {health}")
+
+    def _write_page(self, page: Path) -> None:
+        for name, words in (("status", ["status"]), ("subtrees", ["subtree", "ls"])):
+            _, answer = self._command("ceph", "fscrypt", *words, "--format", "json", show=0)
+            (self._folder / f"{name}.json").write_text(answer)
+        inputs = [str(self._folder / f"{name}.json") for name in ("status", "subtrees")]
+        _, html = self._command(sys.executable, "-m", "dashboard_ui", *inputs, show=0)
+        page.write_text(html)
+        sys.stdout.write(
+            f"  the same as a page: {page} (`qa/run demo --keep` leaves it in the cluster's folder)\n"
+        )
 
     def _release(self) -> None:
         _heading(

@@ -60,13 +60,13 @@ class Chamber:
             start_new_session=True,
             preexec_fn=None if detached else _die_with_parent,
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdin.write(json.dumps(wishes))
-        process.stdin.close()
-        if process.stdout.readline() != "ready\n":
-            raise LabError(f"no chamber could be made here: {process.stderr.read().strip()[-300:]}")
+        try:
+            _build(process, json.dumps(wishes))
+        except BaseException:
+            # a detached one would outlive an interrupt, and nobody would know its number
+            process.kill()
+            process.wait()
+            raise
         pid = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
         return cls(pid, _start_time(pid))
 
@@ -118,6 +118,16 @@ class Chamber:
             os.kill(self.pid, signal.SIGKILL)
         while self.alive():
             time.sleep(0.02)
+
+
+def _build(process: subprocess.Popen[str], wishes: str) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(wishes)
+    process.stdin.close()
+    if process.stdout.readline() != "ready\n":
+        raise LabError(f"no chamber could be made here: {process.stderr.read().strip()[-300:]}")
 
 
 def run_contained(command: Sequence[str], output: IO[str]) -> int:

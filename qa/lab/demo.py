@@ -18,9 +18,9 @@ def run(release: Release, cache: Cache, progress: Progress, *, keep: bool) -> in
         code = clusters.execute("demo", _COMMAND)
         progress.say("kept: `qa/run cluster shell demo`; `qa/run cluster destroy demo` ends it")
         return code
-    with copy_source(cache, "demo") as source:
-        place = enter(release, source.parent / release.name, cache, progress, source=source)
+    with (
+        copy_source(cache, "demo") as source,
+        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+    ):
         place.boot()
-        code = place.chamber.run(*_COMMAND, environment=place.environment())
-        place.chamber.end()
-        return code
+        return place.chamber.run(*_COMMAND, environment=place.environment())

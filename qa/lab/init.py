@@ -4,6 +4,7 @@ Started by `chamber.Chamber` in fresh mount and pid namespaces; when it ends, th
 and mount of the chamber with it (CEPH_FACTS C).
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ def main() -> None:
     """Build the chamber that standard input describes, say so by closing standard output, reap until told to end."""
     wishes = json.loads(sys.stdin.read())
     _mounts(wishes)
+    # held as long as this process lives: a rootfs in use is not removed (rootfs.py)
+    fcntl.flock(os.open(wishes["rootfs"], os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)
     os.chroot(wishes["rootfs"])
     os.chdir("/")
     sys.stdout.write("ready\n")

@@ -12,15 +12,15 @@ from .workplace import enter
 def bench(release: Release, cache: Cache, progress: Progress, name: str, *, as_json: bool) -> int:
     """Run qa/bench/NAME.py on a fresh cluster; its answer is the exit code."""
     _known("bench", name)
-    with copy_source(cache, "bench") as source:
-        place = enter(release, source.parent / release.name, cache, progress, source=source)
+    with (
+        copy_source(cache, "bench") as source,
+        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+    ):
         place.boot()
         options = ["--json"] if as_json else []
-        code = place.chamber.run(
+        return place.chamber.run(
             "python", "-m", f"qa.bench.{name}", *options, environment=place.environment()
         )
-        place.chamber.end()
-        return code
 
 
 def soak(
@@ -32,8 +32,10 @@ def soak(
     """
     _known("soak", name)
     state = cache.place("soak", release.name) / f"{name}.json"
-    with copy_source(cache, "soak") as source:
-        place = enter(release, source.parent / release.name, cache, progress, source=source)
+    with (
+        copy_source(cache, "soak") as source,
+        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+    ):
         inside = place.folder / "cluster" / "soak.json"
         if state.exists():
             shutil.copy(state, inside)

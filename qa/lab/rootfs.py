@@ -1,6 +1,8 @@
 """Debian rootfs folders with Ceph in them, made once and kept."""
 
+import fcntl
 import hashlib
+import os
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ from .releases import Release
 from .report import Progress, StepError
 
 _DPKG_OPTIONS = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*", "force-unsafe-io")
+_KEPT_UNUSED = 14 * 86400.0
 _MOUNT_POINTS = ("src", "cluster", "tox", "var/lib/ceph", "var/log/ceph")
 
 
@@ -33,7 +36,34 @@ def obtain(release: Release, cache: Cache, progress: Progress) -> Path:
         if not folder.exists():
             _make(release, partial, cache.place("logs") / f"rootfs-{release.suite}.log", progress)
             partial.rename(folder)
+        # its time says when it was last used
+        os.utime(folder)
+        _remove_outgrown(release, cache, progress)
     return folder
+
+
+def _remove_outgrown(release: Release, cache: Cache, progress: Progress) -> None:
+    """Remove rootfs folders of older recipes, and their tools, that nothing used for some time or uses now."""
+    for folder in cache.place("rootfs").glob(f"{release.suite}-*"):
+        if time.time() - folder.stat().st_mtime < _KEPT_UNUSED or _is_in_use(folder):
+            continue
+        progress.say(f"{release.name}: removing a rootfs that nothing used for two weeks: {folder.name}")
+        gone = folder.with_suffix(".partial")
+        folder.rename(gone)
+        remove_tree(cache.place("tox", folder.name))
+        remove_tree(gone)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a chamber runs in it (init.py)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _make(release: Release, partial: Path, log: Path, progress: Progress) -> None:

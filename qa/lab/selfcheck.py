@@ -1,5 +1,6 @@
 """The lab's own tests, on the host: what it says on machines that do not fit, and that it leaves nothing behind."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -26,6 +27,26 @@ sys.path.insert(0, {str(SOURCE)!r})
 from qa.lab.chamber import Bind, Chamber
 chamber = Chamber.start(Path(sys.argv[1]), [Bind(Path(sys.argv[2]), "/src")], detached=False)
 chamber.run("bash", "-c", "exec -a {_MARK} sleep 1000 & mount -t tmpfs {_MARK} /tmp; echo started >&2; wait")
+"""
+
+# a run whose chamber writes into the run's folder all the time, as daemons do
+_RUNNER = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(SOURCE)!r})
+from qa.lab.cache import Cache
+from qa.lab.chamber import Bind, Chamber
+from qa.lab.releases import TENTACLE
+from qa.lab.report import Progress
+from qa.lab.source import run_folder
+from qa.lab.workplace import Workplace
+with run_folder(Cache.from_environment(), "selfcheck-interrupted") as folder:
+    data = folder / "cluster"
+    data.mkdir()
+    chamber = Chamber.start(Path(sys.argv[1]), [Bind(data, "/cluster"), Bind(data, "/src")], detached=False)
+    with Workplace(TENTACLE, folder, chamber, Progress()):
+        print(folder, flush=True)
+        chamber.run("bash", "-c", "exec -a {_MARK} bash -c 'echo; while :; do :>$RANDOM; done'")
 """
 
 
@@ -109,6 +130,50 @@ class NothingLeftBehind(unittest.TestCase):
         self.assertEqual(rootfs.obtain(TENTACLE, self.cache, Progress()), self.system)
         self.assertTrue((self.system / "usr/bin/ceph").exists())
         self.assertFalse(partial.exists())
+
+    def test_outgrown_rootfs_is_removed_when_nothing_uses_it(self) -> None:
+        cache = Cache(Path(self.enterContext(tempfile.TemporaryDirectory())))
+        place = cache.place("rootfs")
+        # obtain() asks only whether the one of today's recipe is there
+        (place / self.system.name).mkdir()
+        recent, old, used = (place / f"{TENTACLE.suite}-{name}" for name in ("recent", "old", "used"))
+        for folder in (recent, old, used):
+            folder.mkdir()
+        cache.place("tox", old.name, "bin")
+        for folder in (old, used, place / self.system.name):
+            os.utime(folder, (0, 0))
+        holder = os.open(used, os.O_RDONLY)
+        self.addCleanup(os.close, holder)
+        fcntl.flock(holder, fcntl.LOCK_SH)
+        rootfs.obtain(TENTACLE, cache, Progress())
+        self.assertEqual(
+            sorted(each.name for each in place.iterdir()),
+            sorted([self.system.name, recent.name, used.name]),
+        )
+        self.assertEqual(list(cache.place("tox").iterdir()), [])
+
+    def test_a_chamber_holds_its_rootfs(self) -> None:
+        chamber = Chamber.start(self.system, [Bind(self.source, "/src")], detached=False)
+        self.addCleanup(chamber.end)
+        descriptor = os.open(self.system, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        self.fail("the rootfs of a running chamber could be removed")
+
+    def test_interrupted_run_leaves_no_folder(self) -> None:
+        command = [sys.executable, "-c", _RUNNER, str(self.system)]
+        runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert runner.stdout is not None
+        folder = Path(runner.stdout.readline().strip())
+        self.assertEqual(runner.stdout.readline(), "\n")
+        runner.send_signal(signal.SIGINT)
+        _, said = runner.communicate(timeout=30)
+        self.assertNotIn("CalledProcessError", said)
+        self.assertFalse(folder.exists())
+        self.assertEqual(_marked(), 0)
 
     def test_folder_of_a_killed_run_is_removed(self) -> None:
         dead = self.cache.place("runs", "test-0")

@@ -21,16 +21,20 @@ def run_folder(cache: Cache, what: str) -> Iterator[Path]:
     A lock tells the folders of runs that were killed: the next run removes them.
     """
     runs = cache.place("runs")
-    for old in runs.iterdir():
-        _remove_if_dead(old)
-    folder = runs / f"{what}-{os.getpid()}"
-    folder.mkdir()
-    with (folder / "lock").open("w") as lock:
+    # between its making and its lock a folder looks dead, and between its end and its removal as well
+    with cache.lock("runs"):
+        for old in runs.iterdir():
+            _remove_if_dead(old)
+        folder = runs / f"{what}-{os.getpid()}"
+        folder.mkdir()
+        lock = (folder / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock:
         try:
             yield folder
         finally:
-            remove_tree(folder)
+            with cache.lock("runs"):
+                remove_tree(folder)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +33,21 @@ class Outcome:
 
 def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: Sequence[str]) -> int:
     """Run everything (or the test files in `only`); answer the exit code. The log of what failed is shown."""
-    with copy_source(cache, "test") as source:
+    with (
+        copy_source(cache, "test") as source,
+        ThreadPoolExecutor(len(releases)) as pool,
+        # left before the pool: an interrupt ends the chambers, and with them what the pool's threads wait for
+        ExitStack() as chambers,
+    ):
         outcomes = [] if only else [_selfcheck(source.parent / "selfcheck.log", progress)]
         # chambers end with the thread that starts them: all start here, in the main one
         places = [
-            enter(release, source.parent / release.name, cache, progress, source=source)
+            chambers.enter_context(
+                enter(release, source.parent / release.name, cache, progress, source=source)
+            )
             for release in releases
         ]
-        with ThreadPoolExecutor(len(places)) as pool:
-            outcomes += pool.map(lambda place: _test(place, only), places)
-        for place in places:
-            place.chamber.end()
+        outcomes += pool.map(lambda place: _test(place, only), places)
         return _tell(outcomes, cache.place("logs"))
 
 

@@ -21,7 +21,12 @@ def folder_inside() -> str:
 def environment() -> dict[str, str]:
     """Variables for commands in a chamber: our tools come first on the path."""
     work = folder_inside()
-    return {"PATH": f"{work}/tests/bin:{INSIDE}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TOX_WORK_DIR": work}
+    return {
+        "PATH": f"{work}/tests/bin:{INSIDE}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "TOX_WORK_DIR": work,
+        # a named cluster sees the checkout read-only
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",  # noqa: S108 - a tmpfs of the chamber's own
+    }
 
 
 def obtain(release: Release, rootfs: Path, cache: Cache, progress: Progress) -> Path:

@@ -3,6 +3,8 @@
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from . import rootfs, tools
 from .cache import Cache
@@ -17,12 +19,24 @@ _PORTS = range(21000, 32000, 50)
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where one cluster lives (`folder`) and the chamber in which it and our checks run."""
+    """Where one cluster lives (`folder`) and the chamber in which it and our checks run.
+
+    A ``with`` block ends the chamber.
+    """
 
     release: Release
     folder: Path
     chamber: Chamber
     progress: Progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # before its folder is removed: nothing may write there any more
+        self.chamber.end()
 
     def step(self, what: str, *command: str) -> Path:
         """Run one step inside and answer its log.
@@ -75,8 +89,16 @@ def _choose_port(folder: Path, cache: Cache) -> None:
     if file.exists():
         return
     others = [*cache.place("clusters").glob("*/port"), *cache.place("runs").glob("*/*/port")]
-    taken = {int(other.read_text()) for other in others}
+    taken = {port for other in others if (port := _port_in(other)) is not None}
     file.write_text(str(next(port for port in _PORTS if port not in taken and _is_free(port))))
+
+
+def _port_in(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except FileNotFoundError:
+        # its run has just ended
+        return None
 
 
 def _is_free(port: int) -> bool:

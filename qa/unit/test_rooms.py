@@ -48,7 +48,7 @@ ROOMS: Mapping[str, Room] = {
     "control": room("store", "messages"),
     "module": room("control", "messages", theirs=("mgr_module",)),
     # it reports the subtrees that it makes to the manager, hence messages
-    "client": room("engine", "messages"),
+    "client": room("engine", "messages", theirs=("mfusepy",)),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     PAGES: room("control", theirs=("jinja2",)),

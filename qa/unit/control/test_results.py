@@ -1,9 +1,11 @@
 import errno
 import json
+import logging
 
 import pytest
 
 from mgr_fscrypt.control import FileSystemCount, Overview, Result, SubtreeLine, SubtreePage
+from mgr_fscrypt.control.results import guarded
 
 OVERVIEW = Overview(version="1", ceph="ceph 20", file_systems=(FileSystemCount(1, "cephfs", True, 2, 3),))
 PAGE = SubtreePage(
@@ -38,3 +40,24 @@ def test_a_failure_is_a_negative_errno_and_one_line():
 @pytest.mark.parametrize("value", [OVERVIEW, PAGE])
 def test_values_come_back_from_json(value: Overview | SubtreePage):
     assert type(value).restored(json.loads(json.dumps(value.simplified()))) == value
+
+
+@pytest.mark.parametrize("form", ["plain", "xml\x1b[2J"])
+def test_no_status_moves_the_cursor_or_floods_the_terminal(form: str):
+    status = f"\x1b[2J\n\udcff{'x' * 2**20}; run this next"
+    _, _, told = Result.failed(errno.ENOENT, status).rendered(form)
+    assert told.isprintable()
+    assert len(told) < 2**15
+    if form == "plain":
+        assert told.startswith("\\x1b[2J\\n\\udcff")
+        assert told.endswith("; run this next")
+
+
+def test_a_mistake_of_ours_is_told_in_one_line_and_logged(caplog: pytest.LogCaptureFixture):
+    def fail() -> Result:
+        raise ZeroDivisionError("planted")
+
+    result = guarded(fail, logging.getLogger("fscrypt"))
+    assert (result.code, "\n" in result.status, "planted" in result.status) == (errno.EIO, False, False)
+    assert "ZeroDivisionError: planted" in caplog.text
+    assert guarded(lambda: Result(status="done"), logging.getLogger("fscrypt")) == Result(status="done")

@@ -1,5 +1,6 @@
 import errno
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -212,7 +213,7 @@ def test_pages(subtrees: Subtrees):
         seen += [line.path for line in answer.subtrees]
         after = answer.following
     assert (seen, after) == ([f"/{inode}" for inode in range(1, 8)], None)
-    assert 'There are more: add --after "1:/3".' in subtrees.listing(limit=3).rendered("plain")[1]
+    assert "There are more: add `--after 1:/3`." in subtrees.listing(limit=3).rendered("plain")[1]
     exact = subtrees.listing("cephfs", limit=4).answer
     assert isinstance(exact, SubtreePage)
     assert exact.following is None
@@ -286,3 +287,46 @@ def test_a_path_cannot_move_the_terminals_cursor(subtrees: Subtrees):
     assert "\x1b" not in result.status + subtrees.listing().rendered("plain")[1]
     assert "\n" not in result.status
     assert "/a\\x1b[2J\\nb" in subtrees.listing().rendered("plain")[1]
+
+
+def test_advice_can_be_pasted_into_a_shell(subtrees: Subtrees):
+    """Whoever registers a path must not choose what an administrator runs."""
+    bait = "/a; reboot #"
+    assert subtrees.adopt("cephfs", bait, FACTS.encode()).success
+    for path in (bait + "/below", "/moved"):
+        result = subtrees.adopt("cephfs", path, FACTS.encode())
+        assert "`ceph fscrypt subtree forget cephfs '/a; reboot #'` first" in result.status
+    other = SubtreeFacts(inode=11, mode="engine", policy=FACTS.policy)
+    assert subtrees.adopt("cephfs", "/z", other.encode()).success
+    assert "add `--after '1:/a; reboot #'`." in subtrees.listing(limit=1).rendered("plain")[1]
+
+
+@pytest.mark.parametrize("text", ["\udcff", "\ud800x"])
+def test_arguments_that_are_no_unicode(subtrees: Subtrees, text: str):
+    """A shell's argument of other bytes than UTF-8 arrives like this."""
+    for result in (
+        subtrees.listing(text),
+        subtrees.listing(after=f"1:{text}"),
+        subtrees.forget(text, "/a"),
+        subtrees.forget("cephfs", f"/{text}"),
+        subtrees.adopt(text, "/a", FACTS.encode()),
+        subtrees.adopt("cephfs", f"/{text}", FACTS.encode()),
+        subtrees.adopt("cephfs", "/a", text),
+    ):
+        code, _, status = result.rendered("plain")
+        assert code < 0
+        status.encode()
+
+
+def test_a_report_of_a_megabyte(subtrees: Subtrees):
+    refused(subtrees.adopt("cephfs", "/a", "x" * 2**20), errno.EINVAL, "at most 4096 characters")
+
+
+def test_looking_for_a_near_name_takes_no_time(subtrees: Subtrees):
+    for inode in range(1, 301):
+        path = "/" + "".join("abcde"[inode * step % 5] for step in range(190)) + str(inode)
+        facts = SubtreeFacts(inode=inode, mode="engine", policy=FACTS.policy)
+        assert subtrees.adopt("cephfs", path, facts.encode()).success
+    begun = time.process_time()
+    assert not subtrees.forget("cephfs", "/" + "edcba" * 38).success
+    assert time.process_time() - begun < 1

@@ -55,3 +55,9 @@ def test_answers_in_time_when_the_work_hangs_and_drops_what_had_not_begun(execut
     free.set()
     assert Waiting(executor, 5).answer(Result).success
     assert done == ["hung"]
+
+
+def test_a_module_that_is_stopping(executor: ThreadPoolExecutor):
+    executor.shutdown()
+    result = Waiting(executor, 5).answer(lambda: Result(status="done"))
+    assert (result.code, "nothing was changed" in result.status) == (errno.EAGAIN, True)

@@ -108,8 +108,8 @@ def test_an_empty_cluster_says_what_to_do():
 
 
 def test_more_rows_are_told():
-    text = overview_page(OVERVIEW, SubtreePage((LINE,), "1:/secret"))
-    assert 'ceph fscrypt subtree ls --after "1:/secret"' in text
+    text = overview_page(OVERVIEW, SubtreePage((LINE,), "1:/secret; reboot"))
+    assert "ceph fscrypt subtree ls --after &#39;1:/secret; reboot&#39;</code>" in text
 
 
 def written(folder: Path, name: str, text: str) -> str:

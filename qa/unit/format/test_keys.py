@@ -1,12 +1,14 @@
 """Master keys keep their bytes to themselves."""
 
+import copy
 import pickle
 import traceback
 
 import pytest
 
-from mgr_fscrypt.format import MasterKey, MasterKeyError
+from mgr_fscrypt.format import Contents, Context, MasterKey, MasterKeyError, Names, Policy, Target
 from mgr_fscrypt.format.libcrypto import siphash_2_4
+from mgr_fscrypt.format.portable import PortableFactory
 
 SECRET = bytes(range(200, 248))
 
@@ -17,8 +19,20 @@ def test_no_text_shows_the_secret() -> None:
     for form in (SECRET.hex(), repr(SECRET), SECRET.hex()[:16], str(list(SECRET))[1:20]):
         assert form not in shown
     assert not hasattr(key, "__dict__")
-    with pytest.raises(TypeError):
-        pickle.dumps(key)
+
+
+def test_nothing_that_holds_a_key_is_pickled_or_copied() -> None:
+    context = Context.fresh(Policy(MasterKey(SECRET).identifier))
+    for holder in (
+        MasterKey(SECRET),
+        Names(MasterKey(SECRET), context),
+        Target(MasterKey(SECRET), context),
+        Contents(MasterKey(SECRET), context),
+        Contents(MasterKey(SECRET), context, factory=PortableFactory()),
+    ):
+        for taken in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError):
+                taken(holder)
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 65])

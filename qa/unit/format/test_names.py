@@ -114,6 +114,15 @@ def test_padding_that_is_not_the_policys_is_refused() -> None:
         Names(MASTER, context(Flags.PAD_32)).decrypt(Names(MASTER, context(Flags.PAD_4)).encrypt(b"name"))
 
 
+def test_a_name_cannot_be_cut_short_without_the_key() -> None:
+    """CBC with stealing: the end of a ciphertext of 32 bytes is a ciphertext of the first 16 characters."""
+    names = Names(MASTER, context(Flags.PAD_32))
+    stored = names.encrypt(b"salaries-of-2026.ods")
+    assert Names(MASTER, context(Flags.PAD_16)).decrypt(stored[16:]) == b"salaries-of-2026"
+    with pytest.raises(NameFormatError, match="not stored"):
+        names.decrypt(stored[16:])
+
+
 def test_names_of_256_bytes_are_too_long() -> None:
     with pytest.raises(NameTooLongError):
         DIRECTORIES[0].encode(b"n" * 256)

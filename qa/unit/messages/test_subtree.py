@@ -54,6 +54,8 @@ def test_round_trip():
         ("{}", "inode, kind, mode, policy, version missing"),
         (changed(kind="other"), "kind must be fscrypt.subtree"),
         (changed(version=2), "version must be 1"),
+        (changed(version=True), "version must be 1"),
+        (changed(version=1.0), "version must be 1"),
         (changed(master_key="00"), "unknown field master_key"),
         (changed_policy(nonce="00"), "unknown field nonce"),
         (changed(inode=0), "inode must be"),

@@ -1,0 +1,309 @@
+"""What the kernel asks of a FUSE mount, done by the encrypted file system.
+
+Every method is one operation of libfuse's high-level interface, under its name there; an `OSError` is its errno.
+Handles of one file share one open file of the engine, so that all of them see each write at once, and a second
+writer in the same mount does not wait for the first one's lease. Calls come one after the other.
+"""
+
+import logging
+import os
+import stat as modes
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..ceph.errors import ExistsError
+from ..ceph.interface import Kind
+from ..engine import DirEntry, File, FileSystem
+from .remote import joined
+
+_log = logging.getLogger(__name__)
+
+_TYPES = {
+    Kind.DIRECTORY: modes.S_IFDIR,
+    Kind.FILE: modes.S_IFREG,
+    Kind.SYMLINK: modes.S_IFLNK,
+    # which one, only its inode tells; none is made through this mount
+    Kind.SPECIAL: modes.S_IFIFO,
+}
+_NANOSECONDS = 10**9
+# utimensat(2): with them the seconds are 0, so they stand for two nanoseconds of January 1970 that no file needs
+_UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+
+ListedEntry = tuple[str, Mapping[str, int], int]
+"""A name, what is known of its inode, and the offset that goes on after it."""
+
+
+@dataclass
+class _OpenFile:
+    """One inode's open file, and how many handles use it."""
+
+    ino: int
+    file: File
+    writable: bool
+    handles: int = 0
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """One open(2) of it."""
+
+    opened: _OpenFile
+    append: bool
+
+
+class Listing:
+    """A directory that is being read, in pieces that begin where the kernel says."""
+
+    def __init__(self, entries: Callable[[], Iterator[DirEntry]]) -> None:
+        self._start = entries
+        self._entries = self._all()
+        self._last: ListedEntry | None = None
+        self._next = 1
+
+    def after(self, offset: int) -> Iterator[ListedEntry]:
+        """What follows the entry of that offset (0: all); the caller may stop at any entry and ask for it again."""
+        if self._last is not None and offset == self._next - 2:
+            yield self._last
+        elif offset != self._next - 1:
+            self._entries, self._last, self._next = self._all(), None, 1
+            while self._next <= offset and self._step() is not None:
+                pass
+        while (entry := self._step()) is not None:
+            yield entry
+
+    def _step(self) -> ListedEntry | None:
+        found = next(self._entries, None)
+        if found is None:
+            return None
+        self._last = (found[0], found[1], self._next)
+        self._next += 1
+        return self._last
+
+    def _all(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        for name in (".", ".."):
+            yield name, {"st_mode": modes.S_IFDIR}
+        for entry in self._start():
+            yield _text(entry.name), {"st_mode": _TYPES[entry.kind], "st_ino": entry.ino}
+
+
+class FuseOperations:
+    """The operations below the directory `top` of `files`. `ready` is called when the kernel has mounted it."""
+
+    use_ns = True
+    """Times are whole nanoseconds."""
+
+    def __init__(self, files: FileSystem, top: bytes, ready: Callable[[], None]) -> None:
+        self._files = files
+        self._top = top
+        self._ready = ready
+        self._open: dict[int, _OpenFile] = {}
+        self._handles: dict[int, _Handle] = {}
+        self._listings: dict[int, Listing] = {}
+        self._last_number = 0
+
+    def init(self, path: str) -> None:
+        """The mount is there."""
+        self._ready()
+
+    def close(self) -> None:
+        """End every file that is still open: for after the mount is gone. Errors are logged."""
+        for opened in list(self._open.values()):
+            self._end(opened)
+        self._handles.clear()
+
+    # inodes
+
+    def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
+        """The real size; of an open file as its writer knows it."""
+        found = self._files.stat(self._path(path))
+        opened = self._open.get(found.ino)
+        return {
+            "st_ino": found.ino,
+            "st_mode": _TYPES[found.kind] | found.permissions,
+            "st_nlink": found.nlink,
+            "st_uid": found.uid,
+            "st_gid": found.gid,
+            "st_size": opened.file.size if opened and opened.writable else found.size,
+            "st_blocks": found.blocks,
+            "st_atime": round(found.atime * _NANOSECONDS),
+            "st_mtime": round(found.mtime * _NANOSECONDS),
+            "st_ctime": round(found.ctime * _NANOSECONDS),
+        }
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Permission bits."""
+        self._files.chmod(self._path(path), modes.S_IMODE(mode))
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """-1 leaves one as it is."""
+        self._files.chown(self._path(path), uid, gid)
+
+    def utimens(self, path: str, times: tuple[int, int]) -> None:
+        """Access and modification time in nanoseconds, or utimensat(2)'s words for now and for as it is."""
+        where = self._path(path)
+        known = self._files.stat(where)
+        self._files.utimens(where, _seconds(times[0], known.atime), _seconds(times[1], known.mtime))
+
+    # names
+
+    def opendir(self, path: str) -> int:
+        """A handle for reading a directory."""
+        where = self._path(path)
+        number = self._number()
+        self._listings[number] = Listing(lambda: self._files.scandir(where))
+        return number
+
+    def readdir_with_offset(self, path: str, offset: int, handle: int) -> Iterator[ListedEntry]:
+        """A stream: however many entries there are, no more than a piece of them is in memory."""
+        return self._listings[handle].after(offset)
+
+    def releasedir(self, path: str, handle: int) -> None:
+        """End a handle of a directory."""
+        del self._listings[handle]
+
+    def mkdir(self, path: str, mode: int) -> None:
+        """With the policy of its parent."""
+        self._files.mkdir(self._path(path), modes.S_IMODE(mode))
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty directory."""
+        self._files.rmdir(self._path(path))
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; libfuse has renamed a file that is still open to `.fuse_hidden...` instead."""
+        self._files.unlink(self._path(path))
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a name, over what is there."""
+        self._files.rename(self._path(old), self._path(new))
+
+    def link(self, new: str, existing: str) -> None:
+        """A second name."""
+        self._files.link(self._path(existing), self._path(new))
+
+    def symlink(self, new: str, target: str) -> None:
+        """A symbolic link at `new`."""
+        self._files.symlink(_bytes(target), self._path(new))
+
+    def readlink(self, path: str) -> str:
+        """A link's target."""
+        return _text(self._files.readlink(self._path(path)))
+
+    # files
+
+    def create(self, path: str, mode: int, flags: int) -> int:
+        """Make a file and open it. It is there for other clients when this returns."""
+        where = self._path(path)
+        try:
+            made = self._files.create(where, modes.S_IMODE(mode))
+        except ExistsError:
+            # the kernel asked before whether it is there, and another client was faster
+            if flags & os.O_EXCL:
+                raise
+            return self.open(path, flags)
+        try:
+            made.fsync()
+            ino = self._files.stat(where).ino
+        except OSError:
+            made.discard()
+            raise
+        self._open[ino] = _OpenFile(ino, made, writable=True)
+        return self._handle(self._open[ino], flags)
+
+    def open(self, path: str, flags: int) -> int:
+        """A handle of a file that is there."""
+        where = self._path(path)
+        write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+        ino = self._files.stat(where).ino
+        opened = self._open.get(ino)
+        if opened is None:
+            opened = _OpenFile(ino, self._files.open(where, write=write), writable=write)
+            self._open[ino] = opened
+        elif write and not opened.writable:
+            reader, opened.file = opened.file, self._files.open(where, write=True)
+            opened.writable = True
+            reader.close()
+        handle = self._handle(opened, flags)
+        if flags & os.O_TRUNC:
+            try:
+                opened.file.truncate(0)
+            except OSError:
+                self.release(path, handle)
+                raise
+        return handle
+
+    def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+        return self._handles[handle].opened.file.pread(size, offset)
+
+    def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
+        """All of `data`. What is appended goes to the end as it is now, which the kernel may not know."""
+        used = self._handles[handle]
+        file = used.opened.file
+        return file.pwrite(data, file.size if used.append else offset)
+
+    def truncate(self, path: str, length: int, handle: int | None = None) -> None:
+        """Set the real size, of the open file where there is a handle."""
+        if handle is not None:
+            self._handles[handle].opened.file.truncate(length)
+            return
+        where = self._path(path)
+        opened = self._open.get(self._files.stat(where).ino)
+        if opened is not None and opened.writable:
+            opened.file.truncate(length)
+            return
+        with self._files.open(where, write=True) as file:
+            file.truncate(length)
+
+    def fsync(self, path: str, data_only: int, handle: int) -> None:
+        """Everything is durable when it returns."""
+        self._handles[handle].opened.file.fsync()
+
+    def flush(self, path: str, handle: int) -> None:
+        """At each close(2), which gives this answer: what was written is durable, and others see it."""
+        self._handles[handle].opened.file.fsync()
+
+    def release(self, path: str, handle: int) -> None:
+        """The last close(2) of a handle; nobody hears its errors, so they are logged."""
+        opened = self._handles.pop(handle).opened
+        opened.handles -= 1
+        if not opened.handles:
+            self._end(opened)
+
+    # parts
+
+    def _end(self, opened: _OpenFile) -> None:
+        del self._open[opened.ino]
+        try:
+            opened.file.close()
+        except OSError as error:
+            _log.error("closing a file: %s", error)
+
+    def _handle(self, opened: _OpenFile, flags: int) -> int:
+        number = self._number()
+        opened.handles += 1
+        self._handles[number] = _Handle(opened, append=bool(flags & os.O_APPEND))
+        return number
+
+    def _number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _path(self, path: str) -> bytes:
+        return self._top if path == "/" else joined(self._top, _bytes(path[1:]))
+
+
+def _seconds(nanoseconds: int, known: float) -> float:
+    if nanoseconds == _UTIME_NOW:
+        return time.time()
+    return known if nanoseconds == _UTIME_OMIT else nanoseconds / _NANOSECONDS
+
+
+def _bytes(text: str) -> bytes:
+    """As mfusepy turned it into text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,139 @@
+"""Master keys from files and standard input, and new ones into files.
+
+A key file holds the key's bytes as they are, or as hexadecimal digits. Nobody but its owner may read it.
+"""
+
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+
+from ..format import MasterKey
+from .core_dumps import keep_out_of_core_dumps
+from .outcome import Exit, Failure
+
+NEW_KEY_SIZE = 64
+"""Bytes of the keys that we make; the kernel's largest (FSCRYPT_MAX_RAW_KEY_SIZE)."""
+SMALLEST, LARGEST = 32, 64
+"""Bytes that a key which was made elsewhere may have."""
+STANDARD_INPUT = "-"
+
+_DIGITS = re.compile(rb"[0-9a-fA-F]+")
+_FORMS = "64 raw bytes or 128 hexadecimal digits (keys made elsewhere: 32 to 64 bytes)"
+
+
+def read_key(source: str) -> MasterKey:
+    """Read a master key.
+
+    Args:
+        source: a file's name, or "-" for standard input.
+
+    Raises:
+        Failure: the file is not there, is not safe, or does not hold a key.
+    """
+    keep_out_of_core_dumps()
+    where = "standard input" if source == STANDARD_INPUT else f"key file {source}"
+    data = sys.stdin.buffer.read(4 * LARGEST) if source == STANDARD_INPUT else _read_safely(Path(source))
+    digits = data.strip(b"\r\n")
+    secret = data
+    # no random key consists of hexadecimal digits only: chance (22/256)^32
+    if _DIGITS.fullmatch(digits):
+        secret = b"" if len(digits) % 2 else bytes.fromhex(digits.decode())
+    if not SMALLEST <= len(secret) <= LARGEST:
+        raise Failure(
+            Exit.USAGE,
+            f"{where} holds {len(data)} bytes, which is no master key: it must be {_FORMS}",
+            remedy="make a new key with `cephfs-fscrypt key generate FILE`; in a raw key, a newline at the end counts",
+        )
+    return MasterKey(secret)
+
+
+def require_full_size(key: MasterKey) -> None:
+    """Refuse a key that is shorter than those that new subtrees get.
+
+    Raises:
+        Failure: it is.
+    """
+    if len(key) != NEW_KEY_SIZE:
+        raise Failure(
+            Exit.USAGE,
+            f"the key has {len(key)} bytes: a new subtree takes one of {NEW_KEY_SIZE}",
+            remedy="make one with `cephfs-fscrypt key generate FILE`",
+        )
+
+
+def write_new_key(file: Path) -> MasterKey:
+    """Make a random master key in a new file that only its owner may read; durable when it returns.
+
+    Raises:
+        Failure: the file exists, or cannot be made.
+    """
+    secret = os.urandom(NEW_KEY_SIZE)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            try:
+                opened.write(secret)
+                opened.flush()
+                os.fsync(descriptor)
+            except BaseException:
+                # half a key would stand in the way of a whole one
+                file.unlink()
+                raise
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError as error:
+        raise Failure(
+            Exit.REFUSED,
+            f"{file} exists, and a key file is never overwritten: what its key encrypted would be lost",
+            remedy="choose another name",
+        ) from error
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"cannot make {file}: {error.strerror}") from error
+    return MasterKey(secret)
+
+
+def _read_safely(file: Path) -> bytes:
+    try:
+        # not blocking: a FIFO would wait for its writer before it can be refused
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        # a key that was given in place of a file must not reach a log as well
+        named = "of the name that was given" if _DIGITS.fullmatch(os.fsencode(file)) else str(file)
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"there is no key file {named}",
+            remedy="make a new key with `cephfs-fscrypt key generate FILE`",
+        ) from error
+    except OSError as error:
+        raise Failure(
+            Exit.REFUSED, f"cannot read key file {file}: {error.strerror}", remedy=f"look at `ls -l {file}`"
+        ) from error
+    try:
+        _require_private(file, os.fstat(descriptor))
+        return os.read(descriptor, 4 * LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+def _require_private(file: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise Failure(
+            Exit.REFUSED, f"key file {file} is not a regular file", remedy="give a pipe as `--key -`"
+        )
+    if found.st_uid != os.geteuid():
+        raise Failure(
+            Exit.REFUSED,
+            f"key file {file} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
+            remedy="take a copy of your own that nobody else may read, or run this as its owner",
+        )
+    if found.st_mode & 0o077:
+        raise Failure(
+            Exit.REFUSED,
+            f"others may use key file {file} (mode {stat.S_IMODE(found.st_mode):04o})",
+            remedy=f"run `chmod 600 {file}`, and ask yourself who has read it",
+        )

@@ -1,0 +1,190 @@
+"""``subtree create|status|release|hold``."""
+
+from ..ceph.interface import Kind
+from ..engine import FileMode, Report
+from ..engine.fence import strangers
+from ..messages import SubtreeFacts
+from .advice import shown
+from .connection import Connection
+from .key_files import require_full_size
+from .outcome import Exit, Failure
+from .progress import size_text
+from .register import facts_of, register
+from .remote import children
+from .report import Reporter
+
+
+def create(connection: Connection, reporter: Reporter, path: bytes, *, padding: int, dry_run: bool) -> Exit:
+    """Give an empty directory a policy, and tell the manager."""
+    key = connection.required_key()
+    require_full_size(key)
+    if dry_run:
+        return _preview_create(connection, reporter, path, padding)
+    made = connection.files.create_subtree(path, key.identifier, padding=padding)
+    for warning in made.warnings:
+        reporter.note(f"warning: {warning}")
+    facts = _facts(connection, path)
+    _register(connection, reporter, path, facts)
+    reporter.summary(
+        _described(path, facts),
+        f"{shown(path)} is encrypted, in {facts.mode} mode, by key {facts.policy.key_identifier}.",
+    )
+    return Exit.DONE
+
+
+def status(connection: Connection, reporter: Reporter, path: bytes, *, facts_only: bool) -> Exit:
+    """Tell whether a directory is encrypted and how."""
+    subtree = connection.files.subtree(path)
+    facts = facts_of(connection, path)
+    if facts is None:
+        if facts_only:
+            raise Failure(Exit.NOT_FOUND, f"{shown(path)} is not encrypted: there is nothing to report")
+        reporter.answer({"path": shown(path), "encrypted": False}, f"{shown(path)} is not encrypted.")
+        return Exit.DONE
+    if facts_only:
+        Reporter().answer({}, facts.encode())
+        return Exit.DONE
+    state = "unlocked: the key was given" if subtree.unlocked else "locked: the key was not given"
+    policy = facts.policy
+    lines = (
+        f"path      {shown(path)}",
+        f"inode     {facts.inode}",
+        f"mode      {facts.mode} (whose new files are)",
+        f"contents  {policy.contents}",
+        f"names     {policy.names}, padded to {policy.padding} bytes",
+        f"key       {policy.key_identifier}",
+        f"state     {state}",
+        *(f"warning   {warning}" for warning in subtree.warnings),
+    )
+    value = _described(path, facts) | {"unlocked": subtree.unlocked, "warnings": list(subtree.warnings)}
+    reporter.answer(value, "\n".join(lines))
+    return Exit.DONE
+
+
+def release(connection: Connection, reporter: Reporter, path: bytes, *, evict: bool, dry_run: bool) -> Exit:
+    """Hand a subtree to kernel clients."""
+    connection.required_key()
+    if dry_run:
+        return _preview_change(connection, reporter, path, FileMode.ENGINE, evict=evict)
+    return _changed(connection, reporter, path, connection.files.release(path, evict=evict))
+
+
+def hold(connection: Connection, reporter: Reporter, path: bytes, *, evict: bool, dry_run: bool) -> Exit:
+    """Take a subtree back from kernel clients."""
+    if dry_run:
+        return _preview_change(connection, reporter, path, FileMode.KERNEL, evict=evict)
+    return _changed(connection, reporter, path, connection.files.hold(path, evict=evict))
+
+
+def _facts(connection: Connection, path: bytes) -> SubtreeFacts:
+    facts = facts_of(connection, path)
+    if facts is None:
+        raise Failure(Exit.NOT_FOUND, f"{shown(path)} is not encrypted")
+    return facts
+
+
+def _described(path: bytes, facts: SubtreeFacts) -> dict[str, object]:
+    return {
+        "path": shown(path),
+        "encrypted": True,
+        "inode": facts.inode,
+        "mode": facts.mode,
+        "contents": facts.policy.contents,
+        "names": facts.policy.names,
+        "padding": facts.policy.padding,
+        "key_identifier": facts.policy.key_identifier,
+    }
+
+
+def _register(connection: Connection, reporter: Reporter, path: bytes, facts: SubtreeFacts) -> None:
+    registration = register(connection, path, facts)
+    if registration.refusal is not None:
+        reporter.note(
+            f"warning: the manager was not told ({registration.refusal}). The subtree is complete without it; "
+            f"to list it there, have an administrator run:\n  {registration.command}"
+        )
+
+
+def _preview_create(connection: Connection, reporter: Reporter, path: bytes, padding: int) -> Exit:
+    """Look at what `FileSystem.create_subtree` looks at, and write nothing."""
+    identifier = connection.required_key().identifier.hex()
+    found = connection.files.subtree(path)
+    if found.policy is not None:
+        raise Failure(
+            Exit.REFUSED,
+            f"{shown(path)} is encrypted already, by key {found.policy.key.hex()}",
+            remedy="use it as it is, or make another directory",
+        )
+    if connection.mount.layout(path).striped:
+        raise Failure(Exit.REFUSED, f"the layout of {shown(path)} stripes files over several objects")
+    entries = sum(1 for _ in connection.files.scandir(path))
+    if entries:
+        raise Failure(
+            Exit.REFUSED,
+            f"{shown(path)} is not empty: {entries} entries",
+            remedy="make a new directory, and copy the files in with `cephfs-fscrypt put`",
+        )
+    reporter.answer(
+        {"path": shown(path), "would": "create", "key_identifier": identifier, "padding": padding},
+        f"would encrypt {shown(path)} (empty) in engine mode: AES-256-XTS, AES-256-CBC-CTS, names padded to "
+        f"{padding} bytes, key {identifier}; would tell the manager",
+    )
+    return Exit.DONE
+
+
+def _preview_change(
+    connection: Connection, reporter: Reporter, path: bytes, from_: FileMode, *, evict: bool
+) -> Exit:
+    """Name what would change and the clients in the way."""
+    _facts(connection, path)
+    # a subtree's top directory has its plain path, so the stored one is the same
+    others = strangers(connection.mount, path)
+    count = size = 0
+    linked = set[int]()
+    for each in children(connection.files, path):
+        if each.kind is not Kind.FILE:
+            continue
+        found = connection.files.stat(each.path)
+        if found.file_mode is not from_ or found.ino in linked:
+            continue
+        if found.nlink > 1:
+            linked.add(found.ino)
+        count, size = count + 1, size + found.size
+        reporter.answer({"would": "change", "path": shown(each.path)}, f"would change {shown(each.path)}")
+    to = FileMode.KERNEL if from_ is FileMode.ENGINE else FileMode.ENGINE
+    act = "be evicted" if evict else "have to unmount first, or be evicted with --evict"
+    lines = [f"would give {count} files ({size_text(size)}) {to.value} mode"]
+    lines += [f"would {act}: {each}" for each in others]
+    value = {
+        "path": shown(path),
+        "would": "release" if to is FileMode.KERNEL else "hold",
+        "files": count,
+        "bytes": size,
+        "clients": [str(each) for each in others],
+    }
+    reporter.answer(value, "\n".join(lines))
+    return Exit.DONE
+
+
+def _changed(connection: Connection, reporter: Reporter, path: bytes, report: Report) -> Exit:
+    for problem in report.problems:
+        reporter.note(f"{shown(problem.path)}: {problem.message}. {problem.remedy}")
+    facts = _facts(connection, path)
+    _register(connection, reporter, path, facts)
+    value = _described(path, facts) | {
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "problems": report.problem_count,
+        "evicted": [str(each) for each in report.evicted],
+        "snapshots": [shown(name) for name in report.snapshots],
+    }
+    text = (
+        f"{shown(path)} is in {facts.mode} mode: {report.changed} files changed, {report.unchanged} had it already, "
+        f"{report.problem_count} problems."
+    )
+    if report.snapshots:
+        text += (
+            f"\nSnapshots keep the mode that they were taken in: {', '.join(map(shown, report.snapshots))}."
+        )
+    reporter.summary(value, text)
+    return Exit.DONE if report.complete else Exit.DIFFERS

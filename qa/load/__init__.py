@@ -1,0 +1,1 @@
+"""Random load with a model beside it, through the engine's own interface and through a mount alike."""

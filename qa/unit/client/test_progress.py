@@ -1,0 +1,60 @@
+import io
+
+import pytest
+
+from mgr_fscrypt.client.progress import Progress, size_text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (5 << 20, "5.0 MiB"),
+        (3 << 40, "3.0 TiB"),
+        (5000 << 40, "5000.0 TiB"),
+    ],
+)
+def test_sizes(count: int, text: str):
+    assert size_text(count) == text
+
+
+def test_counts_and_rate():
+    now = [10.0]
+    progress = Progress(None, clock=lambda: now[0])
+    assert progress.rate == 0
+    now[0] = 12.0
+    progress.advance(3000)
+    progress.advance(1000)
+    progress.entry()
+    assert (progress.entries, progress.bytes, progress.seconds, progress.rate) == (1, 4000, 2.0, 2000.0)
+
+
+def test_draws_on_a_terminal_not_too_often_and_takes_the_line_away():
+    now = [0.0]
+    terminal = Terminal()
+    progress = Progress(terminal, total=2048, clock=lambda: now[0])
+    now[0] = 1.0
+    for _ in range(1024):
+        progress.advance(1)
+    assert terminal.getvalue().count("\r") == 1
+    now[0] = 2.0
+    progress.entry()
+    assert " 50% [============            ] 1 entries, 1.0 KiB, 512 B/s" in terminal.getvalue()
+    progress.close()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_is_silent_elsewhere():
+    stream = io.StringIO()
+    progress = Progress(stream, total=10)
+    progress.advance(10)
+    progress.close()
+    assert stream.getvalue() == ""
