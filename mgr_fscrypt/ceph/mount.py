@@ -12,7 +12,14 @@ from typing import Any, Self
 import cephfs
 
 from .cluster import Cluster
-from .errors import CephError, NoAttributeError, UnreachableError, UnsupportedReleaseError, error_of
+from .errors import (
+    CephError,
+    NoAttributeError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedReleaseError,
+    error_of,
+)
 from .interface import VXATTR_LIMIT, Entry, Kind, Layout, Session, Stat, kind_of_mode
 from .leases import NAMESPACE, Keeper, ObjectLease
 from .releases import Release, require_usable, require_writable
@@ -243,6 +250,7 @@ class CephMount:
     def mkdir(self, path: bytes, mode: int) -> None:
         """Make a directory."""
         self.require_writable()
+        self._require_free(path, "mkdir")
         with _translated("mkdir", path):
             self._library.mkdir(path, mode)
 
@@ -267,14 +275,28 @@ class CephMount:
     def link(self, existing: bytes, new: bytes) -> None:
         """A second name."""
         self.require_writable()
+        self._require_free(new, "link")
         with _translated("link", new):
             self._library.link(existing, new)
 
     def symlink(self, target: bytes, path: bytes) -> None:
         """A symbolic link."""
         self.require_writable()
+        self._require_free(path, "symlink")
         with _translated("symlink", path):
             self._library.symlink(target, path)
+
+    def _require_free(self, path: bytes, action: str) -> None:
+        """Raise `ExistsError` if the name is taken.
+
+        libcephfs 20.2.4 follows a symbolic link that has the name, and makes what the link points at; 18.2.7 answers
+        EEXIST. Against other clients that make the link in between, this is no help.
+        """
+        try:
+            self.stat(path)
+        except NotFoundError:
+            return
+        raise error_of(errno.EEXIST, action, path)
 
     def readlink(self, path: bytes) -> bytes:
         """The target as stored."""

@@ -165,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
         default=32,
         help="names are padded to a multiple (default 32)",
     )
+    one.add_argument("--make", action="store_true", help="make the directory if it is not there")
     _dry_run(one)
     one = add(verbs, "status", "tell whether a directory is encrypted, and how", STATUS)
     one.add_argument("path", type=os.fsencode)
@@ -254,7 +255,12 @@ def _dispatch(options: argparse.Namespace, connection: Connection, reporter: Rep
     match options.command:
         case "subtree create":
             return subtree.create(
-                connection, reporter, options.path, padding=options.padding, dry_run=options.dry_run
+                connection,
+                reporter,
+                options.path,
+                padding=options.padding,
+                make=options.make,
+                dry_run=options.dry_run,
             )
         case "subtree status":
             return subtree.status(connection, reporter, options.path, facts_only=options.facts)

@@ -14,12 +14,23 @@ from .remote import children
 from .report import Reporter
 
 
-def create(connection: Connection, reporter: Reporter, path: bytes, *, padding: int, dry_run: bool) -> Exit:
-    """Give an empty directory a policy, and tell the manager."""
+def create(
+    connection: Connection, reporter: Reporter, path: bytes, *, padding: int, make: bool, dry_run: bool
+) -> Exit:
+    """Give an empty directory a policy, and tell the manager; with `make`, make the directory if it is not there."""
     key = connection.required_key()
     require_full_size(key)
+    missing = make and not connection.files.exists(path)
     if dry_run:
+        if missing:
+            reporter.summary(
+                {"path": shown(path), "would": "make"},
+                f"would make {shown(path)} and encrypt it, in engine mode, by key {key.identifier.hex()}.",
+            )
+            return Exit.DONE
         return _preview_create(connection, reporter, path, padding)
+    if missing:
+        connection.files.mkdir(path)
     made = connection.files.create_subtree(path, key.identifier, padding=padding)
     for warning in made.warnings:
         reporter.note(f"warning: {warning}")

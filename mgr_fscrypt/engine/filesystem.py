@@ -196,15 +196,24 @@ class FileSystem:
         with named(old.plain):
             if new.parent.policy is not None:
                 self._require_policy(old.plain, from_, new.parent)
-            self._mount.rename(from_, to)
+            if not self._same_inode(from_, to):
+                self._mount.rename(from_, to)
 
     def link(self, existing: Path, new: Path) -> None:
-        """A second name of a file, within one policy. Raises as `rename`."""
+        """A second name of a file, within one policy. Raises as `rename`; EOPNOTSUPP for a symbolic link."""
         old, place = self._encrypted_place(existing), self._encrypted_place(new)
         _require_same_policy(old.parent, place.parent, place.plain)
         old.parent.require_key()
         stored = place.new
         with named(old.plain):
+            if self._mount.stat(old.existing).kind is Kind.SYMLINK:
+                # libcephfs would make a second name of what the link points at
+                raise RefusedError(
+                    errno.EOPNOTSUPP,
+                    "a symbolic link cannot get a second name",
+                    old.plain,
+                    remedy="Make another symbolic link with the same target.",
+                )
             self._require_policy(old.plain, old.existing, place.parent)
         with named(place.plain):
             self._mount.link(old.existing, stored)
@@ -479,6 +488,10 @@ class FileSystem:
             and until_made(lambda: self._context_of(stored, found.kind, place.plain)) is None
         ):
             raise half_made(place.plain)
+
+    def _same_inode(self, stored: bytes, other: bytes) -> bool:
+        """Are both names of one inode? Then rename(2) does nothing; libcephfs would lose sight of both for a time."""
+        return exists(self._mount, other) and self._mount.stat(stored).ino == self._mount.stat(other).ino
 
     def _require_policy(self, plain: bytes, stored: bytes, directory: Directory) -> None:
         """Only an inode of its policy may come into a directory (`fscrypt_has_permitted_context`)."""

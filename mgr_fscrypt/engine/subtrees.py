@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..ceph.interface import Mount
 from ..format import AUTH_XATTR, Context, Flags, Mode, Policy
 from .directories import Directories, Directory
-from .errors import LockedError, RefusedError
+from .errors import DamagedError, LockedError, RefusedError
 from .inodes import ByPath, FileMode, optional
 from .keyring import Keyring
 from .paths import Path, components, named
@@ -127,13 +127,14 @@ class Subtrees:
 
         Raises:
             RefusedError: EPERM: the mount's root lies inside a subtree, so the mark may be out of sight.
+            DamagedError: the mark is none that we know.
         """
         for directory in reversed(chain):
             if directory.context is None:
                 break
             mark = optional(ByPath(self._mount, directory.stored), MODE_XATTR)
             if mark is not None:
-                return FileMode(mark.decode())
+                return _marked_mode(mark, directory.plain)
         if chain[0].context is not None and self._mount.absolute(b"/") != b"/":
             raise RefusedError(
                 errno.EPERM,
@@ -161,3 +162,15 @@ class Subtrees:
                 plain,
                 remedy="Make a new directory and copy the files in. Nothing was changed.",
             )
+
+
+def _marked_mode(mark: bytes, plain: bytes) -> FileMode:
+    try:
+        return FileMode(mark.decode())
+    except ValueError as error:
+        raise DamagedError(
+            errno.EUCLEAN,
+            f"{MODE_XATTR} is {mark!r}, no mode of a subtree. Nothing was changed",
+            plain,
+            remedy=f"Set the attribute on the subtree's root to {' or '.join(each.value for each in FileMode)}.",
+        ) from error

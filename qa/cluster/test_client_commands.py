@@ -158,6 +158,16 @@ def test_the_first_use(cluster: Cluster, directory: str, tmp_path: Path):
     cluster.ceph("fscrypt", "subtree", "forget", "cephfs", directory)
 
 
+def test_the_directory_is_made_when_that_is_asked_for(cluster: Cluster, directory: str, key: Path):
+    place = f"{directory}/new"
+    refused(5, "subtree", "create", place, "--key", key)
+    assert "would make" in done("subtree", "create", place, "--make", "--dry-run", "--key", key)
+    refused(5, "subtree", "status", place)
+    done("subtree", "create", place, "--make", "--key", key)
+    assert "engine" in done("subtree", "status", place)
+    cluster.ceph("fscrypt", "subtree", "forget", "cephfs", place)
+
+
 def test_listing_with_and_without_the_key(subtree: str, key: Path, tree: Path):
     done("put", "--key", key, tree, subtree)
     assert done("ls", "--key", key, subtree) == "tree\n"

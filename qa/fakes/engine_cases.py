@@ -28,6 +28,7 @@ from mgr_fscrypt.engine import (
     NameKind,
     RefusedError,
 )
+from mgr_fscrypt.engine.subtrees import MODE_XATTR
 from mgr_fscrypt.format import (
     AUTH_XATTR,
     ENGINE_XATTR,
@@ -141,6 +142,14 @@ class EngineCases:
         assert found.warnings == ()
         assert not tree.locked.subtree(tree.path).unlocked
         assert tree.fs.subtree(b"/").policy is None
+
+    @pytest.mark.parametrize("mark", [b"", b"kernal", b"\xff"])
+    def test_a_mark_that_is_no_mode_is_told(self, tree: Tree, mount: Mount, mark: bytes) -> None:
+        mount.setxattr(tree.path, MODE_XATTR, mark)
+        for act in (lambda: tree.fs.subtree(tree.path), lambda: tree.fs.create(tree.path + b"/f")):
+            with refused(errno.EUCLEAN):
+                act()
+        assert not list(tree.fs.scandir(tree.path))
 
     def test_the_same_policy_again_changes_nothing(self, tree: Tree) -> None:
         before = tree.auth(tree.path)
@@ -274,6 +283,36 @@ class EngineCases:
         with pytest.raises(NotFoundError) as missing:
             tree.fs.rename(tree.path + b"/gone", tree.path + b"/x")
         assert missing.value.filename == tree.path + b"/gone", "errors tell plaintext paths"
+
+    def test_a_rename_onto_the_same_inode_does_nothing(self, tree: Tree) -> None:
+        tree.make(b"a", b"one")
+        tree.fs.link(tree.path + b"/a", tree.path + b"/b")
+        tree.fs.rename(tree.path + b"/a", tree.path + b"/a")
+        tree.fs.rename(tree.path + b"/a", tree.path + b"/b")
+        for name in (b"a", b"b"):
+            assert tree.fs.stat(tree.path + b"/" + name).nlink == 2
+            tree.expect(b"one", name)
+
+    def test_a_link_in_the_way_is_not_followed(self, tree: Tree) -> None:
+        tree.make(b"f", b"one")
+        tree.fs.symlink(b"t", tree.path + b"/l")
+        before = {entry.name for entry in tree.fs.scandir(tree.path)}
+        for act in (
+            lambda: tree.fs.mkdir(tree.path + b"/l"),
+            lambda: tree.fs.symlink(b"x", tree.path + b"/l"),
+            lambda: tree.fs.link(tree.path + b"/f", tree.path + b"/l"),
+            lambda: tree.fs.create(tree.path + b"/l"),
+        ):
+            with pytest.raises(ExistsError):
+                act()
+        assert {entry.name for entry in tree.fs.scandir(tree.path)} == before
+        assert tree.fs.readlink(tree.path + b"/l") == b"t"
+
+    def test_a_symbolic_link_gets_no_second_name(self, tree: Tree) -> None:
+        tree.fs.symlink(b"t", tree.path + b"/l")
+        with refused(errno.EOPNOTSUPP):
+            tree.fs.link(tree.path + b"/l", tree.path + b"/m")
+        assert not tree.fs.exists(tree.path + b"/m")
 
     def test_links(self, tree: Tree) -> None:
         tree.make(b"a", b"one")

@@ -6,7 +6,7 @@ from .cache import Cache
 from .releases import Release
 from .report import LabError, Progress
 from .source import SOURCE, copy_source
-from .workplace import enter
+from .workplace import KEPT, enter
 
 
 def bench(release: Release, cache: Cache, progress: Progress, name: str, *, as_json: bool) -> int:
@@ -31,31 +31,23 @@ def soak(
     The result file doc/results/NAME.json is the record of the last full run.
     """
     _known("soak", name)
-    state = cache.place("soak", release.name) / f"{name}.json"
+    kept = cache.place("soak", release.name)
     with (
         copy_source(cache, "soak") as source,
-        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+        enter(release, source.parent / release.name, cache, progress, source=source, kept=kept) as place,
     ):
-        inside = place.folder / "cluster" / "soak.json"
-        if state.exists():
-            shutil.copy(state, inside)
         place.boot()
         options = [] if size is None else ["--n", str(size)]
         options += [] if seed is None else ["--seed", str(seed)]
-        command = ["python", "-m", f"qa.soak.{name}", "--state", "/cluster/soak.json", *options]
-        try:
-            code = place.chamber.run(*command, environment=place.environment())
-        finally:
-            place.chamber.end()
-            if inside.exists():
-                shutil.copy(inside, state)
-        result = place.folder / "cluster" / "result.json"
-        if result.exists():
-            (SOURCE / "doc/results").mkdir(parents=True, exist_ok=True)
-            shutil.copy(result, SOURCE / "doc/results" / f"{name}.json")
-            state.unlink(missing_ok=True)
-            progress.say(f"the record is doc/results/{name}.json")
-        return code
+        command = ["python", "-m", f"qa.soak.{name}", "--state", f"{KEPT}/{name}.json", *options]
+        code = place.chamber.run(*command, environment=place.environment())
+    result = kept / f"{name}.result"
+    if result.exists():
+        (SOURCE / "doc/results").mkdir(parents=True, exist_ok=True)
+        shutil.move(result, SOURCE / "doc/results" / f"{name}.json")
+        (kept / f"{name}.json").unlink(missing_ok=True)
+        progress.say(f"the record is doc/results/{name}.json")
+    return code
 
 
 def _known(room: str, name: str) -> None:

@@ -13,6 +13,7 @@ from .releases import Release
 from .report import Progress, StepError
 from .source import SOURCE, commit
 
+KEPT = "/cluster/kept"
 # below the range from which the kernel takes ports for outgoing connections
 _PORTS = range(21000, 32000, 50)
 
@@ -64,11 +65,19 @@ class Workplace:
 
 
 def enter(
-    release: Release, folder: Path, cache: Cache, progress: Progress, *, source: Path, detached: bool = False
+    release: Release,
+    folder: Path,
+    cache: Cache,
+    progress: Progress,
+    *,
+    source: Path,
+    kept: Path | None = None,
+    detached: bool = False,
 ) -> Workplace:
     """Make a workplace in `folder` from rootfs, tools and source; what is there already is used again.
 
-    Unless `detached`, it ends with the thread that calls this.
+    `kept` is a folder of the host that outlives it, seen at `KEPT` inside. Unless `detached`, the workplace ends
+    with the thread that calls this.
     """
     system = rootfs.obtain(release, cache, progress)
     toolbox = tools.obtain(release, system, cache, progress)
@@ -81,6 +90,9 @@ def enter(
         Bind(data, "/cluster"),
         Bind(toolbox, tools.INSIDE),
     ]
+    if kept is not None:
+        (data / Path(KEPT).name).mkdir(exist_ok=True)
+        binds.append(Bind(kept, KEPT))
     return Workplace(release, folder, Chamber.start(system, binds, detached=detached), progress)
 
 

@@ -251,7 +251,7 @@ class Sequence:
         return None
 
     def _create(self) -> str | None:
-        path, node = self._new_path(), _Node(Kind.FILE, self.chance.randbytes(self.chance.randrange(1, 9000)))
+        path, node = self._any_path(), _Node(Kind.FILE, self.chance.randbytes(self.chance.randrange(1, 9000)))
         return self._both(
             f"create {path}",
             lambda: self.tree.create(path, node.content),
@@ -259,7 +259,7 @@ class Sequence:
         )
 
     def _mkdir(self) -> str | None:
-        path = self._new_path()
+        path = self._any_path()
         return self._both(
             f"mkdir {path}",
             lambda: self.tree.mkdir(path),
@@ -267,7 +267,7 @@ class Sequence:
         )
 
     def _symlink(self) -> str | None:
-        path, target = self._new_path(), b"/".join(self._any_path())
+        path, target = self._any_path(), b"/".join(self._any_path())
         return self._both(
             f"symlink {path}",
             lambda: self.tree.symlink(target, path),
@@ -278,7 +278,7 @@ class Sequence:
         files = self._model.of_kind(Kind.FILE)
         if not files:
             return None
-        existing, new = self.chance.choice(files), self._new_path()
+        existing, new = self.chance.choice(files), self._any_path()
         return self._both(
             f"link {existing} to {new}",
             lambda: self.tree.link(existing, new),
@@ -337,17 +337,6 @@ class Sequence:
             if found.get(path) != expected.get(path):
                 return f"{path} is {_short(found.get(path))}, not {_short(expected.get(path))}"
         return ""
-
-    def _new_path(self) -> Path_:
-        """A name in a directory that is there; it may be taken, but for something new not by a symbolic link.
-
-        libcephfs 20.2.4 follows one in mkdir, symlink and link, and makes what it points to.
-        """
-        while True:
-            path = self._any_path()
-            node = self._model.names.get(path)
-            if node is None or node.kind is not Kind.SYMLINK:
-                return path
 
     def _any_path(self) -> Path_:
         parents = [(), *(path for path in self._model.of_kind(Kind.DIRECTORY) if len(path) < _DEEPEST)]

@@ -13,7 +13,6 @@ from pathlib import Path
 from qa.lab.cluster import Cluster
 
 _SAVE_EVERY = 5.0
-_RESULT = "result.json"
 
 Case = Callable[[random.Random], str | None]
 """One case: draws what it does from the chance it is given; answers what was wrong, or None."""
@@ -65,7 +64,7 @@ def main(name: str, size: int, case: Case, arguments: Sequence[str]) -> int:
         "seconds": round(run.seconds, 1),
         "failures": run.failures,
     }
-    options.state.with_name(_RESULT).write_text(json.dumps(record, indent=2) + "\n")
+    options.state.with_suffix(".result").write_text(json.dumps(record, indent=2) + "\n")
     sys.stderr.write(f"{name}: {run.done} cases in {run.seconds:.0f} s, {len(run.failures)} failed\n")
     return 1 if run.failures else 0
 
