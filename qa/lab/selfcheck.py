@@ -19,9 +19,12 @@ from .report import Progress
 from .source import SOURCE, copy_source
 
 _RUN = SOURCE / "qa/run"
-_MARK = "fscrypt-lab-selfcheck"
+_MARK = f"fscrypt-lab-selfcheck-{os.getpid()}"
+# a shell's background job is born deaf to interrupts, and so are its children
+_HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 _HOLDER = f"""
-import sys, time
+import sys
+{_HEARING}
 from pathlib import Path
 sys.path.insert(0, {str(SOURCE)!r})
 from qa.lab.chamber import Bind, Chamber
@@ -32,6 +35,7 @@ chamber.run("bash", "-c", "exec -a {_MARK} sleep 1000 & mount -t tmpfs {_MARK} /
 # a run whose chamber writes into the run's folder all the time, as daemons do
 _RUNNER = f"""
 import sys
+{_HEARING}
 from pathlib import Path
 sys.path.insert(0, {str(SOURCE)!r})
 from qa.lab.cache import Cache
@@ -116,6 +120,7 @@ class NothingLeftBehind(unittest.TestCase):
             with self.subTest(signal=number):
                 command = [sys.executable, "-c", _HOLDER, str(self.system), str(self.source)]
                 owner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+                self.addCleanup(owner.kill)
                 assert owner.stderr is not None
                 self.assertEqual(owner.stderr.readline(), "started\n")
                 self.assertEqual(_marked(), 1)
@@ -166,6 +171,7 @@ class NothingLeftBehind(unittest.TestCase):
     def test_interrupted_run_leaves_no_folder(self) -> None:
         command = [sys.executable, "-c", _RUNNER, str(self.system)]
         runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(runner.kill)
         assert runner.stdout is not None
         folder = Path(runner.stdout.readline().strip())
         self.assertEqual(runner.stdout.readline(), "\n")

@@ -91,7 +91,9 @@ def _test(place: Workplace, only: Sequence[str]) -> Outcome:
 
 
 def _tox(place: Workplace, what: str, environment: str, *arguments: str) -> None:
-    log = place.step(what, "tox", "run", "-q", "--skip-pkg-install", "-e", environment, "--", *arguments)
+    # nothing behind the dashes would take the place of the environment's own arguments
+    words = ["--", *arguments] if arguments else []
+    log = place.step(what, "tox", "run", "-q", "--skip-pkg-install", "-e", environment, *words)
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("sampled: "):
             place.progress.say(f"{place.release.name}: {line}")
