@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 
 class LabError(Exception):
@@ -18,15 +19,16 @@ class StepError(LabError):
 
 
 class Progress:
-    """Progress lines with the seconds since the start, on standard error."""
+    """Progress lines with the seconds since the start, on standard error or where `stream` goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._start = time.monotonic()
+        self._stream = stream or sys.stderr
 
     def say(self, line: str) -> None:
         """Print one line; each is whole, so that two releases may report side by side."""
-        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f} s] {line}\n")
-        sys.stderr.flush()
+        self._stream.write(f"[{time.monotonic() - self._start:6.1f} s] {line}\n")
+        self._stream.flush()
 
 
 def tail(log: Path, lines: int = 60) -> str:

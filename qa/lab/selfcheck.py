@@ -1,6 +1,7 @@
 """The lab's own tests, on the host: what it says on machines that do not fit, and that it leaves nothing behind."""
 
 import fcntl
+import io
 import os
 import signal
 import subprocess
@@ -112,7 +113,7 @@ class NothingLeftBehind(unittest.TestCase):
 
     def setUp(self) -> None:
         self.cache = Cache.from_environment()
-        self.system = rootfs.obtain(TENTACLE, self.cache, Progress())
+        self.system = rootfs.obtain(TENTACLE, self.cache, _unheard())
         self.source = self.enterContext(copy_source(self.cache, "selfcheck"))
 
     def test_owner_killed(self) -> None:
@@ -132,7 +133,7 @@ class NothingLeftBehind(unittest.TestCase):
     def test_half_made_rootfs_is_thrown_away(self) -> None:
         partial = self.system.with_name(self.system.name + ".partial")
         partial.mkdir(exist_ok=True)
-        self.assertEqual(rootfs.obtain(TENTACLE, self.cache, Progress()), self.system)
+        self.assertEqual(rootfs.obtain(TENTACLE, self.cache, _unheard()), self.system)
         self.assertTrue((self.system / "usr/bin/ceph").exists())
         self.assertFalse(partial.exists())
 
@@ -150,7 +151,7 @@ class NothingLeftBehind(unittest.TestCase):
         holder = os.open(used, os.O_RDONLY)
         self.addCleanup(os.close, holder)
         fcntl.flock(holder, fcntl.LOCK_SH)
-        rootfs.obtain(TENTACLE, cache, Progress())
+        rootfs.obtain(TENTACLE, cache, _unheard())
         self.assertEqual(
             sorted(each.name for each in place.iterdir()),
             sorted([self.system.name, recent.name, used.name]),
@@ -188,7 +189,7 @@ class NothingLeftBehind(unittest.TestCase):
             self.assertFalse(dead.exists())
 
     def test_host_devices_survive(self) -> None:
-        toolbox = tools.obtain(TENTACLE, self.system, self.cache, Progress())
+        toolbox = tools.obtain(TENTACLE, self.system, self.cache, _unheard())
         chamber = Chamber.start(
             self.system, [Bind(self.source, "/src"), Bind(toolbox, tools.INSIDE)], detached=False
         )
@@ -213,3 +214,7 @@ def _soon(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
     return condition()
+
+
+def _unheard() -> Progress:
+    return Progress(io.StringIO())

@@ -39,7 +39,6 @@ def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: 
         # left before the pool: an interrupt ends the chambers, and with them what the pool's threads wait for
         ExitStack() as chambers,
     ):
-        outcomes = [] if only else [_selfcheck(source.parent / "selfcheck.log", progress)]
         # chambers end with the thread that starts them: all start here, in the main one
         places = [
             chambers.enter_context(
@@ -47,6 +46,7 @@ def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: 
             )
             for release in releases
         ]
+        outcomes = [] if only else [_selfcheck(source.parent / "selfcheck.log", progress)]
         outcomes += pool.map(lambda place: _test(place, only), places)
         return _tell(outcomes, cache.place("logs"))
 
