@@ -135,6 +135,7 @@ def test_a_tree_comes_back_as_it_went(subtree: str, key: Path, tree: Path, tmp_p
     assert facts(tmp_path / "back") == facts(tree)
 
 
+@pytest.mark.usefixtures("settled_manager")
 def test_the_first_use(cluster: Cluster, directory: str, tmp_path: Path):
     key = tmp_path / "new.key"
     made = json.loads(done("key", "generate", key, "--json"))
@@ -232,6 +233,7 @@ def test_dry_runs_write_nothing(cluster: Cluster, directory: str, key: Path, tre
     cluster.ceph("fscrypt", "subtree", "forget", "cephfs", directory)
 
 
+@pytest.mark.usefixtures("settled_manager")
 def test_release_and_hold(cluster: Cluster, subtree: str, key: Path, tree: Path, tmp_path: Path):
     done("put", "--key", key, tree, subtree)
     assert "is in kernel mode: 5 files changed" in done("subtree", "release", subtree, "--key", key)
@@ -244,6 +246,7 @@ def test_release_and_hold(cluster: Cluster, subtree: str, key: Path, tree: Path,
     assert facts(tmp_path / "held") == facts(tree)
 
 
+@pytest.mark.usefixtures("settled_manager")
 def test_release_waits_for_nobody_it_refuses(subtree: str, key: Path):
     with connect(Access()) as other:
         other.stat(subtree.encode())

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import cephfs
+import pytest
 
 from qa.lab.cluster import Cluster
 
 
+@pytest.mark.usefixtures("settled_manager")
 def test_the_main_job_as_the_demo_shows_it(cluster: Cluster) -> None:
     tree = Path(json.__file__).parent
     told = subprocess.run(

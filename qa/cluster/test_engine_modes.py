@@ -36,6 +36,8 @@ from mgr_fscrypt.format import (
 )
 from qa.fakes.engine_cases import SECRET, remove
 
+pytestmark = pytest.mark.usefixtures("settled_manager")
+
 PATH = b"/modes"
 FILES = {b"a": b"", b"b": b"x", b"c": b"y" * 4096, b"d/e": b"z" * 10000, b"d/f/g": os.urandom(5_000_000)}
 KEY = MasterKey(SECRET)
