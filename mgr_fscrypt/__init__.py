@@ -1,7 +1,7 @@
 """Encryption for CephFS in the Linux kernel's fscrypt format.
 
 Imported as ``mgr_fscrypt`` everywhere; ceph-mgr loads the same directory as its module ``fscrypt``
-and looks for ``Module`` in the package (CEPH_FACTS M13), which only exists where ``ceph_module`` does.
+and looks for ``Module`` in the package (doc/facts.md M13), which only exists where ``ceph_module`` does.
 """
 
 from importlib.util import find_spec

@@ -1,7 +1,7 @@
 """ceph-mgr's door: commands in, results out, health. What they mean is decided in `control`.
 
 Runs in ceph-mgr of 18.2 and 20.2, in whose interpreters neither a cipher library nor libcephfs is touched by
-this module (CEPH_FACTS M1). Handlers run on ceph-mgr's threads and must not wait: the database is only used
+this module (doc/facts.md M1). Handlers run on ceph-mgr's threads and must not wait: the database is only used
 on a thread of its own (`control.waiting`).
 """
 
@@ -35,7 +35,7 @@ MaybeNumber = Optional[int]  # noqa: UP045
 
 
 def _command_class() -> Any:
-    """Give the release's decorator for commands: 20.2 has a registry for each module (CEPH_FACTS M3)."""
+    """Give the release's decorator for commands: 20.2 has a registry for each module (doc/facts.md M3)."""
     if hasattr(mgr_module, "CLICommandBase"):
         return mgr_module.CLICommandBase.make_registry_subtype("FscryptCommand")
     return mgr_module.CLICommand
@@ -123,7 +123,7 @@ class Module(MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no ty
                 msg = "the pool .mgr is not there yet"
                 raise NotReadyError(msg) from error
             with db:
-                # without BEGIN each statement commits by itself, 8 ms each (CEPH_FACTS M4)
+                # without BEGIN each statement commits by itself, 8 ms each (doc/facts.md M4)
                 db.execute("BEGIN")
                 prepare(db)
                 yield db

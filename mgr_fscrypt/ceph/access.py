@@ -17,7 +17,7 @@ class Access:
         file_system: the name of the file system; by default the cluster's default one.
         root: the directory of the file system that is mounted as `/`.
         timeout: seconds after which a cluster that does not answer counts as unreachable.
-        announce: what clients that list sessions see of us (CEPH_FACTS M9), beside the library's own.
+        announce: what clients that list sessions see of us (doc/facts.md M9), beside the library's own.
     """
 
     conf: Path | None = None

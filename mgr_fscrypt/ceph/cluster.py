@@ -24,7 +24,7 @@ def translated(action: str, subject: bytes | str | None = None) -> Iterator[None
 
 
 class Cluster:
-    """librados, connected. A context manager: it always shuts down (CEPH_FACTS F14)."""
+    """librados, connected. A context manager: it always shuts down (doc/facts.md F14)."""
 
     def __init__(self, access: Access) -> None:
         """Connect.

@@ -1,6 +1,6 @@
 """What a cluster answers when it does not do what was asked: native `OSError`s with the errno.
 
-`rados.Error` and `cephfs.Error` are not Python's `OSError` (CEPH_FACTS F15); nothing of them leaves this room.
+`rados.Error` and `cephfs.Error` are not Python's `OSError` (doc/facts.md F15); nothing of them leaves this room.
 """
 
 import errno

@@ -12,7 +12,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
-# RADOS keeps what a client writes to one attribute in a 256-byte buffer when it reads it back (CEPH_FACTS F2)
+# RADOS keeps what a client writes to one attribute in a 256-byte buffer when it reads it back (doc/facts.md F2)
 VXATTR_LIMIT = 256
 
 
@@ -110,8 +110,10 @@ def lies_at_or_below(path: bytes, top: bytes) -> bool:
 
 
 class Lease(Protocol):
-    """The exclusive right of one engine client on one inode (DESIGN, "Leases"). While it is held, its mount renews it
-    each second, used or not."""
+    """The exclusive right of one engine client on one inode (doc/engine-xattr.md, Leases).
+
+    While it is held, its mount renews it each second, used or not.
+    """
 
     def renew(self) -> None:
         """Make sure that it is ours for some time yet; cheap when it was renewed a moment ago.
@@ -156,7 +158,7 @@ class Mount(Protocol):
         """All of `data`."""
 
     def ftruncate(self, fd: int, size: int) -> None:
-        """Set the raw size. NEVER shrink a file that has or had `ceph.fscrypt.auth` (CEPH_FACTS F4, F5)."""
+        """Set the raw size. NEVER shrink a file that has or had `ceph.fscrypt.auth` (doc/facts.md F4, F5)."""
 
     def punch(self, fd: int, offset: int, length: int) -> None:
         """Make a hole of whole blocks inside the file."""
@@ -253,7 +255,7 @@ class Mount(Protocol):
         """`path` of this mount as a path of the whole file system."""
 
     def fresh(self) -> "AbstractContextManager[Mount]":
-        """A second mount like this one that has met no inode yet (CEPH_FACTS F5), for a `with` block."""
+        """A second mount like this one that has met no inode yet (doc/facts.md F5), for a `with` block."""
 
     def renew(self) -> None:
         """Forget every inode: unmount and mount again. No descriptor survives."""

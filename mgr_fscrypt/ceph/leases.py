@@ -3,7 +3,7 @@
 The object is `%x` of the inode number in the namespace `fscrypt.leases` of the file system's default data pool. An
 entity needs `allow rwx tag cephfs data=FS namespace=fscrypt.leases` there beside its rights on the data (a class
 method needs `x`). The OSD's clock ends a lease that is not renewed any more, so a holder that dies keeps it for
-`DURATION` at most. (It may keep its *session* for longer: CEPH_FACTS F14.)
+`DURATION` at most. (It may keep its *session* for longer: doc/facts.md F14.)
 """
 
 import errno

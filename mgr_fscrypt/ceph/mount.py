@@ -42,7 +42,7 @@ def _translated(action: str, subject: bytes | None = None) -> Iterator[None]:
 
 class CephMount:
     """The `Mount` of a real cluster. A context manager: a client that ends without `shutdown` holds others up for
-    more than a minute (CEPH_FACTS F14).
+    more than a minute (doc/facts.md F14).
 
     Calls may come from several threads: libcephfs serves them so, and this class keeps nothing between calls but
     the leases that it renews.
@@ -346,7 +346,7 @@ class CephMount:
         return [found[number] for number in sorted(found) if found[number].address not in self._own]
 
     def evict(self, session: Session) -> None:
-        """End a session everywhere and blocklist it (CEPH_FACTS M10).
+        """End a session everywhere and blocklist it (doc/facts.md M10).
 
         Raises:
             CephError: EPERM for one of ceph-mgr's own; ETIMEDOUT when it was not gone in time.

@@ -1,6 +1,6 @@
 """A file's RADOS objects: their names, their bytes, and the one kind of write to them that is sound.
 
-Objects of a file are never created or extended here: CephFS would drop or hide such bytes (CEPH_FACTS R2, R3).
+Objects of a file are never created or extended here: CephFS would drop or hide such bytes (doc/facts.md R2, R3).
 Writing behind the MDS leaves other clients with stale caches (R4), and is wrong where a snapshot can be taken
 meanwhile (R5): that is the caller's to know.
 """

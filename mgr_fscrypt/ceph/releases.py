@@ -1,7 +1,7 @@
 """Which releases of Ceph this program writes to.
 
-Measured on 18.2.7 and 20.2.4 (CEPH_FACTS). Below 18 the fscrypt attributes answer EINVAL. Above 20 setting
-`ceph.fscrypt.file` truncates the file (FORMAT 6.1): nothing may be written before that is handled.
+Measured on 18.2.7 and 20.2.4 (doc/facts.md). Below 18 the fscrypt attributes answer EINVAL. Above 20 setting
+`ceph.fscrypt.file` truncates the file: nothing may be written before that is handled.
 """
 
 import errno

@@ -1,6 +1,6 @@
 """``mount`` in the background: the same program, spawned before anything of Ceph is loaded, in a session of its own.
 
-A process must not fork once it has mounted (CEPH_FACTS F15), so the one that serves is started first, and tells by
+A process must not fork once it has mounted (doc/facts.md F15), so the one that serves is started first, and tells by
 its own `--json` output that the mount is there or why not.
 """
 

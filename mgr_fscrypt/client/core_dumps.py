@@ -1,4 +1,4 @@
-"""A process that holds a master key leaves no core dump: libcephfs can abort it at any time (CEPH_FACTS F4)."""
+"""A process that holds a master key leaves no core dump: libcephfs can abort it at any time (doc/facts.md F4)."""
 
 import ctypes
 import os

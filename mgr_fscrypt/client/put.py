@@ -118,7 +118,7 @@ def _padding(files: FileSystem, goal: bytes) -> int:
 
 
 def _longest_name(padding: int) -> int:
-    """Give the bytes of the longest name whose ciphertext the MDS can be given (CEPH_FACTS F8)."""
+    """Give the bytes of the longest name whose ciphertext the MDS can be given (doc/facts.md F8)."""
     return max(length for length in range(NOHASH_MAX + 1) if padded_size(length, padding) <= NOHASH_MAX)
 
 
@@ -192,7 +192,7 @@ class _Putting:
             make(each, each.target)
             return
         if self._files.stat(each.target).kind is Kind.DIRECTORY:
-            # CephFS would let an empty one go (CEPH_FACTS F12)
+            # CephFS would let an empty one go (doc/facts.md F12)
             raise Failure(
                 Exit.REFUSED,
                 f"{shown(each.target)} is a directory, and {shown(each.path)} is not",

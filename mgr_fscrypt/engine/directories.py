@@ -35,7 +35,7 @@ class NameKind(Enum):
     PLAIN = "stored as it is: the directory is not encrypted"
     DECRYPTED = "decrypted"
     LOCKED = "shown as stored: the key is not here"
-    HASHED = "shown as stored: too long to be read back through libcephfs (CEPH_FACTS F8)"
+    HASHED = "shown as stored: too long to be read back through libcephfs (doc/facts.md F8)"
     FOREIGN = "shown as stored: it is not encrypted under this directory's key"
 
 
@@ -91,7 +91,7 @@ class Directory:
         Raises:
             LockedError: the key is not here.
             RefusedError: ENAMETOOLONG: its ciphertext would have more than 148 bytes, and libcephfs cannot store
-                what such a name needs (CEPH_FACTS F8; FORMAT, trap 7).
+                what such a name needs (doc/facts.md F8; doc/format.md N4).
         """
         self.require_key()
         if self.names is None:

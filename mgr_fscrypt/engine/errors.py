@@ -34,7 +34,7 @@ class EngineError(OSError):
 
 
 class LockedError(EngineError):
-    """ENOKEY: the key of the policy is not in the keyring (FORMAT, "Locked directory")."""
+    """ENOKEY: the key of the policy is not in the keyring, as the kernel answers."""
 
     def __init__(self, path: bytes, key: bytes) -> None:
         super().__init__(

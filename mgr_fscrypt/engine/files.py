@@ -1,7 +1,7 @@
 """Open files: reading, writing and truncating encrypted contents.
 
 Contents are whole blocks of 4096 bytes under the file's own key. What lies past the end of the file in its last
-block is zeroed before it is encrypted, and never trusted when it is read (FORMAT, trap 4). A block that is stored as
+block is zeroed before it is encrypted, and never trusted when it is read (doc/format.md D4). A block that is stored as
 zeros is a hole; none is made by writing zeros (traps 1 and 2).
 
 A file that was made here is private (half made to others) until its first `fsync` or `close` publishes it. Every

@@ -1,7 +1,7 @@
 """The encrypted file system: plaintext paths in, ciphertext stored.
 
 Everything below a directory with a policy is encrypted; what is not is only walked through: files are not read or
-made there. A directory whose key is not in the keyring behaves as the kernel's does (FORMAT, "Locked directory"):
+made there. A directory whose key is not in the keyring behaves as the kernel's does:
 names as stored, real sizes, unlink and rmdir allowed, ENOKEY for the rest. Symbolic links are never followed.
 """
 
@@ -191,7 +191,7 @@ class FileSystem:
         old, new = self._place(source), self._place(target)
         _require_same_policy(old.parent, new.parent, new.plain)
         old.parent.require_key()
-        # a rename drops the alternate name of a long source (CEPH_FACTS F12)
+        # a rename drops the alternate name of a long source (doc/facts.md F12)
         from_, to = old.new, new.new
         with named(old.plain):
             if new.parent.policy is not None:

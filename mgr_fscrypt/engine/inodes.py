@@ -1,7 +1,7 @@
 """What a regular file is: its mode, its context and its real size, read from its own attributes.
 
 A pair of context and real size (`trusted.fscrypt.engine`) is believed only when the raw size is the real size
-rounded up (CEPH_FACTS F6c). Two calls read the two, so a pair that does not fit is read again; after that its
+rounded up (doc/facts.md F6c). Two calls read the two, so a pair that does not fit is read again; after that its
 writer's lease is waited for; and what does not fit under the lease was left by a writer that died: the smaller of
 the two sizes wins, and is stored.
 """
@@ -38,7 +38,7 @@ _PAUSES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
 class FileMode(Enum):
-    """Who owns a file's data path (DESIGN, "Two modes")."""
+    """Who owns a file's data path (doc/architecture.md, Two modes)."""
 
     ENGINE = "engine"
     KERNEL = "kernel"
@@ -110,7 +110,7 @@ def look(subject: Subject, plain: bytes, *, thorough: bool = False) -> FileFacts
 
     A file between the modes has both attributes, saying the same. Readers take ours, which the client has cached;
     `ceph.fscrypt.auth` costs a round trip to the MDS each time (0.2 ms, run on both releases). Whoever writes looks
-    thoroughly: a file that has auth may kill clients that shrink it (CEPH_FACTS F4), whatever else is there.
+    thoroughly: a file that has auth may kill clients that shrink it (doc/facts.md F4), whatever else is there.
 
     Raises:
         DamagedError: an attribute is not what either kernel or engine writes.

@@ -45,7 +45,7 @@ def require_linked(found: Stat, plain: bytes) -> None:
 
 
 def half_made(plain: bytes) -> DamagedError:
-    """A child that was never completed (DESIGN, "Making things")."""
+    """A child that was never completed (doc/engine-xattr.md)."""
     return DamagedError(
         errno.EBUSY,
         "half made: its maker is still at it, or died",

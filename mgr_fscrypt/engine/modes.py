@@ -2,7 +2,7 @@
 
 Both are metadata jobs: contents stay where they are. Each file is changed in steps that leave it readable at every
 point, and a job that was killed is run again. The subtree's mark changes last. Both need that no other client can
-meet the subtree: stale clients put an old `ceph.fscrypt.auth` back (CEPH_FACTS F5b), and clients that have met one
+meet the subtree: stale clients put an old `ceph.fscrypt.auth` back (doc/facts.md F5b), and clients that have met one
 are aborted by a later shrinking truncate (F4, F5).
 """
 
@@ -87,7 +87,7 @@ def release(
     our own attribute. Afterwards this mount has forgotten every inode: kernels may truncate them (F4).
 
     Raises:
-        LockedError: the key is not here; tails of files are checked with it, since kernels trust them (FORMAT 4).
+        LockedError: the key is not here; tails are checked with it, since kernels trust them (doc/format.md D4).
         NotFencedError: other clients can reach the subtree, and `evict` is false.
     """
     root.require_key()

@@ -30,7 +30,7 @@ class Subtree:
         policy: modes, padding and key; None where the path is not encrypted.
         mode: whose new files are; None where the path is not encrypted.
         unlocked: is the key here?
-        erasure_coded: the data pool cannot tell holes from zeros: kernels then read noise in them (FORMAT 1.4).
+        erasure_coded: the data pool cannot tell holes from zeros: kernels then read noise in them (doc/format.md D5).
     """
 
     path: bytes

@@ -1,4 +1,4 @@
-"""File contents in bulk: data units, numbered in the file from 0, under the file's own key (FORMAT 1.5)."""
+"""File contents in bulk: data units, numbered in the file from 0, under the file's own key (doc/format.md D1)."""
 
 import ctypes
 from threading import Lock
@@ -52,7 +52,7 @@ class Contents(Secretive):
     def encrypt_into(self, plain: Buffer, target: Buffer, first_unit: int) -> None:
         """Encrypt whole units from ``plain`` into ``target``, which has the same size or is ``plain`` itself.
 
-        The caller has zeroed what lies past the end of the file (FORMAT, trap 4).
+        The caller has zeroed what lies past the end of the file (doc/format.md D4).
 
         Raises:
             ContentsError: not whole units, buffers that differ in size or overlap in part, a read-only
@@ -64,7 +64,7 @@ class Contents(Secretive):
         """Decrypt whole units from ``stored`` into ``target``.
 
         With ``holes`` a unit whose stored bytes are all zero is a hole and stays zero: right for what plain
-        reads of CephFS return, which show holes as zeros (FORMAT, traps 1 and 2).
+        reads of CephFS return, which show holes as zeros (doc/format.md D5).
         Raises as ``encrypt_into``.
         """
         gaps = self._find_holes(stored) if holes else []

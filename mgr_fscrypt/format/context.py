@@ -36,7 +36,7 @@ class Context:
         return cls(policy, os.urandom(NONCE_SIZE))
 
     def encode(self) -> bytes:
-        """28 bytes (v1) or 40 bytes (v2), FORMAT 1.2."""
+        """28 bytes (v1) or 40 bytes (v2), doc/format.md C1 and C2."""
         policy = self.policy
         head = _HEAD.pack(policy.version, policy.contents_mode, policy.names_mode, policy.flags)
         unit = b"" if policy.version == 1 else bytes([policy.log2_data_unit_size, 0, 0, 0])

@@ -1,4 +1,4 @@
-"""The xattr ``trusted.fscrypt.engine``: context and real size of a regular file in engine mode (DESIGN, "Two modes").
+"""The xattr ``trusted.fscrypt.engine``: context and real size of a regular file in engine mode (doc/engine-xattr.md).
 
 56 bytes, little-endian: le32 version 1, the 40-byte v2 context, le64 real size, le32 CRC-32 of all before it.
 The checksum is CRC-32 as zlib, gzip and IEEE 802.3 have it, because Python keeps it; it is there against torn

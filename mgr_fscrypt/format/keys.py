@@ -76,7 +76,7 @@ class MasterKey(Secretive):
         return self.hkdf(HkdfContext.KEY_IDENTIFIER, b"", IDENTIFIER_SIZE)
 
     def hkdf(self, context: HkdfContext, info: bytes, length: int) -> bytes:
-        """fscrypt's HKDF-SHA512: no salt, info = ``fscrypt\\0`` + context byte + info (FORMAT 1.1)."""
+        """fscrypt's HKDF-SHA512: no salt, info = ``fscrypt\\0`` + context byte + info (doc/format.md K1)."""
         full_info = b"fscrypt\0" + bytes([context]) + info
         return HKDF(algorithm=SHA512(), length=length, salt=None, info=full_info).derive(self._secret)
 

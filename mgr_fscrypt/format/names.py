@@ -1,4 +1,7 @@
-"""File names: encrypted under the directory's key, padded, and written as dentries (FORMAT 1.3, fs/crypto/fname.c)."""
+"""File names: encrypted under the directory's key, padded, and written as dentries.
+
+The rules are N1 to N5 of doc/format.md; fs/crypto/fname.c.
+"""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,8 +29,8 @@ def padded_size(size: int, padding: int, limit: int = NAME_MAX) -> int:
 class Dentry:
     """A name as the MDS stores it. ``alternate_name`` is empty unless ``dname`` is in hashed form.
 
-    A dentry in hashed form without its alternate name is poison for kernel clients (FORMAT, trap 7): who
-    cannot set alternate names (CEPH_FACTS F8) must not create one: see ``is_hashed``.
+    A dentry in hashed form without its alternate name is poison for kernel clients (doc/format.md N4): who
+    cannot set alternate names (doc/facts.md F8) must not create one: see ``is_hashed``.
     """
 
     dname: bytes

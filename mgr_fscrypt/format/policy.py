@@ -99,7 +99,7 @@ class Policy:
 
     @classmethod
     def decode(cls, data: bytes) -> "Policy":
-        """Read the ioctl's bytes. A v1 *policy* has version byte 0, its *context* 1 (FORMAT 1.2).
+        """Read the ioctl's bytes. A v1 *policy* has version byte 0, its *context* 1 (doc/format.md C2).
 
         Raises:
             ContextError: the bytes are no policy that a kernel accepts.
@@ -136,7 +136,7 @@ class Policy:
         """Raise ``PolicyRefusedError`` unless files under this policy can be read and written on CephFS.
 
         The kernel's CephFS refuses what its ``fscrypt_operations`` do not declare: IV_INO_LBLK_64/32 (no
-        stable inode numbers) and any data unit size, even 12 (FORMAT, "CephFS's own layer").
+        stable inode numbers) and any data unit size, even 12 (doc/format.md C5).
         """
         for flag in (Flags.IV_INO_LBLK_64, Flags.IV_INO_LBLK_32):
             if self.flags & flag:

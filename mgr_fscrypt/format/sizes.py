@@ -1,4 +1,4 @@
-"""Real sizes and raw sizes (FORMAT, "Kernel's size rule"; ``ceph_fill_inode`` in fs/ceph/inode.c)."""
+"""Real sizes and raw sizes (doc/format.md Z1 to Z4; ``ceph_fill_inode`` in fs/ceph/inode.c)."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Snapshot names in an encrypted directory's ``.snap`` (FORMAT 1.5, ``parse_longname`` in fs/ceph/crypto.c).
+"""Snapshot names in an encrypted directory's ``.snap`` (doc/format.md S1, S2; ``parse_longname``).
 
 A snapshot's own name is encrypted like a file name, by the directory that it was made in. Below that
 directory it shows as inherited: ``_NAME_INODE``, the number being that directory's.
@@ -47,7 +47,7 @@ def encode_snapshot(names: Names, plain: bytes) -> bytes:
 
     Raises:
         NameTooLongError: its ciphertext is above 148 bytes: it could never be read back, as snapshots are
-            not known to have alternate names (FORMAT, "Snapshots").
+            not known to have alternate names (doc/format.md S3).
         NameFormatError: as ``Names.encrypt``.
     """
     dentry = names.encode(plain)

@@ -1,4 +1,4 @@
-"""Symlink targets: encrypted under the symlink's own key (FORMAT 1.4, fs/crypto/hooks.c)."""
+"""Symlink targets: encrypted under the symlink's own key (doc/format.md L1, fs/crypto/hooks.c)."""
 
 import struct
 

@@ -17,7 +17,7 @@ MAX_TEXT = 4096
 
 MODES = ("engine", "kernel")
 CIPHERS = (("AES-256-XTS", "AES-256-CBC-CTS"), ("AES-128-CBC-ESSIV", "AES-128-CBC-CTS"))
-"""The pairs of contents and names modes that we write (DESIGN P1)."""
+"""The pairs of contents and names modes that we write."""
 PADDINGS = (4, 8, 16, 32)
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")

@@ -1,6 +1,6 @@
 """Where control keeps its state: SQLite, in ceph-mgr through libcephsqlite, elsewhere in a file or memory.
 
-The state is an index: the truth about what is encrypted is on the inodes (DESIGN "Scale").
+The state is an index: the truth about what is encrypted is on the inodes.
 """
 
 from .database import Database, LocalDatabase, NewerSchemaError, NotReadyError, prepare

@@ -9,8 +9,8 @@ from qa.lab.cluster import Cluster
 def settled_manager(cluster: Cluster) -> None:
     """A mgr that runs and whose clients are known, for tests that want no other client on the file system.
 
-    18.2.7's crashes by itself (CEPH_FACTS M1): its dead session stays for a minute, and the new mgr's clients are told
-    to the monitors some seconds late. Until then they are strangers to everybody, rightly.
+    18.2.7's crashes by itself (doc/facts.md M1): its dead session stays for a minute, and the new mgr's clients are
+    told to the monitors some seconds late. Until then they are strangers to everybody, rightly.
     """
     if cluster.release == "reef":
         cluster.start("mgr", "x")

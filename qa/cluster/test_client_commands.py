@@ -495,7 +495,7 @@ def test_a_put_that_was_killed_is_finished_by_a_second_one(subtree: str, key: Pa
     )
     assert answer.returncode == -9
     with connect(Access()) as mount:
-        # it would hold others up for a minute (CEPH_FACTS F14)
+        # it would hold others up for a minute (doc/facts.md F14)
         for session in mount.sessions():
             if not session.manager:
                 mount.evict(session)

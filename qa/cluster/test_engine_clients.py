@@ -212,7 +212,7 @@ def test_races_to_make_one_name(fs: FileSystem) -> None:
 
 
 def test_a_killed_writer_is_outlived_once_it_is_evicted(fs: FileSystem, mount: CephMount) -> None:
-    """What it had fsynced is there; the lease goes by itself, the session by eviction (CEPH_FACTS F14)."""
+    """What it had fsynced is there; the lease goes by itself, the session by eviction (doc/facts.md F14)."""
     with fs.create(PATH + b"/f") as file:
         file.pwrite(b"x" * 100, 0)
     writer = Client("f = fs.open(path, write=True); f.pwrite(b'y' * 5000, 50); f.fsync(); turn()\n")

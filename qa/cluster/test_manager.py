@@ -1,4 +1,4 @@
-"""The module in a real ceph-mgr. 18.2.7's mgr crashes by itself now and then (CEPH_FACTS M1): what is asked of
+"""The module in a real ceph-mgr. 18.2.7's mgr crashes by itself now and then (doc/facts.md M1): what is asked of
 it here starts it again."""
 
 import json

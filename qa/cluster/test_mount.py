@@ -269,7 +269,7 @@ def test_a_mount_whose_server_was_killed_is_named(subtree: str, place: Path, key
         os.kill(process, signal.SIGKILL)
         while runs(process):
             time.sleep(0.02)
-        # else its session would hold others up for more than a minute (CEPH_FACTS F14)
+        # else its session would hold others up for more than a minute (doc/facts.md F14)
         with connect(Access()) as mount:
             (dead,) = (each for each in mount.sessions() if each.metadata.get("pid") == str(process))
             mount.evict(dead)

@@ -195,7 +195,7 @@ class _Story:
         )
         seconds, _ = self._with_key("subtree", "release", _SUBTREE)
         self._with_key("subtree", "status", _SUBTREE)
-        # a fresh mount: it has never seen these inodes, as a kernel client would not have (CEPH_FACTS F5)
+        # a fresh mount: it has never seen these inodes, as a kernel client would not have (doc/facts.md F5)
         with _mounted() as mount, self._cluster.open_ioctx(_DATA_POOL) as data:
             tree = ReleasedTree(mount, data, MasterKey(self._key_file.read_bytes()))
             checked = tree.check(_SUBTREE.encode(), self._source)

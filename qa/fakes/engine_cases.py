@@ -454,7 +454,7 @@ class EngineCases:
     def test_a_tail_that_is_not_zero_is_never_shown(
         self, tree: Tree, grow: Callable[[File], object], result: bytes
     ) -> None:
-        """Kernels leave such tails (FORMAT, trap 4)."""
+        """Kernels leave such tails (doc/format.md D4)."""
         path = tree.make(b"f", b"x" * 5000)
         record = tree.record(b"f")
         with Contents(tree.key, record.context) as contents:

@@ -1,7 +1,7 @@
 """A chamber: a rootfs with mounts and processes of its own, which all end with it.
 
 A cluster's daemons, our mounts and the tests run in one. Whatever kills its process 1, nothing is left on the
-host, and no clean-up can reach the host's devices through a bind mount (CEPH_FACTS C).
+host, and no clean-up can reach the host's devices through a bind mount (doc/facts.md C).
 """
 
 import ctypes

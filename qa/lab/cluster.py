@@ -93,7 +93,7 @@ class Cluster:
             self.start(kind, name)
         if new:
             # before there is a file system: enabling makes the mgr run itself anew, and a session that its modules
-            # had would stay behind and block others for a minute (CEPH_FACTS F14)
+            # had would stay behind and block others for a minute (doc/facts.md F14)
             self.enable_module("fscrypt")
             self.ceph("osd", "pool", "create", "cephfs_meta", "8")
             self.ceph("osd", "pool", "create", "cephfs_data", "8")
@@ -214,7 +214,7 @@ class Cluster:
         self._tool("ceph-authtool", str(self.directory / "keyring"), "--gen-key", "-n", entity, *words)
 
     def _link_modules(self) -> None:
-        """`mgr_module_path` is one folder: the built-in modules and ours, as links (CEPH_FACTS M2)."""
+        """`mgr_module_path` is one folder: the built-in modules and ours, as links (doc/facts.md M2)."""
         farm = self.directory / "mgr-modules"
         shutil.rmtree(farm, ignore_errors=True)
         farm.mkdir()

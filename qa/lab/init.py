@@ -1,7 +1,7 @@
 """Process 1 of a chamber: makes its mounts, changes the root, then reaps what its daemons leave.
 
 Started by `chamber.Chamber` in fresh mount and pid namespaces; when it ends, the kernel ends every process
-and mount of the chamber with it (CEPH_FACTS C).
+and mount of the chamber with it (doc/facts.md C).
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """CephFS clients in processes of their own, which run functions for the spike that started them.
 
-They are spawned, never forked, after a mount (CEPH_FACTS F15). One that was killed or stays paused is evicted when
+They are spawned, never forked, after a mount (doc/facts.md F15). One that was killed or stays paused is evicted when
 its stage closes: its capabilities would block everybody else (F14).
 """
 

@@ -1,6 +1,6 @@
 """Which way of changing a part of a block loses no update, beside truncates and punches and when a holder dies?
 
-Three processes add one to random counters in one block of a file. *asserted* is CEPH_FACTS R7: whole-block librados
+Three processes add one to random counters in one block of a file. *asserted* is doc/facts.md R7: whole-block librados
 writes under assert_version where the object covers the block, else libcephfs under the lease. *leased* is libcephfs
 under the lease, always. The neighbour works under the lease as well.
 """

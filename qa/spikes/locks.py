@@ -1,4 +1,4 @@
-"""An exclusive lease of one name: a lock of the OSD's `lock` class that ends by itself (CEPH_FACTS R1, R7).
+"""An exclusive lease of one name: a lock of the OSD's `lock` class that ends by itself (doc/facts.md R1, R7).
 
 The class is called with our own encoding: `Ioctx.lock_exclusive` leaves the microseconds of its duration
 uninitialised, so that a lock lives up to 4.3 s longer than asked for (`leases` measures it).

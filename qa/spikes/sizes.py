@@ -1,8 +1,8 @@
 """Can a reader ever believe a wrong pair of raw and real size while a writer grows and shrinks the file?
 
-The writer keeps (context, real size) in one xattr and changes it in DESIGN's order. Observers look at both without
-pause. A pair is believed if raw == roundup(real, 4096); it is wrong if that real size was not current at any moment
-of the look.
+The writer keeps (context, real size) in one xattr and changes it in the order of doc/engine-xattr.md. Observers look
+at both without pause. A pair is believed if raw == roundup(real, 4096); it is wrong if that real size was not current
+at any moment of the look.
 """
 
 import contextlib

@@ -309,7 +309,7 @@ class _Objects:
         return stored
 
     def _look_at_tail(self, notes: Counter[str]) -> None:
-        """Kernels leave garbage past the end after unaligned uncached writes (FORMAT, trap 4): take that, too.
+        """Kernels leave garbage past the end after unaligned uncached writes (doc/format.md D4): take that, too.
 
         It is what an all-zero block decrypts to; another kind is told. Only an object that stands in the file
         in full shows it, and its digest still proves each of its bytes.

@@ -1,7 +1,7 @@
 """The three functions of `bcrypt` that Ceph 18.2's manager needs, over the system's libcrypt.
 
 That manager runs each module in a sub-interpreter, where PyO3 extensions such as the real `bcrypt` cannot be
-imported under Python 3.12 and newer: without this on the module path, no module loads at all (CEPH_FACTS M1).
+imported under Python 3.12 and newer: without this on the module path, no module loads at all (doc/facts.md M1).
 Only the lab's clusters of that release have it.
 """
 

@@ -118,7 +118,7 @@ def test_a_key_in_place_of_a_files_name_is_not_repeated():
 
 
 def test_who_holds_a_key_leaves_no_core_dump(tmp_path: Path):
-    """libcephfs can abort at any time (CEPH_FACTS F4); in a child, as it cannot be taken back."""
+    """libcephfs can abort at any time (doc/facts.md F4); in a child, as it cannot be taken back."""
     script = (
         "import ctypes, os, sys\n"
         "from mgr_fscrypt.client.key_files import read_key\n"
