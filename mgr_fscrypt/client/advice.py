@@ -5,11 +5,14 @@ The rooms below say what happened in their own terms; here it becomes advice wit
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..ceph.errors import CephError, LeaseHeldError, NotFoundError, UnreachableError, UnsupportedReleaseError
 from ..engine import BusyError, DamagedError, EngineError, LockedError, NotFencedError, RefusedError
 from ..format import ContextError, FormatError, MasterKeyError
 from .outcome import Exit, Failure
+from .progress import Progress
 
 _ENGINE_CODES: dict[type[EngineError], Exit] = {
     LockedError: Exit.LOCKED,
@@ -56,8 +59,21 @@ def failure_of(error: Exception) -> Failure | None:
     return None
 
 
-def cut_short(error: Exception, entries: int) -> Failure | None:
-    """Give the same for an exception that ended a copy of which some entries are complete."""
+@contextmanager
+def copying(progress: Progress) -> Iterator[None]:
+    """A copy, whose progress ends with it; what cuts it short tells how many entries are complete."""
+    try:
+        yield
+    except Exception as error:
+        failure = _cut_short(error, progress.entries)
+        if failure is None:
+            raise
+        raise failure from error
+    finally:
+        progress.close()
+
+
+def _cut_short(error: Exception, entries: int) -> Failure | None:
     failure = failure_of(error)
     if failure is None:
         return None

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from ..ceph.interface import Kind
 from ..engine import Attributes, FileSystem, LockedError, NameKind
-from .advice import cut_short, shown
+from .advice import copying, shown
 from .connection import Connection
 from .local import given_permissions
 from .outcome import Exit
@@ -59,19 +59,12 @@ class _Getting:
         self.skipped: list[bytes] = []
 
     def run(self, source: bytes, goal: Path) -> Progress:
-        try:
+        with copying(self._progress):
             found = self._files.stat(source)
             if found.kind is Kind.DIRECTORY:
                 self._tree(source, goal, found)
             else:
                 self._copy(source, goal, found)
-        except Exception as error:
-            failure = cut_short(error, self._progress.entries)
-            if failure is None:
-                raise
-            raise failure from error
-        finally:
-            self._progress.close()
         return self._progress
 
     def _tree(self, source: bytes, goal: Path, top: Attributes) -> None:

@@ -12,7 +12,7 @@ from ..ceph.errors import ExistsError, NotFoundError
 from ..ceph.interface import Kind
 from ..engine import FileSystem, LockedError
 from ..format import NOHASH_MAX, TARGET_MAX, padded_size
-from .advice import cut_short, shown
+from .advice import copying, shown
 from .connection import Connection
 from .local import Local, given_permissions, open_source, walk
 from .outcome import Exit, Failure
@@ -148,17 +148,10 @@ class _Putting:
         self._progress = Progress(stream, total)
 
     def run(self, trees: list[tuple[Path, bytes]]) -> Progress:
-        try:
+        with copying(self._progress):
             for source, goal in trees:
                 for each in walk(source, goal):
                     self._copy(each)
-        except Exception as error:
-            failure = cut_short(error, self._progress.entries)
-            if failure is None:
-                raise
-            raise failure from error
-        finally:
-            self._progress.close()
         return self._progress
 
     def _copy(self, each: Local) -> None:

@@ -491,7 +491,11 @@ class FileSystem:
 
     def _same_inode(self, stored: bytes, other: bytes) -> bool:
         """Are both names of one inode? Then rename(2) does nothing; libcephfs would lose sight of both for a time."""
-        return exists(self._mount, other) and self._mount.stat(stored).ino == self._mount.stat(other).ino
+        try:
+            there = self._mount.stat(other)
+        except NotFoundError:
+            return False
+        return self._mount.stat(stored).ino == there.ino
 
     def _require_policy(self, plain: bytes, stored: bytes, directory: Directory) -> None:
         """Only an inode of its policy may come into a directory (`fscrypt_has_permitted_context`)."""

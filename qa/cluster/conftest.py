@@ -1,8 +1,52 @@
-"""Fixtures of the tests on a cluster."""
+"""Fixtures of the tests on a cluster; a module that needs one in another shape makes its own of the same name."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.mount import CephMount
+from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.format import MasterKey
+from qa.fakes.engine_cases import SECRET, remove
 from qa.lab.cluster import Cluster
+
+
+@pytest.fixture
+def mount() -> Iterator[CephMount]:
+    with connect(Access()) as found:
+        yield found
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A key file."""
+    file = tmp_path / "key"
+    file.write_bytes(SECRET)
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def files(mount: CephMount) -> FileSystem:
+    """A client with the key."""
+    keyring = Keyring()
+    keyring.add(MasterKey(SECRET))
+    return FileSystem(mount, keyring)
+
+
+@pytest.fixture
+def subtree(files: FileSystem) -> Iterator[str]:
+    """An encrypted directory under the key; removed afterwards with all that is in it."""
+    path = f"/subtree-{uuid.uuid4().hex[:8]}"
+    files.mkdir(path)
+    files.create_subtree(path, MasterKey(SECRET).identifier)
+    yield path
+    with connect(Access()) as other:
+        remove(other, path.encode())
 
 
 @pytest.fixture
@@ -15,18 +59,9 @@ def settled_manager(cluster: Cluster) -> None:
     if cluster.release == "reef":
         cluster.start("mgr", "x")
         cluster.wait("the mgr", lambda: bool(cluster.ceph_json("mgr", "stat")["available"]))
-        cluster.wait("the mgr's clients being known", lambda: _manager_sessions(cluster) <= _told(cluster))
+        cluster.wait("the mgr's clients being known", _manager_is_known)
 
 
-def _manager_sessions(cluster: Cluster) -> set[str]:
-    sessions = cluster.ceph_json("tell", "mds.0", "session", "ls")
-    return {
-        f"{one['entity']['addr']['addr']}/{one['entity']['addr']['nonce']}"
-        for one in sessions
-        if one["client_metadata"].get("entity_id") == "x"
-    }
-
-
-def _told(cluster: Cluster) -> set[str]:
-    clients = cluster.ceph_json("mgr", "dump").get("active_clients", [])
-    return {f"{one['addr']}/{one['nonce']}" for client in clients for one in client.get("addrvec", [])}
+def _manager_is_known() -> bool:
+    with connect(Access()) as mount:
+        return all(one.manager for one in mount.sessions() if one.metadata.get("entity_id") == "x")

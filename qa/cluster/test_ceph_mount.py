@@ -28,12 +28,6 @@ from qa.lab.cluster import Cluster
 
 
 @pytest.fixture
-def mount() -> Iterator[CephMount]:
-    with connect(Access()) as found:
-        yield found
-
-
-@pytest.fixture
 def room(mount: CephMount, request: pytest.FixtureRequest) -> Iterator[bytes]:
     """A directory of the test's own."""
     path = b"/" + request.node.name.encode().translate(None, b"/[]")

@@ -57,14 +57,6 @@ def enabled(cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    file = tmp_path / "key"
-    file.write_bytes(SECRET)
-    file.chmod(0o600)
-    return file
-
-
-@pytest.fixture
 def directory() -> Iterator[str]:
     """An empty, plain directory; removed afterwards with all that is in it, without any key."""
     path = f"/test-client-{uuid.uuid4().hex[:8]}".encode()
@@ -443,27 +435,29 @@ def test_a_copy_that_is_cut_short_leaves_no_part(subtree: str, key: Path, tmp_pa
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["b"]
 
 
-def test_an_interrupted_put_leaves_no_part(subtree: str, key: Path, tmp_path: Path):
-    source = tmp_path / "source"
-    source.write_bytes(bytes(1 << 20))
-    planted = (
+def planted(advance: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in which something happens whenever its progress advances."""
+    program = (
         "import os, signal, sys\n"
         "from mgr_fscrypt.client import progress\n"
         # a background job of a shell begins with SIGINT ignored
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def advance(self, count):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "count = progress.Progress.advance\n"
+        f"{advance}"
         "progress.Progress.advance = advance\n"
         "from mgr_fscrypt.client.commands import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", planted, "put", "--key", key, source, subtree],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, timeout=60, check=False, cwd=ROOT
     )
+
+
+def test_an_interrupted_put_leaves_no_part(subtree: str, key: Path, tmp_path: Path):
+    source = tmp_path / "source"
+    source.write_bytes(bytes(1 << 20))
+    interrupt = "def advance(self, count):\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    answer = planted(interrupt, "put", "--key", key, source, subtree)
     assert (answer.returncode, b"interrupted" in answer.stderr) == (130, True), answer.stderr
     assert b"Traceback" not in answer.stderr
     assert done("ls", "--key", key, subtree) == ""
@@ -474,25 +468,13 @@ def test_a_put_that_was_killed_is_finished_by_a_second_one(subtree: str, key: Pa
     tree.mkdir()
     for name in ("a", "b", "c"):
         (tree / name).write_bytes(name.encode() * 10000)
-    planted = (
-        "import os, signal, sys\n"
-        "from mgr_fscrypt.client import progress\n"
-        "count = progress.Progress.advance\n"
+    die = (
         "def advance(self, size):\n"
         "    count(self, size)\n"
         "    if self.bytes > 10000:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "progress.Progress.advance = advance\n"
-        "from mgr_fscrypt.client.commands import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", planted, "put", "--key", key, tree, subtree],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
-    )
+    answer = planted(die, "put", "--key", key, tree, subtree)
     assert answer.returncode == -9
     with connect(Access()) as mount:
         # it would hold others up for a minute (doc/facts.md F14)

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from mgr_fscrypt.ceph.access import Access
-from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.errors import LeaseHeldError
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
@@ -37,12 +35,6 @@ TURNS = """
         print("ready", flush=True)
         sys.stdin.readline()
 """
-
-
-@pytest.fixture
-def mount() -> Iterator[CephMount]:
-    with connect(Access()) as found:
-        yield found
 
 
 @pytest.fixture

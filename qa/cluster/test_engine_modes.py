@@ -50,12 +50,6 @@ def keyring() -> Keyring:
 
 
 @pytest.fixture
-def mount() -> Iterator[CephMount]:
-    with connect(Access()) as found:
-        yield found
-
-
-@pytest.fixture
 def fs(mount: CephMount) -> Iterator[FileSystem]:
     """A subtree in engine mode with some of everything."""
     mount.mkdir(PATH, 0o755)

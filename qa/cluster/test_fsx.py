@@ -2,17 +2,13 @@
 
 import random
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mgr_fscrypt.ceph.access import Access
-from mgr_fscrypt.ceph.connect import connect
-from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.engine import FileSystem
 from mgr_fscrypt.format import MasterKey
-from qa.fakes.engine_cases import remove
 from qa.load import fsx, tree
 from qa.load.mounted import mounted
 from qa.load.seeds import seed
@@ -21,29 +17,9 @@ SECRET = bytes(range(64))
 KEY = MasterKey(SECRET)
 
 
-@pytest.fixture(scope="module")
-def files() -> Iterator[FileSystem]:
-    keyring = Keyring()
-    keyring.add(KEY)
-    with connect(Access()) as mount:
-        yield FileSystem(mount, keyring)
-
-
 @pytest.fixture
-def subtree(files: FileSystem) -> Iterator[str]:
-    path = f"/load-{uuid.uuid4().hex[:8]}"
-    files.mkdir(path)
-    files.create_subtree(path, KEY.identifier)
-    yield path
-    with connect(Access()) as mount:
-        remove(mount, path.encode())
-
-
-@pytest.fixture
-def mount_point(subtree: str, tmp_path: Path) -> Iterator[Path]:
-    key, directory = tmp_path / "key", tmp_path / "mount"
-    key.write_bytes(SECRET)
-    key.chmod(0o600)
+def mount_point(subtree: str, key: Path, tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "mount"
     directory.mkdir()
     with mounted(subtree, directory, key):
         yield directory

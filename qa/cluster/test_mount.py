@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,38 +14,10 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.fakes.engine_cases import remove
+from qa.fakes.engine_cases import SECRET
 from qa.load.mounted import ROOT, command, mounted, runs, wait_for_end
 
-SECRET = bytes(range(64))
 KEY = MasterKey(SECRET)
-
-
-@pytest.fixture
-def files() -> Iterator[FileSystem]:
-    """Another client, with the key."""
-    keyring = Keyring()
-    keyring.add(KEY)
-    with connect(Access()) as mount:
-        yield FileSystem(mount, keyring)
-
-
-@pytest.fixture
-def subtree(files: FileSystem) -> Iterator[str]:
-    path = f"/mount-{uuid.uuid4().hex[:8]}"
-    files.mkdir(path)
-    files.create_subtree(path, KEY.identifier)
-    yield path
-    with connect(Access()) as mount:
-        remove(mount, path.encode())
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    file = tmp_path / "key"
-    file.write_bytes(SECRET)
-    file.chmod(0o600)
-    return file
 
 
 @pytest.fixture

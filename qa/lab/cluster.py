@@ -110,7 +110,7 @@ class Cluster:
         """Start a daemon if it does not run; a daemon that is new gets its keys and folder first."""
         if self.pid(kind, name) is not None:
             return
-        folder = self.directory / ("mon" if kind == "mon" else "mgr" if kind == "mgr" else f"{kind}.{name}")
+        folder = self.directory / (kind if kind in ("mon", "mgr") else f"{kind}.{name}")
         if not folder.exists():
             folder.mkdir()
             self._introduce(kind, name)

@@ -300,20 +300,20 @@ def kept_files(root: Path) -> Iterator[Path]:
 
 # written in pieces: this file is searched too
 REGISTRIES = [
-    ".".join(parts).encode()
+    "".join(parts).encode()
     for parts in (
-        ("pypi", "org"),
-        ("pythonhosted", "org"),
-        ("npmjs", "org"),
-        ("npmjs", "com"),
-        ("crates", "io"),
-        ("golang", "org"),
-        ("rubygems", "org"),
-        ("debian", "org"),
-        ("anaconda", "org"),
-        ("docker", "io"),
-        ("quay", "io"),
-        ("ghcr", "io"),
+        ("py", "pi.org"),
+        ("python", "hosted.org"),
+        ("npm", "js.org"),
+        ("npm", "js.com"),
+        ("crates", ".io"),
+        ("golang", ".org"),
+        ("rubygems", ".org"),
+        ("debian", ".org"),
+        ("anaconda", ".org"),
+        ("docker", ".io"),
+        ("quay", ".io"),
+        ("ghcr", ".io"),
     )
 ]
 
