@@ -59,4 +59,5 @@ def opened(access: Access, key: MasterKey | None) -> Iterator[Connection]:
         keyring = Keyring()
         if key is not None:
             keyring.add(key)
-        yield Connection(mount, FileSystem(mount, keyring), key)
+        with FileSystem(mount, keyring) as files:
+            yield Connection(mount, files, key)

@@ -1,8 +1,7 @@
 """What the kernel asks of a FUSE mount, done by the encrypted file system.
 
 Every method is one operation of libfuse's high-level interface, under its name there; an `OSError` is its errno.
-Handles of one file share one open file of the engine, so that all of them see each write at once, and a second
-writer in the same mount does not wait for the first one's lease. Calls come one after the other.
+Calls come one after the other.
 """
 
 import logging
@@ -10,9 +9,7 @@ import os
 import stat as modes
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
-from ..ceph.errors import ExistsError
 from ..ceph.interface import Kind
 from ..engine import DirEntry, File, FileSystem
 from .remote import joined
@@ -32,24 +29,6 @@ _UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 
 ListedEntry = tuple[str, Mapping[str, int], int]
 """A name, what is known of its inode, and the offset that goes on after it."""
-
-
-@dataclass
-class _OpenFile:
-    """One inode's open file, and how many handles use it."""
-
-    ino: int
-    file: File
-    writable: bool
-    handles: int = 0
-
-
-@dataclass(frozen=True)
-class _Handle:
-    """One open(2) of it."""
-
-    opened: _OpenFile
-    append: bool
 
 
 class Listing:
@@ -97,8 +76,7 @@ class FuseOperations:
         self._files = files
         self._top = top
         self._ready = ready
-        self._open: dict[int, _OpenFile] = {}
-        self._handles: dict[int, _Handle] = {}
+        self._handles: dict[int, File] = {}
         self._listings: dict[int, Listing] = {}
         self._last_number = 0
 
@@ -108,23 +86,21 @@ class FuseOperations:
 
     def close(self) -> None:
         """End every file that is still open: for after the mount is gone. Errors are logged."""
-        for opened in list(self._open.values()):
-            self._end(opened)
-        self._handles.clear()
+        while self._handles:
+            self._end(self._handles.popitem()[1])
 
     # inodes
 
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
-        """The real size; of an open file as its writer knows it."""
+        """The real size; of a file that is open here as its writer knows it."""
         found = self._files.stat(self._path(path))
-        opened = self._open.get(found.ino)
         return {
             "st_ino": found.ino,
             "st_mode": _TYPES[found.kind] | found.permissions,
             "st_nlink": found.nlink,
             "st_uid": found.uid,
             "st_gid": found.gid,
-            "st_size": opened.file.size if opened and opened.writable else found.size,
+            "st_size": found.size,
             "st_blocks": found.blocks,
             "st_atime": round(found.atime * _NANOSECONDS),
             "st_mtime": round(found.mtime * _NANOSECONDS),
@@ -194,96 +170,57 @@ class FuseOperations:
 
     def create(self, path: str, mode: int, flags: int) -> int:
         """Make a file and open it. It is there for other clients when this returns."""
-        where = self._path(path)
+        file = self._files.open(self._path(path), flags | os.O_CREAT, modes.S_IMODE(mode))
         try:
-            made = self._files.create(where, modes.S_IMODE(mode))
-        except ExistsError:
-            # the kernel asked before whether it is there, and another client was faster
-            if flags & os.O_EXCL:
-                raise
-            return self.open(path, flags)
-        try:
-            made.fsync()
-            ino = self._files.stat(where).ino
+            file.fsync()
         except OSError:
-            made.discard()
+            file.discard()
             raise
-        self._open[ino] = _OpenFile(ino, made, writable=True)
-        return self._handle(self._open[ino], flags)
+        return self._handle(file)
 
     def open(self, path: str, flags: int) -> int:
         """A handle of a file that is there."""
-        where = self._path(path)
-        write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
-        ino = self._files.stat(where).ino
-        opened = self._open.get(ino)
-        if opened is None:
-            opened = _OpenFile(ino, self._files.open(where, write=write), writable=write)
-            self._open[ino] = opened
-        elif write and not opened.writable:
-            reader, opened.file = opened.file, self._files.open(where, write=True)
-            opened.writable = True
-            reader.close()
-        handle = self._handle(opened, flags)
-        if flags & os.O_TRUNC:
-            try:
-                opened.file.truncate(0)
-            except OSError:
-                self.release(path, handle)
-                raise
-        return handle
+        return self._handle(self._files.open(self._path(path), flags))
 
     def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
-        return self._handles[handle].opened.file.pread(size, offset)
+        return self._handles[handle].pread(size, offset)
 
     def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
         """All of `data`. What is appended goes to the end as it is now, which the kernel may not know."""
-        used = self._handles[handle]
-        file = used.opened.file
-        return file.pwrite(data, file.size if used.append else offset)
+        return self._handles[handle].pwrite(data, offset)
 
     def truncate(self, path: str, length: int, handle: int | None = None) -> None:
         """Set the real size, of the open file where there is a handle."""
         if handle is not None:
-            self._handles[handle].opened.file.truncate(length)
+            self._handles[handle].truncate(length)
             return
-        where = self._path(path)
-        opened = self._open.get(self._files.stat(where).ino)
-        if opened is not None and opened.writable:
-            opened.file.truncate(length)
-            return
-        with self._files.open(where, write=True) as file:
+        with self._files.open(self._path(path), os.O_WRONLY) as file:
             file.truncate(length)
 
     def fsync(self, path: str, data_only: int, handle: int) -> None:
         """Everything is durable when it returns."""
-        self._handles[handle].opened.file.fsync()
+        self._handles[handle].fsync()
 
     def flush(self, path: str, handle: int) -> None:
         """At each close(2), which gives this answer: what was written is durable, and others see it."""
-        self._handles[handle].opened.file.fsync()
+        self._handles[handle].fsync()
 
     def release(self, path: str, handle: int) -> None:
         """The last close(2) of a handle; nobody hears its errors, so they are logged."""
-        opened = self._handles.pop(handle).opened
-        opened.handles -= 1
-        if not opened.handles:
-            self._end(opened)
+        self._end(self._handles.pop(handle))
 
     # parts
 
-    def _end(self, opened: _OpenFile) -> None:
-        del self._open[opened.ino]
+    def _end(self, file: File) -> None:
         try:
-            opened.file.close()
+            file.close()
         except OSError as error:
             _log.error("closing a file: %s", error)
 
-    def _handle(self, opened: _OpenFile, flags: int) -> int:
+    def _handle(self, file: File) -> int:
         number = self._number()
-        opened.handles += 1
-        self._handles[number] = _Handle(opened, append=bool(flags & os.O_APPEND))
+        self._handles[number] = file
         return number
 
     def _number(self) -> int:

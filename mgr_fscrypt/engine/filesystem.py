@@ -10,9 +10,10 @@ import os
 import stat as modes
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from weakref import WeakSet
+from types import TracebackType
+from typing import Self
 
-from ..ceph.errors import CephError, NotFoundError
+from ..ceph.errors import CephError, ExistsError, NotFoundError
 from ..ceph.interface import Kind, Mount
 from ..format import (
     AUTH_XATTR,
@@ -26,13 +27,15 @@ from ..format import (
 )
 from .directories import Directories, Directory, DirEntry, Place, exists, inconsistent, read_auth
 from .errors import BusyError, DamagedError, LockedError, RefusedError
-from .files import File, LeasedFile, NewFile, kernel_owned
-from .inodes import LEASE_TIMEOUT, ByPath, FileFacts, FileMode, look, read_facts, settle
+from .files import File
+from .inodes import ByPath, FileFacts, FileMode, look, read_facts, settle
 from .keyring import Keyring
 from .links import locked_target, plain_target
-from .making import UNFINISHED, half_made, require_usable_mode, unfinished
+from .making import UNFINISHED, doubtful, half_made, require_usable_mode, unfinished
 from .modes import Report, hold, release
+from .open_inodes import OpenInode, OpenInodes, kernel_owned
 from .paths import Path, components, named
+from .sharing import Sharing
 from .subtrees import Subtree, Subtrees, policy_of
 from .waiting import until_made
 
@@ -61,14 +64,31 @@ class Attributes:
 
 
 class FileSystem:
-    """One mount and the keys of one user. Calls may come from several threads."""
+    """One mount and the keys of one user. Calls may come from several threads. A context manager.
+
+    What two clients of this kind write to one file is never lost, and each sees what the other wrote after its fsync
+    or close.
+    """
 
     def __init__(self, mount: Mount, keyring: Keyring) -> None:
         self._mount = mount
         self._keyring = keyring
         self._directories = Directories(mount, keyring)
         self._subtrees = Subtrees(mount, keyring, self._directories)
-        self._files: WeakSet[File] = WeakSet()
+        self._inodes = OpenInodes()
+        self._sharing = Sharing()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End background work; files are their users' to close before."""
+        self._sharing.end()
 
     # subtrees
 
@@ -147,8 +167,13 @@ class FileSystem:
     def unlink(self, path: Path) -> None:
         """Remove a name; no key is needed, and what is half made can be removed."""
         place = self._place(path)
+        stored = place.existing
         with named(place.plain):
-            self._mount.unlink(place.existing)
+            found = self._mount.stat(stored) if self._inodes else None
+            self._mount.unlink(stored)
+            inode = self._inodes.find(found.ino) if found is not None and found.nlink == 1 else None
+            if inode is not None:
+                inode.lose_name()
 
     def symlink(self, target: bytes | str, path: Path) -> None:
         """Make a symbolic link in an encrypted directory.
@@ -194,6 +219,7 @@ class FileSystem:
         # a rename drops the alternate name of a long source (doc/facts.md F12)
         from_, to = old.new, new.new
         with named(old.plain):
+            self._publish(from_)
             if new.parent.policy is not None:
                 self._require_policy(old.plain, from_, new.parent)
             if not self._same_inode(from_, to):
@@ -214,6 +240,7 @@ class FileSystem:
                     old.plain,
                     remedy="Make another symbolic link with the same target.",
                 )
+            self._publish(old.existing)
             self._require_policy(old.plain, old.existing, place.parent)
         with named(place.plain):
             self._mount.link(old.existing, stored)
@@ -237,15 +264,18 @@ class FileSystem:
             return found
 
     def chmod(self, path: Path, mode: int) -> None:
-        """Permission bits; no key is needed. What is half made is refused: its mode is what marks it.
+        """Permission bits; no key is needed. What others left half made is refused: its mode is what marks it.
 
         Raises:
-            RefusedError: EINVAL: in an encrypted directory, a mode that marks what is half made (0, 0200).
+            RefusedError: EINVAL: in an encrypted directory, the mode that marks what is half made (0200).
         """
         place = self._place(path)
         if place.parent.context is not None:
             require_usable_mode(mode, place.plain)
         with named(place.plain):
+            inode = self._inodes.find(self._mount.stat(place.existing).ino) if self._inodes else None
+            if inode is not None and inode.set_permissions(mode):
+                return
             self._require_made(place)
             self._mount.chmod(place.existing, mode)
 
@@ -263,82 +293,114 @@ class FileSystem:
 
     # files
 
-    def create(self, path: Path, mode: int = 0o644) -> NewFile:
-        """Make a file, open for writing. Others can use it once it was fsynced or closed; it is complete by then.
+    def create(self, path: Path, mode: int = 0o644) -> File:
+        """Make a file, open for reading and writing: `open` with O_RDWR, O_CREAT and O_EXCL."""
+        return self.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+
+    def open(self, path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> File:
+        """Open a file, with the flags of open(2). Links are never followed.
+
+        One that is made here (O_CREAT; `mode` is used as it is) can be used by others once it was fsynced or closed;
+        it is complete by then. O_TRUNC takes the right to write.
 
         Raises:
             LockedError: the key is not here.
-            ExistsError: the name is taken.
-            RefusedError: EINVAL: outside of every subtree, or a mode that marks what is half made; ENAMETOOLONG.
+            ExistsError: O_EXCL, and the name is taken.
+            BusyError: it is to be written and is in kernel mode.
+            RefusedError: EPERM: it is of another policy; EISDIR, ENOTDIR, ELOOP, EINVAL: not what can be opened so,
+                outside of every subtree, or a mode that marks what is half made; ENAMETOOLONG; EOPNOTSUPP: O_TMPFILE.
+            DamagedError: half made by others, or not what engine or kernel write.
         """
         place = self._encrypted_place(path)
+        place.parent.require_key()
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise RefusedError(
+                errno.EOPNOTSUPP, "CephFS makes no files without names", place.plain, remedy="Give it a name."
+            )
+        with named(place.plain):
+            if not flags & os.O_CREAT:
+                return self._open_existing(place, flags)
+            if flags & os.O_EXCL:
+                return self._make(place, flags, mode)
+            try:
+                return self._open_existing(place, flags)
+            except NotFoundError:
+                pass
+            try:
+                return self._make(place, flags, mode)
+            except ExistsError:
+                # another client made it in between
+                return self._open_existing(place, flags)
+
+    def _make(self, place: Place, flags: int, mode: int) -> File:
         context = self._require_inherited(place.parent)
         require_usable_mode(mode, place.plain)
         file_mode = self._subtrees.mode_of(place.chain)
         stored = place.new
         contents = self._contents(context, place.plain)
-        with named(place.plain):
-            fd = self._mount.open(stored, os.O_CREAT | os.O_EXCL | os.O_RDWR, UNFINISHED)
-        made = NewFile(
+        fd = self._mount.open(stored, os.O_CREAT | os.O_EXCL | os.O_RDWR, UNFINISHED)
+        inode = OpenInode(
             self._mount,
             fd,
             stored,
             place.plain,
             contents,
             context,
-            mode=file_mode,
+            file_mode,
+            self._sharing,
+            writable=True,
             permissions=mode,
         )
-        self._files.add(made)
-        return made
+        self._inodes.add(inode)
+        return File(inode, self._inodes, flags, place.plain, made=True)
 
-    def open(self, path: Path, *, write: bool = False) -> File:
-        """Open a file that is there.
-
-        Raises:
-            LockedError: the key is not here.
-            BusyError: it is to be written and is in kernel mode.
-            LeaseHeldError: it is to be written and another client writes it.
-            RefusedError: EPERM: it is of another policy; EISDIR, ELOOP, EINVAL: not an encrypted regular file.
-            DamagedError: half made, or not what engine or kernel write.
-        """
-        place = self._encrypted_place(path)
-        place.parent.require_key()
+    def _open_existing(self, place: Place, flags: int) -> File:
+        write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         stored, plain = place.existing, place.plain
-        with named(plain):
-            _require_file(self._mount.stat(stored).kind, plain)
+        found = self._mount.stat(stored)
+        _require_file(found.kind, plain)
+        if flags & os.O_DIRECTORY:
+            raise RefusedError(errno.ENOTDIR, "not a directory", plain, remedy="Name a directory.")
+        inode = self._inodes.join(found.ino)
+        if inode is None:
+            opened = self._opened(place, stored, write=write)
+            inode = self._inodes.add(opened)
+            if inode is None:
+                inode = opened
+            else:
+                opened.end()
+        file = File(inode, self._inodes, flags, plain)
+        try:
+            _require_policy_of(place.parent, inode.context, plain)
             if write:
-                leased = self._open_leased(place, stored)
-                self._files.add(leased)
-                return leased
-            facts = read_facts(self._mount, stored, plain)
-            if facts.context.policy != place.parent.policy:
-                raise inconsistent(plain)
-            contents = self._contents(facts.context, plain)
-            file = File(self._mount, self._mount.open(stored, os.O_RDONLY), stored, plain, contents)
-            self._files.add(file)
-            return file
+                inode.allow_writing(lambda: self._mount.open(stored, os.O_RDWR))
+            if flags & os.O_TRUNC:
+                inode.truncate(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
-    def _open_leased(self, place: Place, stored: bytes) -> File:
+    def _opened(self, place: Place, stored: bytes, *, write: bool) -> OpenInode:
         plain = place.plain
-        facts = read_facts(self._mount, stored, plain, thorough=True)
-        if facts.context.policy != place.parent.policy:
-            raise inconsistent(plain)
-        if facts.mode is FileMode.KERNEL:
+        facts = read_facts(self._mount, stored, plain, thorough=write)
+        _require_policy_of(place.parent, facts.context, plain)
+        if write and facts.mode is FileMode.KERNEL:
             raise kernel_owned(plain)
         contents = self._contents(facts.context, plain)
-        lease = self._mount.lease(facts.raw.ino)
-        lease.acquire(LEASE_TIMEOUT)
-        try:
-            fd = self._mount.open(stored, os.O_RDWR)
-            try:
-                return LeasedFile(self._mount, fd, stored, plain, contents, lease)
-            except BaseException:
-                self._mount.close(fd)
-                raise
-        except BaseException:
-            lease.release()
-            raise
+        fd = self._mount.open(stored, os.O_RDWR if write else os.O_RDONLY)
+        inode = OpenInode(
+            self._mount, fd, stored, plain, contents, facts.context, facts.mode, self._sharing, writable=write
+        )
+        if inode.ino != facts.raw.ino:
+            inode.end()
+            raise BusyError(
+                errno.ESTALE,
+                "replaced while it was opened",
+                plain,
+                remedy="Open it again. Nothing was changed.",
+            )
+        return inode
 
     # parts
 
@@ -368,7 +430,7 @@ class FileSystem:
         return chain[-1]
 
     def _require_nothing_open(self, path: Path) -> None:
-        if any(file.is_open for file in self._files):
+        if self._inodes:
             raise BusyError(
                 errno.EBUSY, "files of this mount are open", os.fsencode(path), remedy="Close them first."
             )
@@ -441,11 +503,16 @@ class FileSystem:
 
     def _attributes(self, stored: bytes, plain: bytes, *, inside: bool) -> Attributes:
         found = self._mount.stat(stored)
-        facts = None
-        if inside and found.kind is Kind.FILE and not unfinished(found):
-            facts = self._visible_facts(stored, plain)
-        if found.kind is Kind.FILE:
+        size, permissions, file_mode = found.size, modes.S_IMODE(found.mode), None
+        inode = self._inodes.find(found.ino)
+        if inode is not None:
+            size, file_mode, encrypted = inode.size, inode.mode, True
+            permissions = permissions if inode.permissions is None else inode.permissions
+        elif found.kind is Kind.FILE:
+            facts = self._visible_facts(stored, plain) if inside and not unfinished(found) else None
             encrypted = facts is not None
+            if facts is not None:
+                size, file_mode = facts.real_size, facts.mode
         elif found.kind is Kind.SPECIAL:
             encrypted = False
         else:
@@ -453,18 +520,18 @@ class FileSystem:
         return Attributes(
             ino=found.ino,
             kind=found.kind,
-            permissions=modes.S_IMODE(found.mode),
+            permissions=permissions,
             nlink=found.nlink,
             uid=found.uid,
             gid=found.gid,
-            size=facts.real_size if facts else found.size,
+            size=size,
             blocks=found.blocks,
             atime=found.atime,
             mtime=found.mtime,
             ctime=found.ctime,
             version=found.version,
             encrypted=encrypted,
-            file_mode=facts.mode if facts else None,
+            file_mode=file_mode,
         )
 
     def _visible_facts(self, stored: bytes, plain: bytes) -> FileFacts | None:
@@ -483,11 +550,14 @@ class FileSystem:
             return
         stored = place.existing
         found = self._mount.stat(stored)
-        if (
-            unfinished(found)
-            and until_made(lambda: self._context_of(stored, found.kind, place.plain)) is None
-        ):
+        if doubtful(found) and until_made(lambda: self._context_of(stored, found.kind, place.plain)) is None:
             raise half_made(place.plain)
+
+    def _publish(self, stored: bytes) -> None:
+        """What is private to this file system gets no other names before it is complete."""
+        inode = self._inodes.find(self._mount.stat(stored).ino) if self._inodes else None
+        if inode is not None and inode.permissions is not None:
+            inode.flush()
 
     def _same_inode(self, stored: bytes, other: bytes) -> bool:
         """Are both names of one inode? Then rename(2) does nothing; libcephfs would lose sight of both for a time."""
@@ -517,6 +587,11 @@ def _require_file(kind: Kind, plain: bytes) -> None:
         return
     number = {Kind.DIRECTORY: errno.EISDIR, Kind.SYMLINK: errno.ELOOP}.get(kind, errno.EINVAL)
     raise RefusedError(number, f"a {kind.value}, not a regular file", plain, remedy="Name a regular file.")
+
+
+def _require_policy_of(directory: Directory, context: Context, plain: bytes) -> None:
+    if context.policy != directory.policy:
+        raise inconsistent(plain)
 
 
 def _require_same_policy(old: Directory, new: Directory, plain: bytes) -> None:

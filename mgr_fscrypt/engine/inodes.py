@@ -1,9 +1,9 @@
 """What a regular file is: its mode, its context and its real size, read from its own attributes.
 
-A pair of context and real size (`trusted.fscrypt.engine`) is believed only when the raw size is the real size
-rounded up (doc/facts.md F6c). Two calls read the two, so a pair that does not fit is read again; after that its
-writer's lease is waited for; and what does not fit under the lease was left by a writer that died: the smaller of
-the two sizes wins, and is stored.
+Context and real size are one attribute (`trusted.fscrypt.engine`); two calls read it and the raw size. Readers believe
+a real size for which there are blocks enough (doc/facts.md F6c): what is there beyond it was not told yet. One that is
+too large is read again; after that its writer's lease is waited for; and what does not fit under the lease was left by
+a writer that died: the smaller of the two sizes wins, and is stored.
 """
 
 import errno
@@ -28,7 +28,7 @@ from ..format import (
 )
 from .directories import inconsistent
 from .errors import DamagedError
-from .making import half_made, unfinished
+from .making import doubtful, half_made, unfinished
 from .waiting import until_made
 
 LEASE_TIMEOUT = 10.0
@@ -88,13 +88,22 @@ class ByDescriptor:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """An encrypted regular file: `real_size` in bytes; `settled` is false where the pair does not fit (yet)."""
+    """An encrypted regular file: `real_size` in bytes.
+
+    `settled` is false where the raw size is not the real one rounded up: a writer is at work, or has died.
+    """
 
     mode: FileMode
     context: Context
     real_size: int
     raw: Stat
     settled: bool = True
+
+    @property
+    def believed(self) -> bool:
+        """May a reader take the real size as it is? It is told last when a file grows, and first when it shrinks, so
+        only a raw size that is too small says that it was not true any more when it was read."""
+        return self.settled or raw_size(self.real_size) < self.raw.size
 
 
 def optional(subject: Subject, name: str) -> bytes | None:
@@ -167,10 +176,11 @@ def finished_facts(subject: Subject, plain: bytes, *, thorough: bool = False) ->
 
     def made() -> FileFacts | None:
         # its maker sets the mode after the context: look in that order
-        if unfinished(subject.stat()):
+        raw = subject.stat()
+        if unfinished(raw):
             return None
         found = look(subject, plain, thorough=thorough)
-        if found is None:
+        if found is None and not doubtful(raw):
             raise inconsistent(plain)
         return found
 
@@ -181,41 +191,43 @@ def finished_facts(subject: Subject, plain: bytes, *, thorough: bool = False) ->
 
 
 def settle(mount: Mount, stored: bytes, subject: Subject, plain: bytes, found: FileFacts) -> FileFacts:
-    """Facts whose sizes fit: read again, then wait for the lease, then the smaller size wins.
-
-    A writer that goes on and on keeps its lease; what it told last is then the answer, for its data was there first.
-    """
+    """Facts that a reader believes: read again, then wait for the lease, then the smaller size wins."""
     for pause in _PAUSES:
-        if found.settled:
+        if found.believed:
             return found
         time.sleep(pause)
         found = look(subject, plain) or found
     try:
         lease = mount.lease(found.raw.ino)
     except UnsupportedReleaseError:
-        return found if found.settled else _smaller(found, plain)
+        return found if found.believed else _smaller(found, plain)
     give_up = time.monotonic() + LEASE_TIMEOUT
     with lease:
-        while not found.settled:
+        while not found.believed:
             try:
                 lease.acquire(_LEASE_TRY)
             except LeaseHeldError:
                 found = look(subject, plain) or found
-                if found.settled:
-                    break
-                if time.monotonic() < give_up:
-                    continue
-                if raw_size(found.real_size) < found.raw.size:
-                    return _smaller(found, plain)
-                raise
+                if not found.believed and time.monotonic() > give_up:
+                    raise
+                continue
             found = look(subject, plain) or found
-            if not found.settled:
+            if not found.believed:
                 fd = mount.open(stored, os.O_RDWR)
                 try:
                     return recover(mount, fd, plain, found)
                 finally:
                     mount.close(fd)
     return found
+
+
+def leased_facts(mount: Mount, fd: int, stored: bytes, plain: bytes) -> FileFacts:
+    """What the holder of the lease finds, looking thoroughly, after what a dead writer left was cut away."""
+    subject = ByDescriptor(mount, fd)
+    found = look(subject, plain, thorough=True)
+    if found is None:
+        return read_facts(mount, stored, plain, thorough=True)
+    return found if found.settled else recover(mount, fd, plain, found)
 
 
 def recover(mount: Mount, fd: int, plain: bytes, found: FileFacts) -> FileFacts:

@@ -1,9 +1,9 @@
 """Half made children: the one rule by which makers, readers and checks tell them from complete ones.
 
 A child is made with the mode `UNFINISHED`, gets its contents and its context, and its real mode last of all. So a
-file or directory in an encrypted directory that has this mode, or mode 0, is half made, *with or without* a context:
-after a crash it may have one, and yet not its data (doc/spikes.md, 2). Nobody uses it, anybody may remove it.
-Symbolic links have no mode: they are half made without a context.
+file or directory in an encrypted directory that has this mode is half made, *with or without* a context: after a crash
+it may have one, and yet not its data (doc/spikes.md, 2). Nobody uses it, anybody may remove it. One with mode 0 is half
+made as long as it has no context; symbolic links, which have no mode, are so too.
 """
 
 import errno
@@ -22,8 +22,13 @@ def unfinished(found: Stat) -> bool:
     return found.kind in (Kind.FILE, Kind.DIRECTORY) and _marks(found.mode)
 
 
+def doubtful(found: Stat) -> bool:
+    """May it be half made, by its mode? With mode 0, its context decides."""
+    return unfinished(found) or (found.kind in (Kind.FILE, Kind.DIRECTORY) and not stat.S_IMODE(found.mode))
+
+
 def require_usable_mode(mode: int, plain: bytes) -> None:
-    """Raises `RefusedError` EINVAL for the modes that mark what is half made."""
+    """Raises `RefusedError` EINVAL for the mode that marks what is half made."""
     if _marks(mode):
         raise RefusedError(
             errno.EINVAL,
@@ -51,9 +56,9 @@ def half_made(plain: bytes) -> DamagedError:
         "half made: its maker is still at it, or died",
         plain,
         remedy="Try again; if it stays so, remove it: nothing was ever acknowledged in it. "
-        "(If somebody gave it mode 0 or 0200 by hand, give it another through a plain mount.)",
+        "(If somebody gave it mode 0200 by hand, give it another through a plain mount.)",
     )
 
 
 def _marks(mode: int) -> bool:
-    return stat.S_IMODE(mode) & ~stat.S_ISGID in (0, UNFINISHED)
+    return stat.S_IMODE(mode) & ~stat.S_ISGID == UNFINISHED

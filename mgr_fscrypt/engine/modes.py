@@ -26,11 +26,20 @@ from ..format import (
     encode_file_size,
     raw_size,
 )
+from .blocks import Blocks
 from .directories import Directories, Directory, inconsistent
 from .errors import BusyError, DamagedError, EngineError, LockedError
 from .fence import fence
-from .files import LeasedFile
-from .inodes import LEASE_TIMEOUT, ByPath, FileFacts, FileMode, finished_facts, optional, read_facts
+from .inodes import (
+    LEASE_TIMEOUT,
+    ByPath,
+    FileFacts,
+    FileMode,
+    finished_facts,
+    leased_facts,
+    optional,
+    read_facts,
+)
 from .keyring import Keyring
 from .paths import joined, named
 from .subtrees import MODE_XATTR
@@ -200,8 +209,12 @@ def _seal_tail(mount: Mount, keyring: Keyring, visited: Visited, facts: FileFact
     with mount.lease(facts.raw.ino) as lease:
         lease.acquire(LEASE_TIMEOUT)
         fd = mount.open(stored, os.O_RDWR)
-        with LeasedFile(mount, fd, stored, plain, Contents(key, facts.context), lease) as file:
-            file.seal()
+        try:
+            with Contents(key, facts.context) as contents:
+                Blocks(mount, fd, contents).zero_tail(leased_facts(mount, fd, stored, plain).real_size)
+            mount.fsync(fd)
+        finally:
+            mount.close(fd)
 
 
 def _hold_file(mount: Mount, visited: Visited) -> bool:

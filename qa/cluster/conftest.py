@@ -31,11 +31,12 @@ def key(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(mount: CephMount) -> FileSystem:
+def files(mount: CephMount) -> Iterator[FileSystem]:
     """A client with the key."""
     keyring = Keyring()
     keyring.add(MasterKey(SECRET))
-    return FileSystem(mount, keyring)
+    with FileSystem(mount, keyring) as made:
+        yield made
 
 
 @pytest.fixture

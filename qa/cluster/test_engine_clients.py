@@ -1,5 +1,7 @@
 """Several engine clients at once, each a process of its own, on the real cluster."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -8,10 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mgr_fscrypt.ceph.errors import LeaseHeldError
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
-from mgr_fscrypt.engine import filesystem as filesystem_module
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET, remove
 
@@ -42,9 +42,9 @@ def fs(mount: CephMount) -> Iterator[FileSystem]:
     keyring = Keyring()
     keyring.add(KEY)
     mount.mkdir(PATH, 0o755)
-    made = FileSystem(mount, keyring)
-    made.create_subtree(PATH, KEY.identifier)
-    yield made
+    with FileSystem(mount, keyring) as made:
+        made.create_subtree(PATH, KEY.identifier)
+        yield made
     remove(mount, PATH)
 
 
@@ -87,7 +87,7 @@ class Client:
 def test_a_reader_sees_what_a_writer_closed_and_fsynced(fs: FileSystem) -> None:
     writer = Client(
         "f = fs.create(path); f.pwrite(b'one' * 3000, 0); f.close(); turn()\n"
-        "f = fs.open(path, write=True); f.pwrite(b'two', 8999); f.fsync(); turn()\n"
+        "f = fs.open(path, os.O_RDWR); f.pwrite(b'two', 8999); f.fsync(); turn()\n"
         "f.truncate(5); turn()\n"
         "f.close()\n"
     )
@@ -105,32 +105,32 @@ def test_a_reader_sees_what_a_writer_closed_and_fsynced(fs: FileSystem) -> None:
         writer.end()
 
 
-def test_one_writer_at_a_time(fs: FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writers_take_turns(fs: FileSystem) -> None:
     with fs.create(PATH + b"/f") as file:
-        file.pwrite(b"x", 0)
+        file.pwrite(bytes(400), 0)
     busy = Client(
-        "f = fs.open(path, write=True); turn()\n"
-        "for n in range(30):\n"
-        "    f.pwrite(b'y', n); time.sleep(0.1)\n"
+        "f = fs.open(path, os.O_RDWR); turn()\n"
+        "for n in range(200):\n"
+        "    f.pwrite(b'y', n); time.sleep(0.005)\n"
         "f.close()\n"
     )
     busy.ready()
     busy.go()
-    with monkeypatch.context() as patch:
-        patch.setattr(filesystem_module, "LEASE_TIMEOUT", 1.0)
-        with pytest.raises(LeaseHeldError):
-            fs.open(PATH + b"/f", write=True)
-    with fs.open(PATH + b"/f", write=True) as file:
-        file.pwrite(b"z", 30)
+    with fs.open(PATH + b"/f", os.O_RDWR) as file:
+        for n in range(200, 400):
+            file.pwrite(b"z", n)
     busy.end()
     with fs.open(PATH + b"/f") as file:
-        assert file.pread(99, 0) == b"y" * 30 + b"z"
+        assert file.pread(999, 0) == b"y" * 200 + b"z" * 200
 
 
 def test_appends_of_several_clients_lose_nothing(fs: FileSystem) -> None:
     with fs.create(PATH + b"/f") as file:
         file.pwrite(b"", 0)
-    body = "turn()\nfor n in range(10):\n    with fs.open(path, write=True) as f:\n        f.pwrite(b'%s', f.size)\n"
+    body = (
+        "turn()\nfor n in range(10):\n"
+        "    with fs.open(path, os.O_WRONLY | os.O_APPEND) as f: f.pwrite(b'%s', 0)\n"
+    )
     clients = [Client(body % (letter * 700)) for letter in "abc"]
     for client in clients:
         client.ready()
@@ -145,21 +145,18 @@ def test_appends_of_several_clients_lose_nothing(fs: FileSystem) -> None:
     assert sorted(parts) == sorted(letter.encode() * 700 for letter in "abc" for _ in range(10))
 
 
-def test_an_idle_writer_keeps_its_lease_until_it_closes(
-    fs: FileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_writer_lets_others_write_and_tells_them_first(fs: FileSystem) -> None:
     with fs.create(PATH + b"/f") as file:
         file.pwrite(b"x", 0)
-    idle = Client("f = fs.open(path, write=True); turn()\nf.pwrite(b'y', 0); f.close(); turn()\n")
+    idle = Client(
+        "f = fs.open(path, os.O_RDWR); f.pwrite(b'y' * 5000, 0); turn()\nassert f.pread(9, 4999) == b'yz'\nf.close()\n"
+    )
     idle.ready()
-    with monkeypatch.context() as patch:
-        patch.setattr(filesystem_module, "LEASE_TIMEOUT", 4.5)
-        with pytest.raises(LeaseHeldError):
-            fs.open(PATH + b"/f", write=True)
-    idle.go()
-    idle.ready()
-    with fs.open(PATH + b"/f", write=True) as file:
-        assert file.pread(9, 0) == b"y"
+    begun = time.monotonic()
+    with fs.open(PATH + b"/f", os.O_RDWR | os.O_APPEND) as file:
+        file.pwrite(b"z", 0)
+        assert time.monotonic() - begun < 2
+        assert file.pread(9999, 0) == b"y" * 5000 + b"z"
     idle.go()
     idle.end()
 
@@ -168,17 +165,64 @@ def test_a_writer_whose_lease_was_not_kept_reads_again(fs: FileSystem) -> None:
     with fs.create(PATH + b"/f") as file:
         file.pwrite(b"0123456789", 0)
     idle = Client(
-        "mount._keeper.end()\n"
-        "f = fs.open(path, write=True); f.pwrite(b'A', 0); turn()\nf.pwrite(b'B', f.size); f.close()\n"
+        "mount._keeper.end(); fs._sharing.end()\n"
+        "f = fs.open(path, os.O_RDWR); f.pwrite(b'A', 0); turn()\nf.pwrite(b'B', f.size); f.close()\n"
     )
     idle.ready()
-    with fs.open(PATH + b"/f", write=True) as file:
+    with fs.open(PATH + b"/f", os.O_RDWR) as file:
         file.truncate(5)
         file.pwrite(b"cc", 5)
     idle.go()
     idle.end()
     with fs.open(PATH + b"/f") as file:
         assert file.pread(99, 0) == b"A1234ccB"
+
+
+def test_a_writer_that_lost_its_lease_hears_what_was_lost(fs: FileSystem) -> None:
+    with fs.create(PATH + b"/f") as file:
+        file.pwrite(b"0123456789", 0)
+    away = Client(
+        "mount._keeper.end(); fs._sharing.end()\n"
+        "f = fs.open(path, os.O_RDWR); f.pwrite(b'A' * 5000, 8); turn()\n"
+        "try: f.fsync()\nexcept OSError as error: print('heard', error.errno)\n"
+        "f.pwrite(b'B', f.size); f.close()\n"
+    )
+    away.ready()
+    with fs.open(PATH + b"/f", os.O_RDWR | os.O_APPEND) as file:
+        file.pwrite(b"c", 0)
+    away.go()
+    assert away.end() == f"heard {errno.EIO}\n"
+    with fs.open(PATH + b"/f") as file:
+        assert file.pread(9999, 0) == b"01234567AAcB"
+
+
+COUNT = """
+f = fs.open(path, os.O_RDWR)
+turn()
+for n in range(1, {rounds} + 1):
+    f.pwrite(n.to_bytes(8, "little"), {slot} * 8)
+f.close()
+"""
+
+
+@pytest.mark.parametrize("start", ["extent", "hole", "end"])
+def test_counters_in_one_block_lose_nothing(fs: FileSystem, start: str) -> None:
+    clients, rounds = 6, 40
+    with fs.create(PATH + b"/f") as file:
+        if start == "extent":
+            file.pwrite(bytes(range(256)) * 16, 0)
+        elif start == "hole":
+            file.truncate(3 * 4096)
+    several = [Client(COUNT.format(rounds=rounds, slot=slot)) for slot in range(clients)]
+    for client in several:
+        client.ready()
+    for client in several:
+        client.go()
+    for client in several:
+        client.end()
+    with fs.open(PATH + b"/f") as file:
+        found = file.pread(clients * 8, 0)
+    assert found == rounds.to_bytes(8, "little") * clients
 
 
 def test_races_to_make_one_name(fs: FileSystem) -> None:
@@ -207,14 +251,14 @@ def test_a_killed_writer_is_outlived_once_it_is_evicted(fs: FileSystem, mount: C
     """What it had fsynced is there; the lease goes by itself, the session by eviction (doc/facts.md F14)."""
     with fs.create(PATH + b"/f") as file:
         file.pwrite(b"x" * 100, 0)
-    writer = Client("f = fs.open(path, write=True); f.pwrite(b'y' * 5000, 50); f.fsync(); turn()\n")
+    writer = Client("f = fs.open(path, os.O_RDWR); f.pwrite(b'y' * 5000, 50); f.fsync(); turn()\n")
     writer.ready()
     writer.kill()
     for session in mount.sessions():
         if not session.manager:
             mount.evict(session)
     begun = time.monotonic()
-    with fs.open(PATH + b"/f", write=True) as file:
+    with fs.open(PATH + b"/f", os.O_RDWR) as file:
         assert file.pread(9999, 0) == b"x" * 50 + b"y" * 5000
         file.pwrite(b"z", 0)
     assert time.monotonic() - begun < 10
@@ -230,8 +274,8 @@ def test_what_was_acknowledged_outlives_a_kill_at_once(fs: FileSystem, mount: Ce
         "synced = fs.create('/clients/d/synced'); synced.pwrite(b'b' * 9000, 0); synced.fsync()\n"
         "grown = []\n"
         "for name, size in (('within', 3000), ('beyond', 9000)):\n"
-        "    grown.append(fs.open('/clients/' + name, write=True)); grown[-1].pwrite(b'y' * size, 100)\n"
-        "grown.append(fs.open('/clients/truncated', write=True)); grown[-1].truncate(9000)\n"
+        "    grown.append(fs.open('/clients/' + name, os.O_RDWR)); grown[-1].pwrite(b'y' * size, 100)\n"
+        "grown.append(fs.open('/clients/truncated', os.O_RDWR)); grown[-1].truncate(9000)\n"
         "with fs.create('/clients/closed', 0o640) as f: f.pwrite(b'a' * 9000, 0)\n"
         "fs.symlink('target', '/clients/l'); fs.mkdir('/clients/last', 0o750)\n"
         "os.kill(os.getpid(), 9)\n"

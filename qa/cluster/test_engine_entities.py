@@ -56,7 +56,7 @@ def test_the_caps_that_are_written_down_are_enough(
             file.pwrite(b"x" * 5000, 0)
             file.fsync()
             file.pwrite(b"y", 5000)
-        with fs.open(PATH + b"/f", write=True) as file:
+        with fs.open(PATH + b"/f", os.O_RDWR) as file:
             file.truncate(100)
             assert file.pread(999, 0) == b"x" * 100
         fs.subtree(PATH)
@@ -76,9 +76,13 @@ def test_without_the_leases_caps_nothing_is_changed(
     with connect(entity(cluster, tmp_path, "bare", "allow rw tag cephfs data=cephfs")) as bare:
         with opened(bare).open(PATH + b"/f") as file:
             assert file.pread(9999, 0) == b"x" * 5000
-        with pytest.raises(CephError) as refusal:
-            opened(bare).open(PATH + b"/f", write=True)
-        assert refusal.value.errno in (errno.EACCES, errno.EPERM)
+        with opened(bare).open(PATH + b"/f", os.O_RDWR) as file:
+            for change in (lambda: file.pwrite(b"y", 0), lambda: file.truncate(5)):
+                with pytest.raises(CephError) as refusal:
+                    change()
+                assert refusal.value.errno in (errno.EACCES, errno.EPERM)
+    with fs.open(PATH + b"/f") as file:
+        assert file.pread(9999, 0) == b"x" * 5000
     cluster.ceph("auth", "rm", "client.bare")
 
 
@@ -109,9 +113,9 @@ def test_a_wrong_key_opens_nothing(mount: CephMount) -> None:
     (entry,) = wrong.scandir(PATH)
     assert entry.name == entry.stored
     before = mount.stat(PATH + b"/" + entry.stored)
-    for write in (False, True):
+    for flags in (os.O_RDONLY, os.O_RDWR):
         with pytest.raises(LockedError) as refusal:
-            wrong.open(PATH + b"/" + entry.name, write=write)
+            wrong.open(PATH + b"/" + entry.name, flags)
         assert refusal.value.key == KEY.identifier
     after = mount.stat(PATH + b"/" + entry.stored)
     assert (after.size, after.version) == (before.size, before.version)
@@ -164,7 +168,7 @@ with connect(Access(keyring=Path(sys.argv[1]))) as mount:
         file.pwrite(b"mine!", 0)
     fs.symlink("f", "/entities/d/l")
     assert fs.readlink("/entities/d/l") == b"f"
-    with fs.open("/entities/d/f", write=True) as file:
+    with fs.open("/entities/d/f", os.O_RDWR) as file:
         file.pwrite(b"still ", 0)
     assert fs.stat("/entities/private").size == 4096
     try:

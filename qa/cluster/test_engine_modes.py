@@ -131,7 +131,7 @@ def test_there_and_back(fs: FileSystem) -> None:
     assert (again.changed, again.unchanged, again.complete) == (0, len(FILES), True)
     check(FileMode.KERNEL)
     with pytest.raises(BusyError):
-        fs.open(PATH + b"/b", write=True)
+        fs.open(PATH + b"/b", os.O_RDWR)
     report = fs.hold(PATH)
     assert report.complete, report.problems
     assert (report.changed, report.unchanged) == (len(FILES), 0)
@@ -139,7 +139,7 @@ def test_there_and_back(fs: FileSystem) -> None:
     again = fs.hold(PATH)
     assert (again.changed, again.unchanged, again.complete) == (0, len(FILES), True)
     check(FileMode.ENGINE)
-    with fs.open(PATH + b"/d/e", write=True) as file:
+    with fs.open(PATH + b"/d/e", os.O_RDWR) as file:
         file.truncate(1)
         file.truncate(10)
         file.pwrite(b"new", 5000)

@@ -195,7 +195,7 @@ def test_a_signal_unmounts_and_what_was_written_is_there(
     assert (serving.returncode, trouble) == (0, "")
     assert said == f"mounted {subtree} at {place}, process {serving.pid}\n"
     assert not place.is_mount()
-    with files.open(f"{subtree}/open", write=True) as again:
+    with files.open(f"{subtree}/open", os.O_RDWR) as again:
         assert again.pread(20_000, 0) == b"x" * 10_000
     for use in (lambda: os.write(fd, b"y"), lambda: os.close(fd)):
         with pytest.raises(OSError, match="not connected"):

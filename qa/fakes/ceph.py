@@ -1,8 +1,9 @@
 """A CephFS in memory, behind the `Mount` protocol. The engine's cases hold it against the real one.
 
 It does what one cluster does for clients that see each other at once. A mount can be told to die before its n-th
-change (`FakeMount.die_after`), which is how crashes at every point are tried. Sizes, modes and attributes outlive
-their client at once, data only when it was flushed: the worst that was measured (doc/spikes.md, 1).
+change (`FakeMount.die_after`), which is how crashes at every point are tried. Sizes and attributes outlive their client
+at once, data and changed modes only when they were flushed: the worst that was measured (doc/spikes.md, 1 and 2).
+Either may have been flushed by itself before, so that a test can have them kept (`Loss`).
 """
 
 import errno
@@ -12,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +25,15 @@ _VIRTUAL = ("ceph.fscrypt.auth", "ceph.fscrypt.file", "ceph.dir.layout")
 
 class DiedError(Exception):
     """The client's process ended here."""
+
+
+class Loss(Enum):
+    """What a client that dies takes with it of what it has not flushed."""
+
+    ALL = "data and modes"
+    DATA = "data"
+    MODES = "modes"
+    NOTHING = "nothing"
 
 
 @dataclass
@@ -98,14 +109,17 @@ class FakeMount:
         self._files: dict[int, Inode] = {}
         self._newest = 2
         self._left: int | None = None
+        self._loss = Loss.ALL
         self._unflushed: list[Inode] = []
+        self._old_modes: dict[int, tuple[Inode, int]] = {}
         self.dead = False
         self.streams = 0
         """Directories that are open."""
 
-    def die_after(self, changes: int) -> None:
-        """Let this many changes happen; then every call raises `DiedError`."""
+    def die_after(self, changes: int, loss: Loss = Loss.ALL) -> None:
+        """Let this many changes happen; then every call raises `DiedError`, and what `loss` says is lost."""
         self._left = changes
+        self._loss = loss
 
     def require_writable(self) -> None:
         """Every release of the fake is a proven one."""
@@ -169,6 +183,7 @@ class FakeMount:
         self._change()
         inode.flushed = bytes(inode.data)
         self._unflushed = [other for other in self._unflushed if other is not inode]
+        self._old_modes.pop(inode.ino, None)
 
     def fstat(self, fd: int) -> Stat:
         return self._stat(self._file(fd))
@@ -260,6 +275,8 @@ class FakeMount:
         if there is not None and there.names:
             raise error_of(errno.ENOTEMPTY, "rename", source)
         self._change()
+        if there is not None:
+            there.nlink -= 1
         del old_parent.names[old_name]
         parent.names[name] = inode
 
@@ -290,7 +307,8 @@ class FakeMount:
             self.streams -= 1
 
     def sync(self) -> None:
-        self._live()
+        self._change()
+        self._old_modes.clear()
         while self._unflushed:
             inode = self._unflushed.pop()
             inode.flushed = bytes(inode.data)
@@ -313,7 +331,7 @@ class FakeMount:
     @contextmanager
     def fresh(self) -> Iterator["FakeMount"]:
         other = FakeMount(self.cluster)
-        other._left = self._left
+        other._left, other._loss = self._left, self._loss
         yield other
         self._left = other._left
 
@@ -331,13 +349,20 @@ class FakeMount:
         self._live()
         if self._left == 0:
             self.dead = True
-            for lost in self._unflushed:
-                lost.data[:] = lost.flushed[: len(lost.data)].ljust(len(lost.data), b"\0")
+            self._lose()
             raise DiedError
         if self._left is not None:
             self._left -= 1
         if inode is not None:
             inode.version += 1
+
+    def _lose(self) -> None:
+        if self._loss in (Loss.ALL, Loss.DATA):
+            for lost in self._unflushed:
+                lost.data[:] = lost.flushed[: len(lost.data)].ljust(len(lost.data), b"\0")
+        if self._loss in (Loss.ALL, Loss.MODES):
+            for inode, mode in self._old_modes.values():
+                inode.mode = mode
 
     def _find(self, path: bytes) -> Inode:
         self._live()
@@ -389,6 +414,7 @@ class FakeMount:
 
     def _chmod(self, inode: Inode, mode: int) -> None:
         self._change(inode)
+        self._old_modes.setdefault(inode.ino, (inode, inode.mode))
         inode.mode = stat.S_IFMT(inode.mode) | mode
 
     def _stat(self, inode: Inode) -> Stat:

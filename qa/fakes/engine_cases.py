@@ -129,7 +129,8 @@ class EngineCases:
         fs = FileSystem(mount, keyring)
         mount.mkdir(path, 0o755)
         fs.create_subtree(path, key.identifier)
-        yield Tree(fs, FileSystem(mount, Keyring()), mount, plain, path, key)
+        with fs:
+            yield Tree(fs, FileSystem(mount, Keyring()), mount, plain, path, key)
         remove(mount, path)
 
     # subtrees
@@ -399,7 +400,7 @@ class EngineCases:
         model = bytearray()
         path = tree.make(b"f")
         for _ in range(12):
-            with tree.fs.open(path, write=True) as file:
+            with tree.fs.open(path, os.O_RDWR) as file:
                 for _ in range(6):
                     if dice.random() < 0.3:
                         size = dice.choice([0, dice.randrange(60000), len(model) // 4096 * 4096, len(model)])
@@ -464,7 +465,7 @@ class EngineCases:
         tree.plain.fsync(fd)
         tree.plain.close(fd)
         assert tree.read(path) == b"x" * 5000
-        with tree.fs.open(path, write=True) as file:
+        with tree.fs.open(path, os.O_RDWR) as file:
             grow(file)
         tree.expect(result, b"f")
 
@@ -477,18 +478,152 @@ class EngineCases:
             assert tree.record(b"f").real_size == 3
             assert tree.plain.stat(tree.stored(b"f")).mode & 0o7777 == 0o604
             file.pwrite(b"two", 3)
+            assert tree.fs.stat(path).size == file.size == 6
+            assert tree.record(b"f").real_size == 3
+            file.fsync()
             assert tree.record(b"f").real_size == 6
         tree.expect(b"onetwo", b"f")
 
     def test_a_size_in_doubt_is_settled_by_the_smaller_one(self, tree: Tree) -> None:
         path = tree.make(b"f", b"x" * 10000)
         stored, record = tree.stored(b"f"), tree.record(b"f")
-        for claimed, settled in ((20000, 12288), (5000, 5000)):
-            tree.plain.setxattr(stored, ENGINE_XATTR, EngineRecord(record.context, claimed).encode())
-            assert tree.fs.stat(path).size == settled
-            assert tree.record(b"f").real_size == settled
-            assert tree.plain.stat(stored).size == raw_size(settled)
+        tree.plain.setxattr(stored, ENGINE_XATTR, EngineRecord(record.context, 20000).encode())
+        assert tree.fs.stat(path).size == 12288
+        assert tree.record(b"f").real_size == 12288
+        assert tree.plain.stat(stored).size == 12288
+
+    def test_what_was_not_told_is_not_there_and_the_next_writer_cuts_it_away(self, tree: Tree) -> None:
+        path = tree.make(b"f", b"x" * 10000)
+        stored, record = tree.stored(b"f"), tree.record(b"f")
+        tree.plain.setxattr(stored, ENGINE_XATTR, EngineRecord(record.context, 5000).encode())
+        assert tree.fs.stat(path).size == 5000
         assert tree.read(path) == b"x" * 5000
+        assert tree.plain.stat(stored).size == 12288
+        with tree.fs.open(path, os.O_RDWR) as file:
+            file.pwrite(b"y", 11000)
+            assert tree.plain.stat(stored).size == 12288
+        assert tree.read(path) == b"x" * 5000 + bytes(6000) + b"y"
+
+    @pytest.mark.parametrize("durable", [os.O_SYNC, os.O_DSYNC, os.O_DIRECT])
+    def test_durable_handles_tell_each_change(self, tree: Tree, durable: int) -> None:
+        path = tree.make(b"f", b"")
+        with tree.fs.open(path, os.O_WRONLY | durable) as file:
+            file.pwrite(b"x" * 5000, 0)
+            assert tree.record(b"f").real_size == 5000
+            file.truncate(9000)
+            assert tree.record(b"f").real_size == 9000
+            file.fallocate(0x10, 9000, 100)
+            assert tree.record(b"f").real_size == 9100
+
+    def test_flags_of_open(self, tree: Tree) -> None:
+        path, new = tree.make(b"f", b"x" * 5000), tree.path + b"/new"
+        with tree.fs.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW) as file:
+            assert file.pread(2, 4999) == b"x"
+            with refused(errno.EBADF):
+                file.pwrite(b"y", 0)
+        with tree.fs.open(path, os.O_WRONLY | os.O_TRUNC) as file:
+            assert file.size == 0
+            with refused(errno.EBADF):
+                file.pread(1, 0)
+        for flags, number in (
+            (os.O_DIRECTORY, errno.ENOTDIR),
+            (os.O_TMPFILE | os.O_RDWR, errno.EOPNOTSUPP),
+            (os.O_CREAT | os.O_EXCL | os.O_RDWR, errno.EEXIST),
+        ):
+            with refused(number):
+                tree.fs.open(path, flags)
+        with tree.fs.open(new, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) as file:
+            file.pwrite(b"one", 0)
+            file.pwritev([b"two", b"three"], 0)
+        buffers = [bytearray(4), bytearray(4), bytearray(9)]
+        with tree.fs.open(new) as file:
+            assert file.preadv(buffers, 1) == 10
+        assert [bytes(each) for each in buffers] == [b"netw", b"othr", b"ee" + bytes(7)]
+        assert tree.fs.stat(new).permissions == 0o600
+        with refused(errno.ENOENT):
+            tree.fs.open(tree.path + b"/none", os.O_RDWR)
+
+    def test_handles_of_one_file_share_it(self, tree: Tree) -> None:
+        path = tree.path + b"/f"
+        with tree.fs.create(path) as made, tree.fs.open(path) as reader:
+            made.pwrite(b"one", 0)
+            assert reader.pread(9, 0) == b"one"
+            with tree.fs.open(path, os.O_WRONLY | os.O_APPEND) as appending:
+                appending.pwrite(b"two", 0)
+            assert made.size == 6
+            tree.expect(b"onetwo", b"f")
+            made.pwrite(b"T", 3)
+            assert reader.pread(9, 0) == b"oneTwo"
+        with tree.fs.open(path) as reader, tree.fs.open(path, os.O_RDWR) as writer:
+            writer.truncate(2)
+            assert reader.pread(9, 0) == b"on"
+        tree.expect(b"on", b"f")
+
+    def test_a_private_file_by_its_name(self, tree: Tree) -> None:
+        path, other = tree.path + b"/f", tree.path + b"/g"
+        with tree.fs.create(path, 0o600) as file:
+            file.pwrite(b"x" * 5000, 0)
+            assert (tree.fs.stat(path).size, tree.fs.stat(path).permissions) == (5000, 0o600)
+            tree.fs.chmod(path, 0o640)
+            tree.fs.rename(path, other)
+        assert (tree.fs.stat(other).permissions, tree.read(other)) == (0o640, b"x" * 5000)
+        with tree.fs.create(path) as file:
+            file.pwrite(b"y", 0)
+            tree.fs.unlink(path)
+            file.fsync()
+            assert file.pread(1, 0) == b"y"
+        assert not tree.fs.exists(path)
+
+    def test_holes(self, tree: Tree) -> None:
+        path, data = tree.path + b"/f", bytes(range(1, 251)) * 200  # 50,000 bytes: 12 blocks and 848
+        punch, zero, keep = 0x03, 0x10, 0x11
+        for mode, offset, length, size in (
+            (punch, 5000, 20000, 50000),
+            (punch, 4096, 8192, 50000),
+            (punch, 100, 200, 50000),
+            (punch, 4000, 200, 50000),
+            (punch, 40960, 99999, 50000),
+            (punch, 60000, 10, 50000),
+            (keep, 49000, 5000, 50000),
+            (zero, 49000, 5000, 54000),
+            (zero, 8192, 4096, 50000),
+        ):
+            with tree.fs.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+                file.pwrite(data, 0)
+                file.fallocate(mode, offset, length)
+                assert file.size == size
+            expected = bytearray(data.ljust(size, b"\0"))
+            stop = min(offset + length, size)
+            expected[offset:stop] = bytes(max(0, stop - offset))
+            tree.expect(bytes(expected), b"f")
+            stored = tree.raw(b"f")
+            for block in range(0, size, 4096):
+                if offset <= block and min(block + 4096, size) <= offset + length:
+                    assert not any(stored[block : block + 4096]), f"block at {block} is a hole"
+        with tree.fs.open(path, os.O_RDWR) as file:
+            for mode, offset, length, number in (
+                (0, 0, 100, errno.EOPNOTSUPP),
+                (1, 0, 100, errno.EOPNOTSUPP),
+                (2, 0, 100, errno.EOPNOTSUPP),
+                (punch, 0, 0, errno.EINVAL),
+                (punch, -1, 10, errno.EINVAL),
+            ):
+                with refused(number):
+                    file.fallocate(mode, offset, length)
+
+    def test_where_data_and_holes_begin(self, tree: Tree) -> None:
+        with tree.fs.create(tree.path + b"/f") as file:
+            file.pwrite(b"x", 10000)
+            file.truncate(30000)
+            file.pwrite(b"x" * 9000, 20480)
+            assert [file.seek(at, os.SEEK_DATA) for at in (0, 8192, 9000, 12288)] == [8192, 8192, 9000, 20480]
+            assert [file.seek(at, os.SEEK_HOLE) for at in (0, 8192, 12289, 20480)] == [0, 12288, 12289, 30000]
+            for at in (30000, 40000):
+                for whence in (os.SEEK_DATA, os.SEEK_HOLE):
+                    with refused(errno.ENXIO):
+                        file.seek(at, whence)
+            with refused(errno.EINVAL):
+                file.seek(0, os.SEEK_SET)
 
     def test_names_that_are_taken(self, tree: Tree) -> None:
         path = tree.make(b"f", b"x")
@@ -513,7 +648,7 @@ class EngineCases:
         file.close()
         with refused(errno.EBADF):
             file.pread(1, 0)
-        with tree.fs.open(path, write=True) as writer, refused(errno.EFBIG):
+        with tree.fs.open(path, os.O_RDWR) as writer, refused(errno.EFBIG):
             writer.pwrite(b"x", 1 << 63)
 
     # attributes
@@ -564,7 +699,7 @@ class EngineCases:
         assert b"target" not in locked.readlink(link)
         for act in (
             lambda: locked.open(file),
-            lambda: locked.open(file, write=True),
+            lambda: locked.open(file, os.O_RDWR),
             lambda: locked.create(tree.path + b"/new"),
             lambda: locked.mkdir(tree.path + b"/new"),
             lambda: locked.symlink(b"t", tree.path + b"/new"),
@@ -608,7 +743,7 @@ class EngineCases:
         tree.plain.close(tree.plain.open(stored, os.O_CREAT | os.O_RDWR, mode))
         for act in (
             lambda: tree.fs.open(path),
-            lambda: tree.fs.open(path, write=True),
+            lambda: tree.fs.open(path, os.O_RDWR),
             lambda: tree.fs.rename(path, tree.path + b"/g"),
             lambda: tree.fs.chmod(path, 0o644),
         ):
@@ -619,16 +754,28 @@ class EngineCases:
             tree.fs.create(path)
         tree.fs.unlink(path)
 
-    @pytest.mark.parametrize("mode", [0, 0o200])
-    def test_a_context_does_not_make_a_file_or_directory_complete(self, tree: Tree, mode: int) -> None:
+    def test_mode_0_is_a_mode_as_others_where_there_is_a_context(self, tree: Tree) -> None:
+        path = tree.make(b"f", b"x" * 5000)
+        tree.fs.mkdir(tree.path + b"/d", 0)
+        tree.fs.chmod(path, 0)
+        assert (tree.fs.stat(path).permissions, tree.fs.stat(path).size) == (0, 5000)
+        assert tree.fs.stat(tree.path + b"/d").permissions == 0
+        tree.fs.rename(path, tree.path + b"/g")
+        with tree.fs.open(tree.path + b"/g", os.O_RDWR) as file:  # root may
+            file.pwrite(b"y", 0)
+        with tree.fs.create(tree.path + b"/h", 0):
+            pass
+        assert tree.fs.stat(tree.path + b"/h").encrypted
+
+    def test_a_context_does_not_make_a_file_or_directory_complete(self, tree: Tree) -> None:
         """A maker that died has perhaps set the context, and not flushed the data (doc/spikes.md, 2)."""
         path = tree.make(b"f", b"x" * 5000)
         tree.fs.mkdir(tree.path + b"/d")
-        tree.plain.chmod(tree.stored(b"f"), mode)
-        tree.plain.chmod(tree.stored(b"d"), mode)
+        tree.plain.chmod(tree.stored(b"f"), 0o200)
+        tree.plain.chmod(tree.stored(b"d"), 0o200)
         for act in (
             lambda: tree.fs.open(path),
-            lambda: tree.fs.open(path, write=True),
+            lambda: tree.fs.open(path, os.O_RDWR),
             lambda: tree.fs.rename(path, tree.path + b"/g"),
             lambda: tree.fs.link(path, tree.path + b"/g"),
             lambda: tree.fs.chmod(path, 0o644),
@@ -646,7 +793,7 @@ class EngineCases:
 
     def test_modes_that_mark_what_is_half_made_are_not_given(self, tree: Tree) -> None:
         path = tree.make(b"f", b"x")
-        for mode in (0, 0o200, 0o2200):
+        for mode in (0o200, 0o2200):
             for act in (
                 lambda mode: tree.fs.create(tree.path + b"/g", mode),
                 lambda mode: tree.fs.mkdir(tree.path + b"/g", mode),
@@ -689,7 +836,7 @@ class EngineCases:
         gone = tree.path + b"/gone"
         for path, act in (
             (gone, lambda path: tree.fs.open(path)),
-            (gone, lambda path: tree.fs.open(path, write=True)),
+            (gone, lambda path: tree.fs.open(path, os.O_RDWR)),
             (gone, lambda path: tree.fs.open(path + b"/f")),
             (gone, lambda path: tree.fs.create(path + b"/f")),
             (gone, lambda path: tree.fs.stat(path)),
@@ -711,9 +858,9 @@ class EngineCases:
         stored, record = tree.stored(b"f"), tree.record(b"f")
         other = Context.fresh(type(record.context.policy)(MasterKey(OTHER).identifier))
         tree.plain.setxattr(stored, ENGINE_XATTR, EngineRecord(other, 1).encode())
-        for write in (False, True):
+        for flags in (os.O_RDONLY, os.O_RDWR):
             with refused(errno.EPERM):
-                tree.fs.open(path, write=write)
+                tree.fs.open(path, flags)
         with refused(errno.EXDEV):
             tree.fs.rename(path, tree.path + b"/g")
         tree.plain.removexattr(stored, ENGINE_XATTR)
@@ -767,7 +914,7 @@ class EngineCases:
             with Contents(tree.key, context) as contents:
                 assert contents.decrypt(raw, 0) == (b"k" * 5000).ljust(8192, b"\0")
             with pytest.raises(BusyError) as refusal:
-                tree.fs.open(path + b"/d/f", write=True)
+                tree.fs.open(path + b"/d/f", os.O_RDWR)
             assert "hold" in refusal.value.remedy
             tree.fs.rename(path + b"/d/f", path + b"/g")
             assert tree.read(path + b"/g") == b"k" * 5000

@@ -65,14 +65,14 @@ class EngineFile:
 
     def reopen(self) -> None:
         self._file.close()
-        self._file = self._files.open(self._path, write=True)
+        self._file = self._files.open(self._path, os.O_RDWR)
 
     def replace(self, data: bytes) -> None:
         with self._files.create(self._path + b".new") as new:
             new.pwrite(data, 0)
         self._file.close()
         self._files.rename(self._path + b".new", self._path)
-        self._file = self._files.open(self._path, write=True)
+        self._file = self._files.open(self._path, os.O_RDWR)
 
     def close(self) -> None:
         self._file.close()

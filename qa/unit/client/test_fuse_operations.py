@@ -84,7 +84,7 @@ def test_handles_share_one_open_file(mount: FuseOperations):
 def test_the_last_handle_gives_the_lease_back(mount: FuseOperations, files: FileSystem):
     handle = mount.create("/f", 0o100644, os.O_RDWR)
     mount.release("/f", handle)
-    with files.open("/s/f", write=True) as other:
+    with files.open("/s/f", os.O_RDWR) as other:
         other.pwrite(b"x", 0)
 
 
@@ -92,7 +92,7 @@ def test_what_is_open_at_the_end_is_closed(mount: FuseOperations, files: FileSys
     handle = mount.create("/f", 0o100644, os.O_RDWR)
     mount.write("/f", b"kept", 0, handle)
     mount.close()
-    with files.open("/s/f", write=True) as other:
+    with files.open("/s/f", os.O_RDWR) as other:
         assert other.pread(100, 0) == b"kept"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 
 import pytest
@@ -46,12 +47,12 @@ STATES: dict[str, tuple[Callable[[FileSystem], object], tuple[bytes, ...]]] = {
 
 
 def write(fs: FileSystem, data: bytes, offset: int) -> None:
-    with fs.open(b"/s/f", write=True) as file:
+    with fs.open(b"/s/f", os.O_RDWR) as file:
         file.pwrite(data, offset)
 
 
 def truncate(fs: FileSystem, size: int) -> None:
-    with fs.open(b"/s/f", write=True) as file:
+    with fs.open(b"/s/f", os.O_RDWR) as file:
         file.truncate(size)
 
 
@@ -227,7 +228,7 @@ def test_a_reader_of_a_busy_file_gets_what_its_writer_told_last(monkeypatch: pyt
     cluster, mount, fs = subtree()
     with fs.create(b"/s/f") as file:
         file.pwrite(b"x" * 5000, 0)
-    with fs.open(b"/s/f", write=True):
+    with fs.open(b"/s/f", os.O_RDWR):
         names = Names(KEY, Context.decode_auth(mount.getxattr(b"/s", AUTH_XATTR)))
         stored = b"/s/" + names.encode(b"f").dname
         fd = mount.open(stored, 2)

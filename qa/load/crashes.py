@@ -1,0 +1,378 @@
+"""What a client that died may leave behind: a model of one subtree that is told what was begun and acknowledged.
+
+Names are acknowledged when their call returns; the contents of a file when its `fsync` or `close` does; a new file is
+half made until then. A client that dies leaves the names as they were before or after the call that it was in, and of
+every file a size that was told since its last acknowledgement, with blocks that were its contents since then and reach
+as far as that size says. So a write that was not acknowledged may be there in part, in whole blocks, and nothing
+else of the file may have changed.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mgr_fscrypt.ceph.interface import Kind
+from mgr_fscrypt.engine import DamagedError, File, FileSystem
+
+BLOCK = 4096
+LARGEST = 24 * BLOCK
+
+
+class Do(Enum):
+    """What one operation does. `CREATE` and `OPEN` keep a handle until `CLOSE`; names of open files do not change."""
+
+    CREATE = "create"
+    OPEN = "open"
+    WRITE = "write"
+    TRUNCATE = "truncate"
+    FSYNC = "fsync"
+    CLOSE = "close"
+    RENAME = "rename"
+    LINK = "link"
+    UNLINK = "unlink"
+    MKDIR = "mkdir"
+    RMDIR = "rmdir"
+    SYMLINK = "symlink"
+    CHMOD = "chmod"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of them: `other` is a second name or a target, `number` an offset, a size or a mode."""
+
+    do: Do
+    name: bytes
+    other: bytes = b""
+    number: int = 0
+    data: bytes = b""
+
+    def __str__(self) -> str:
+        said = [self.do.value, self.name.decode()]
+        if self.do is Do.WRITE:
+            said.append(f"{len(self.data)} at {self.number}")
+        elif self.other:
+            said.append(self.other.decode())
+        elif self.do in (Do.TRUNCATE, Do.CHMOD):
+            said.append(f"{self.number:o}" if self.do is Do.CHMOD else str(self.number))
+        return " ".join(said)
+
+
+@dataclass(eq=False)
+class Node:
+    """An inode. The first of `contents` and of `modes` is acknowledged, what follows is not; `made` is whether the
+    file itself is, `open` the name that it was opened by."""
+
+    kind: Kind
+    contents: list[bytes] = field(default_factory=lambda: [b""])
+    modes: list[int] = field(default_factory=lambda: [0o755])
+    target: bytes = b""
+    made: bool = True
+    open: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is at a name: a half made thing has its kind only."""
+
+    kind: Kind
+    half_made: bool = False
+    content: bytes = b""
+    target: bytes = b""
+    mode: int = 0
+    links: int = 1
+
+
+Names = dict[bytes, Node]
+
+
+class Model:
+    """All that is there, as far as it was acknowledged, and what may be there instead."""
+
+    def __init__(self) -> None:
+        self.names: Names = {}
+        self._before: Names | None = None
+        self._making: Node | None = None
+
+    def begin(self, operation: Operation) -> None:
+        """From now on it may have happened."""
+        self._before = dict(self.names)
+        self._making = None
+        node = self.names.get(operation.name)
+        match operation.do:
+            case Do.CREATE:
+                self.names[operation.name] = Node(Kind.FILE, modes=[0o644], made=False, open=operation.name)
+            case Do.MKDIR:
+                self._making = self.names[operation.name] = Node(Kind.DIRECTORY)
+            case Do.SYMLINK:
+                self._making = Node(Kind.SYMLINK, target=operation.other)
+                self.names[operation.name] = self._making
+            case Do.RENAME:
+                self.names[operation.other] = self.names.pop(operation.name)
+            case Do.LINK:
+                self.names[operation.other] = self.names[operation.name]
+            case Do.UNLINK | Do.RMDIR:
+                del self.names[operation.name]
+            case Do.WRITE if node:
+                old = node.contents[-1].ljust(operation.number, b"\0")
+                stop = operation.number + len(operation.data)
+                node.contents.append(old[: operation.number] + operation.data + old[stop:])
+            case Do.TRUNCATE if node:
+                old = node.contents[-1]
+                node.contents.append(old[: operation.number].ljust(operation.number, b"\0"))
+            case Do.CHMOD if node:
+                node.modes.append(operation.number)
+
+    def end(self, operation: Operation) -> None:
+        """It has returned."""
+        self._before = self._making = None
+        node = self.names.get(operation.name)
+        if node is None:
+            return
+        if operation.do is Do.OPEN:
+            node.open = operation.name
+        elif operation.do in (Do.FSYNC, Do.CLOSE):
+            node.made = True
+            node.contents = node.contents[-1:]
+            node.modes = node.modes[-1:]
+            if operation.do is Do.CLOSE:
+                node.open = None
+
+    def judge(self, found: Mapping[bytes, Found]) -> str | None:
+        """What is wrong with what a client that died has left, or None."""
+        worst = self._compared(found, self.names)
+        if worst is None or self._before is None:
+            return worst
+        return worst if self._compared(found, self._before) is not None else None
+
+    def accept(self, found: Mapping[bytes, Found]) -> None:
+        """What was found is acknowledged from now on; half made things are removed."""
+        known = self.names
+        if self._before is not None and self._compared(found, self.names) is not None:
+            known = self._before
+        self.names = {name: known[name] for name in found if not found[name].half_made}
+        for name, node in self.names.items():
+            node.contents, node.modes = [found[name].content], [found[name].mode]
+            node.made, node.open = True, None
+        self._before = self._making = None
+
+    def _compared(self, found: Mapping[bytes, Found], names: Names) -> str | None:
+        if found.keys() != names.keys():
+            return f"names: {sorted(found)} were found, not {sorted(names)}"
+        for name, node in names.items():
+            wrong = self._difference(found[name], node, sum(other is node for other in names.values()))
+            if wrong is not None:
+                return f"{name.decode()}: {wrong}"
+        return None
+
+    def _difference(self, found: Found, node: Node, links: int) -> str | None:
+        if found.kind is not node.kind:
+            return f"a {found.kind.value}, not a {node.kind.value}"
+        if found.half_made:
+            return None if node is self._making or not node.made else "half made, though it was acknowledged"
+        if found.links != links and node.kind is Kind.FILE:
+            return f"{found.links} links, not {links}"
+        if found.target != node.target:
+            return f"its target is {found.target!r}, not {node.target!r}"
+        if node.kind is not Kind.SYMLINK and found.mode not in node.modes:
+            return f"its mode is {found.mode:o}"
+        return judged_content(found.content, node.contents) if node.kind is Kind.FILE else None
+
+
+def judged_content(content: bytes, states: Iterable[bytes]) -> str | None:
+    """Is this content made of these states, by the rule of this module? What is wrong, or None."""
+    states = list(states)
+    size = len(content)
+    if size not in {len(state) for state in states}:
+        return f"its size is {size}, not one of {sorted({len(state) for state in states})}"
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        if not any(len(state) >= stop and state[start:stop] == content[start:stop] for state in states):
+            begins = content[start : start + 8].hex()
+            return f"block {start // BLOCK} of {size} bytes was never that: it begins {begins}"
+    return None
+
+
+class Client:
+    """Does operations through the engine, in the directory `top`."""
+
+    def __init__(self, files: FileSystem, top: bytes) -> None:
+        self._files = files
+        self._top = top
+        self._open: dict[bytes, File] = {}
+
+    def do(self, operation: Operation) -> None:
+        """One of them."""
+        name, path, other = operation.name, self._at(operation.name), self._at(operation.other)
+        files, handles = self._files, self._open
+        acts: dict[Do, Callable[[], object]] = {
+            Do.CREATE: lambda: handles.update({name: files.create(path)}),
+            Do.OPEN: lambda: handles.update({name: writable(files, path)}),
+            Do.WRITE: lambda: handles[name].pwrite(operation.data, operation.number),
+            Do.TRUNCATE: lambda: handles[name].truncate(operation.number),
+            Do.FSYNC: lambda: handles[name].fsync(),
+            Do.CLOSE: lambda: handles.pop(name).close(),
+            Do.RENAME: lambda: files.rename(path, other),
+            Do.LINK: lambda: files.link(path, other),
+            Do.UNLINK: lambda: files.unlink(path),
+            Do.MKDIR: lambda: files.mkdir(path),
+            Do.RMDIR: lambda: files.rmdir(path),
+            Do.SYMLINK: lambda: files.symlink(operation.other, path),
+            Do.CHMOD: lambda: files.chmod(path, operation.number),
+        }
+        acts[operation.do]()
+
+    def look(self) -> dict[bytes, Found]:
+        """All names, each used as far as it can be."""
+        return dict(self._below(b""))
+
+    def grow_all(self, found: Mapping[bytes, Found], by: Do) -> str | None:
+        """Use what was found: each file is opened for writing, grown by `WRITE` or `TRUNCATE`, read and cut back.
+
+        What is wrong, or None."""
+        for name, one in found.items():
+            if one.kind is not Kind.FILE or one.half_made:
+                continue
+            end = len(one.content) + 3 * BLOCK
+            with writable(self._files, self._at(name)) as file:
+                last = b"end" if by is Do.WRITE else bytes(3)
+                if by is Do.WRITE:
+                    file.pwrite(last, end)
+                else:
+                    file.truncate(end + 3)
+                wrong = file.pread(end + 3, 0) != one.content.ljust(end, b"\0") + last
+                file.truncate(len(one.content))
+            if wrong:
+                return f"{name.decode()}: its {len(one.content)} bytes are not what they were after it grew"
+        return None
+
+    def clear_away(self, found: Mapping[bytes, Found]) -> str | None:
+        """Remove what is half made, and make something by its name. What is wrong, or None."""
+        for name, one in found.items():
+            if one.half_made:
+                path = self._at(name)
+                (self._files.rmdir if one.kind is Kind.DIRECTORY else self._files.unlink)(path)
+                with self._files.create(path) as file:
+                    file.pwrite(b"anew", 0)
+                if self._content(path) != b"anew":
+                    return f"{name.decode()}: what was made by the name of something half made is not whole"
+                self._files.unlink(path)
+        return None
+
+    def _below(self, directory: bytes) -> Iterator[tuple[bytes, Found]]:
+        for entry in self._files.scandir(self._at(directory)):
+            name = directory + b"/" + entry.name if directory else entry.name
+            found = self._found(name, entry.kind)
+            yield name, found
+            if entry.kind is Kind.DIRECTORY and not found.half_made:
+                yield from self._below(name)
+
+    def _found(self, name: bytes, kind: Kind) -> Found:
+        path = self._at(name)
+        try:
+            match kind:
+                case Kind.SYMLINK:
+                    return Found(kind, target=self._files.readlink(path))
+                case Kind.DIRECTORY:
+                    list(self._files.scandir(path))
+                    content = b""
+                case _:
+                    content = self._content(path)
+        except DamagedError as error:
+            if error.strerror is None or "half made" not in error.strerror:
+                raise
+            return Found(kind, half_made=True)
+        seen = self._files.stat(path)
+        if kind is Kind.FILE and seen.size != len(content):
+            raise AssertionError(f"{name.decode()}: stat tells {seen.size} bytes, {len(content)} were read")
+        return Found(kind, content=content, mode=seen.permissions, links=seen.nlink)
+
+    def _content(self, path: bytes) -> bytes:
+        with self._files.open(path) as file:
+            return file.pread(file.size, 0)
+
+    def _at(self, name: bytes) -> bytes:
+        return self._top + b"/" + name if name else self._top
+
+
+def writable(files: FileSystem, path: bytes) -> File:
+    """A file that is there, open for reading and writing."""
+    return files.open(path, os.O_RDWR)
+
+
+class Load:
+    """Mixed operations drawn from a chance, each of which can be done in the state that the model is in."""
+
+    _FILES = tuple(f"file{number}".encode() for number in range(6))
+    _OTHERS = (b"directory", b"directory/file", b"directory/second", b"link")
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def next(self, names: Names) -> Operation:
+        """The next one, for this state."""
+        while True:
+            operation = self._drawn(names)
+            if operation is not None:
+                return operation
+
+    def _drawn(self, names: Names) -> Operation | None:
+        chance = self._chance
+        name = chance.choice(self._FILES + self._OTHERS)
+        node = names.get(name)
+        if b"/" in name and b"directory" not in names:
+            return None
+        if node is None:
+            if name == b"directory":
+                return Operation(Do.MKDIR, name)
+            if name == b"link":
+                return Operation(Do.SYMLINK, name, other=b"t" * chance.randrange(1, 60))
+            return Operation(Do.CREATE, name)
+        if node.kind is Kind.DIRECTORY:
+            if any(other.startswith(name + b"/") for other in names):
+                return None
+            return Operation(Do.RMDIR, name) if chance.random() < 0.2 else None
+        if node.kind is Kind.SYMLINK:
+            return Operation(Do.UNLINK, name) if chance.random() < 0.3 else None
+        if node.open is not None:
+            return self._on_open(name, node) if node.open == name else None
+        return self._on_closed(name, names)
+
+    def _on_open(self, name: bytes, node: Node) -> Operation:
+        chance, size = self._chance, len(node.contents[-1])
+        match chance.choices(range(5), (12, 4, 3, 3, 2))[0]:
+            case 0:
+                at = chance.choice((chance.randrange(size + 1), size, chance.randrange(LARGEST // 2)))
+                return Operation(
+                    Do.WRITE, name, number=at, data=chance.randbytes(chance.randrange(1, LARGEST // 2))
+                )
+            case 1:
+                to = chance.choice(
+                    (0, chance.randrange(size + 1), chance.randrange(LARGEST), size // BLOCK * BLOCK)
+                )
+                return Operation(Do.TRUNCATE, name, number=to)
+            case 2:
+                return Operation(Do.FSYNC, name)
+            case 3:
+                return Operation(Do.CLOSE, name)
+            case _:
+                return Operation(Do.WRITE, name, number=size, data=chance.randbytes(chance.randrange(1, 300)))
+
+    def _on_closed(self, name: bytes, names: Names) -> Operation | None:
+        chance = self._chance
+        other = chance.choice(self._FILES)
+        match chance.choices(range(5), (10, 3, 2, 2, 2))[0]:
+            case 0:
+                return Operation(Do.OPEN, name)
+            case 1:
+                there = names.get(other)
+                if there is names[name] or (there is not None and there.open is not None):
+                    return None
+                return Operation(Do.RENAME, name, other=other)
+            case 2:
+                return None if other in names else Operation(Do.LINK, name, other=other)
+            case 3:
+                return Operation(Do.UNLINK, name)
+            case _:
+                return Operation(Do.CHMOD, name, number=chance.choice((0o600, 0o640, 0o644, 0o755)))

@@ -1,0 +1,145 @@
+"""One client that is killed at a random moment of a mixed load, and another that uses what it left.
+
+`python -m qa.load.kills TOP SEED` is the client: a process of its own, which says one byte for each operation that
+returned. Both sides draw the same operations from the seed, so that its parent knows what was acknowledged.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.interface import Kind
+from mgr_fscrypt.ceph.mount import CephMount
+from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.format import MasterKey
+
+from .crashes import Client, Do, Found, Load, Model, writable
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = bytes(range(64))
+LONGEST_LIFE = 1.5
+"""Seconds of load before the kill, at most."""
+ENDLESS = 100_000
+_READY = b"+"
+
+
+@dataclass(frozen=True)
+class Killed:
+    """One kill: what was wrong or None, how many operations had returned, and how many things were half made.
+
+    Seconds since the kill: `evicted`, the dead session was gone; `looked`, the survivor had read everything (about one
+    second for each half made thing, which it waits for); `held_up`, it had also changed every file, under its lease.
+    """
+
+    wrong: str | None
+    acknowledged: int
+    half_made: int
+    evicted: float
+    looked: float
+    held_up: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.held_up:.2f} s (session evicted after {self.evicted:.2f}, everything read after "
+            f"{self.looked:.2f}, {self.half_made} half made)"
+        )
+
+
+def opened(mount: CephMount) -> FileSystem:
+    """With the key of this load."""
+    keyring = Keyring()
+    keyring.add(MasterKey(SECRET))
+    return FileSystem(mount, keyring)
+
+
+def kill(mount: CephMount, survivor: FileSystem, top: bytes, chance: random.Random) -> Killed:
+    """Let a client work in the new subtree `top`, kill it, and judge what the survivor finds."""
+    survivor.mkdir(top)
+    survivor.create_subtree(top, MasterKey(SECRET).identifier)
+    seed = str(chance.randrange(1 << 64))
+    returned = _killed_after(top, seed, chance.uniform(0, LONGEST_LIFE))
+    killed = time.monotonic()
+    model = _model(seed, returned)
+    evict_others(mount)
+    evicted = time.monotonic() - killed
+    heir = Client(survivor, top)
+    found = heir.look()
+    looked = time.monotonic() - killed
+    for name in _files(found):
+        with writable(survivor, top + b"/" + name) as file:
+            file.truncate(file.size)
+    held_up = time.monotonic() - killed
+    growth = chance.choice((Do.WRITE, Do.TRUNCATE))
+    wrong = model.judge(found) or heir.grow_all(found, growth) or heir.clear_away(found)
+    if wrong is None:
+        model.accept(found)
+        wrong = model.judge(heir.look())
+    if wrong is not None:
+        wrong = f"{top.decode()}, load {seed}, {returned} operations had returned: {wrong}"
+    half_made = sum(one.half_made for one in found.values())
+    return Killed(wrong, returned, half_made, evicted, looked, held_up)
+
+
+def evict_others(mount: CephMount) -> None:
+    """End the dead client's session, which would hold others up for a minute (doc/facts.md F14)."""
+    for session in mount.sessions():
+        if not session.manager:
+            mount.evict(session)
+
+
+def _killed_after(top: bytes, seed: str, life: float) -> int:
+    """How many operations of a client had returned when it was killed, so many seconds after its first was due."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", __name__, os.fsdecode(top), seed], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert child.stdout is not None
+    with child.stdout as said:
+        if said.read(1) != _READY:
+            child.wait()
+            raise RuntimeError(f"the client of load {seed} did not begin: exit {child.returncode}")
+        time.sleep(life)
+        child.kill()
+        returned = len(said.read())
+    if child.wait() != -9:
+        raise RuntimeError(
+            f"the client of load {seed} ended by itself after {returned}: exit {child.returncode}"
+        )
+    return returned
+
+
+def _model(seed: str, returned: int) -> Model:
+    """What was acknowledged by then; the next operation may have been under way."""
+    model, load = Model(), Load(random.Random(seed))
+    for _ in range(returned):
+        operation = load.next(model.names)
+        model.begin(operation)
+        model.end(operation)
+    model.begin(load.next(model.names))
+    return model
+
+
+def _files(found: dict[bytes, Found]) -> list[bytes]:
+    return [name for name, one in found.items() if not one.half_made and one.kind is Kind.FILE]
+
+
+def _work(top: bytes, seed: str) -> None:
+    said = sys.stdout.buffer.raw
+    with connect(Access()) as mount:
+        client, model, load = Client(opened(mount), top), Model(), Load(random.Random(seed))
+        said.write(_READY)
+        for _ in range(ENDLESS):
+            operation = load.next(model.names)
+            model.begin(operation)
+            client.do(operation)
+            said.write(_READY)
+            model.end(operation)
+
+
+if __name__ == "__main__":
+    _work(os.fsencode(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,49 @@
+"""Clients killed at random moments under a mixed load, and another that goes on with what they left: in full size."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.mount import CephMount
+from qa.fakes.engine_cases import remove
+from qa.load.kills import Killed, kill, opened
+
+from .state import main
+
+_SIZE = 500
+
+
+class Kills:
+    """One case is one kill in a subtree of its own, which stays only where something was wrong with it."""
+
+    def __init__(self, mount: CephMount) -> None:
+        self._mount = mount
+        self._files = opened(mount)
+        self.longest: Killed | None = None
+
+    def case(self, chance: random.Random) -> str | None:
+        top = f"/soak-kills-{chance.randrange(1 << 64):016x}".encode()
+        killed = kill(self._mount, self._files, top, chance)
+        if self.longest is None or killed.held_up > self.longest.held_up:
+            self.longest = killed
+        if killed.wrong is not None:
+            return killed.wrong
+        remove(self._mount, top)
+        return None
+
+
+@contextmanager
+def _kills() -> Iterator[Kills]:
+    with connect(Access()) as mount:
+        kills = Kills(mount)
+        yield kills
+        sys.stderr.write(f"kills: held up at most in this run: {kills.longest}\n")
+
+
+if __name__ == "__main__":
+    with _kills() as kills:
+        code = main("kills", _SIZE, kills.case, sys.argv[1:])
+    sys.exit(code)
