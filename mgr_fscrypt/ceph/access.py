@@ -16,6 +16,7 @@ class Access:
         keyring: where its key is; by default what the configuration says.
         file_system: the name of the file system; by default the cluster's default one.
         root: the directory of the file system that is mounted as `/`.
+        cache: bytes that libcephfs keeps of files' contents, as stored; half of it may wait to be written.
         timeout: seconds after which a cluster that does not answer counts as unreachable.
         announce: what clients that list sessions see of us (doc/facts.md M9), beside the library's own.
     """
@@ -25,6 +26,7 @@ class Access:
     keyring: Path | None = None
     file_system: str | None = None
     root: bytes = b"/"
+    cache: int = 64 << 20
     timeout: int = 10
     announce: Mapping[str, str] = field(default_factory=lambda: {"fscrypt_engine": "1"})
 
@@ -39,6 +41,9 @@ class Access:
         settings = {
             "client_mount_timeout": str(self.timeout),
             "rados_mon_op_timeout": str(self.timeout),
+            "client_oc_size": str(self.cache),
+            "client_oc_max_dirty": str(self.cache // 2),
+            "client_oc_target_dirty": str(self.cache // 4),
             "client_metadata": ",".join(f"{key}={value}" for key, value in self.announce.items()),
             # an eviction must be seen, not healed behind our back with stale caches
             "client_reconnect_stale": "false",

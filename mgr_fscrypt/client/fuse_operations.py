@@ -198,6 +198,10 @@ class FuseOperations:
         with self._files.open(self._path(path), os.O_WRONLY) as file:
             file.truncate(length)
 
+    def fallocate(self, path: str, mode: int, offset: int, length: int, handle: int) -> None:
+        """Punch a hole or zero a range; what only reserves space is refused."""
+        self._handles[handle].fallocate(mode, offset, length)
+
     def fsync(self, path: str, data_only: int, handle: int) -> None:
         """Everything is durable when it returns."""
         self._handles[handle].fsync()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mgr_fscrypt.engine import FileSystem
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.load import fsx, tree
 from qa.load.mounted import mounted
@@ -37,6 +39,17 @@ def test_a_file_through_the_engine(files: FileSystem, subtree: str):
     file = fsx.EngineFile(files, f"{subtree}/file".encode())
     run("fsx engine", fsx.Sequence(file, random.Random(chosen)), chosen, 5000)
     file.close()
+
+
+def test_a_file_of_two_clients(files: FileSystem, subtree: str):
+    chosen = seed()
+    keyring = Keyring()
+    keyring.add(KEY)
+    with connect(Access()) as mount, FileSystem(mount, keyring) as other:
+        chance = random.Random(chosen)
+        file = fsx.SharedFile((files, other), f"{subtree}/file".encode(), chance)
+        run("fsx, two clients", fsx.Sequence(file, chance), chosen, 500)
+        file.close()
 
 
 def test_a_file_through_the_mount(mount_point: Path):

@@ -1,13 +1,17 @@
-"""One file under random reads, writes and truncates, compared with a model of it in memory, byte by byte."""
+"""One file under random reads, writes, truncates and holes, compared with a model of it in memory, byte by byte."""
 
+import ctypes
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Sequence_
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mgr_fscrypt.engine import File, FileSystem
+from mgr_fscrypt.engine.files import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
 
 LARGEST = 512 << 10
 _LONGEST = 64 << 10
@@ -26,6 +30,9 @@ class FileUnderTest(Protocol):
 
     def truncate(self, size: int) -> None:
         """Up or down; what is new reads as zeros."""
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Punch a hole, or zero a range."""
 
     def size(self) -> int:
         """As stat tells it."""
@@ -57,6 +64,9 @@ class EngineFile:
     def truncate(self, size: int) -> None:
         self._file.truncate(size)
 
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        self._file.fallocate(mode, offset, length)
+
     def size(self) -> int:
         return self._file.size
 
@@ -78,6 +88,62 @@ class EngineFile:
         self._file.close()
 
 
+class SharedFile:
+    """One file that several clients have open; each operation is done by one of them, who fsyncs what it changed."""
+
+    def __init__(self, clients: Sequence_[FileSystem], path: bytes, chance: random.Random) -> None:
+        clients[0].create(path).close()
+        self._clients = clients
+        self._path = path
+        self._chance = chance
+        self._handles = [files.open(path, os.O_RDWR) for files in clients]
+
+    def pread(self, length: int, offset: int) -> bytes:
+        return self._chance.choice(self._handles).pread(length, offset)
+
+    def pwrite(self, data: bytes, offset: int) -> None:
+        with self._acknowledged() as handle:
+            handle.pwrite(data, offset)
+
+    def truncate(self, size: int) -> None:
+        with self._acknowledged() as handle:
+            handle.truncate(size)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        with self._acknowledged() as handle:
+            handle.fallocate(mode, offset, length)
+
+    def size(self) -> int:
+        return self._chance.choice(self._handles).size
+
+    def fsync(self) -> None:
+        for handle in self._handles:
+            handle.fsync()
+
+    def reopen(self) -> None:
+        number = self._chance.randrange(len(self._handles))
+        self._handles[number].close()
+        self._handles[number] = self._clients[number].open(self._path, os.O_RDWR)
+
+    def replace(self, data: bytes) -> None:
+        files = self._chance.choice(self._clients)
+        with files.create(self._path + b".new") as new:
+            new.pwrite(data, 0)
+        self.close()
+        files.rename(self._path + b".new", self._path)
+        self._handles = [files.open(self._path, os.O_RDWR) for files in self._clients]
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.close()
+
+    @contextmanager
+    def _acknowledged(self) -> Iterator[File]:
+        handle = self._chance.choice(self._handles)
+        yield handle
+        handle.fsync()
+
+
 class PathFile:
     """A file through the kernel, by its path."""
 
@@ -94,6 +160,12 @@ class PathFile:
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.fallocate(self._fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def size(self) -> int:
         return self._path.stat().st_size
@@ -132,6 +204,8 @@ class Sequence:
             (30, self._read),
             (30, self._write),
             (14, self._truncate),
+            (8, self._punch),
+            (6, self._zero),
             (10, self._append_past_the_end),
             (6, self._reopen),
             (6, self._fsync),
@@ -180,6 +254,26 @@ class Sequence:
         del self._model[size:]
         self._model.extend(bytes(size - len(self._model)))
         return f"truncate {before} to {size}"
+
+    def _punch(self) -> str:
+        offset, length = self._place(), self._length()
+        self.file.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
+        self._blank(offset, length)
+        return f"punch {length} at {offset}"
+
+    def _zero(self) -> str:
+        offset, keep = self._place(), self.chance.choice((0, FALLOC_FL_KEEP_SIZE))
+        length = min(self._length(), LARGEST - offset)
+        if length:
+            self.file.fallocate(FALLOC_FL_ZERO_RANGE | keep, offset, length)
+            if not keep:
+                self._model.extend(bytes(max(0, offset + length - len(self._model))))
+            self._blank(offset, length)
+        return f"zero {length} at {offset}{', size kept' if keep else ''}"
+
+    def _blank(self, offset: int, length: int) -> None:
+        stop = min(offset + length, len(self._model))
+        self._model[offset:stop] = bytes(max(0, stop - offset))
 
     def _reopen(self) -> str:
         self.file.reopen()

@@ -6,12 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from mgr_fscrypt.engine.files import FALLOC_FL_KEEP_SIZE
 from qa.load.fsx import LARGEST, PathFile, Sequence
 
 COUNT = 1500
 
 
-class LosesAByte(PathFile):
+class LocalFile(PathFile):
+    """On a file system that may not know how to zero a range."""
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        stop = offset + length
+        if mode & FALLOC_FL_KEEP_SIZE:
+            stop = min(stop, self.size())
+        if offset < stop:
+            super().pwrite(bytes(stop - offset), offset)
+
+
+class LosesAByte(LocalFile):
     def pwrite(self, data: bytes, offset: int) -> None:
         # the last byte of a block, where more follows
         edge = -(offset + 1) % 4096
@@ -20,7 +32,7 @@ class LosesAByte(PathFile):
         super().pwrite(data, offset)
 
 
-class KeepsTheTail(PathFile):
+class KeepsTheTail(LocalFile):
     """A shrinking truncate leaves what was past the end, and a growing one shows it."""
 
     def __init__(self, path: Path) -> None:
@@ -46,24 +58,24 @@ class KeepsTheTail(PathFile):
         return super().pread(max(0, min(length, self._shown - offset)), offset)
 
 
-class ReadsShort(PathFile):
+class ReadsShort(LocalFile):
     def pread(self, length: int, offset: int) -> bytes:
         return super().pread(length - 1 if length > 60_000 else length, offset)
 
 
-class ForgetsAtReopen(PathFile):
+class ForgetsAtReopen(LocalFile):
     def reopen(self) -> None:
         super().truncate(super().size() // 4096 * 4096)
         super().reopen()
 
 
-class RenamesAnOldOne(PathFile):
+class RenamesAnOldOne(LocalFile):
     def replace(self, data: bytes) -> None:
         super().replace(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def test_a_file_that_keeps_everything_passes(tmp_path: Path):
-    file = PathFile(tmp_path / "file")
+    file = LocalFile(tmp_path / "file")
     assert Sequence(file, random.Random(1)).run(COUNT) is None
     file.close()
 
@@ -88,7 +100,7 @@ def test_the_same_seed_is_the_same_sequence(tmp_path: Path):
 
 
 def test_an_error_is_a_finding(tmp_path: Path):
-    file = PathFile(tmp_path / "file")
+    file = LocalFile(tmp_path / "file")
     file.close()
     assert "Bad file descriptor" in str(Sequence(file, random.Random(1)).run(COUNT))
 
@@ -96,7 +108,7 @@ def test_an_error_is_a_finding(tmp_path: Path):
 def test_no_file_grows_past_the_limit(tmp_path: Path):
     sizes = set()
 
-    class Watched(PathFile):
+    class Watched(LocalFile):
         def size(self) -> int:
             sizes.add(super().size())
             return super().size()
