@@ -67,6 +67,7 @@ class FakeCluster:
         self.leases: dict[int, FakeLease] = {}
         self.coded: set[str] = set()
         self.sessions: list[Session] = []
+        self.mounts: list[FakeMount] = []
 
     def inode(self, mode: int) -> Inode:
         self.newest += 1
@@ -74,7 +75,7 @@ class FakeCluster:
 
 
 class FakeLease:
-    """Held until it is released: nobody dies here."""
+    """Held until it is released: no time runs out here."""
 
     def __init__(self, cluster: FakeCluster, ino: int) -> None:
         self._leases = cluster.leases
@@ -89,8 +90,11 @@ class FakeLease:
         self.release()
 
     def acquire(self, timeout: float) -> None:
-        if self._leases.setdefault(self._ino, self) is not self:
-            raise LeaseHeldError(errno.EBUSY, f"held; nobody lets go of it within {timeout} s here")
+        give_up = time.monotonic() + timeout
+        while self._leases.setdefault(self._ino, self) is not self:
+            if time.monotonic() > give_up:
+                raise LeaseHeldError(errno.EBUSY, f"held; nobody let go of it within {timeout} s")
+            time.sleep(0.001)
 
     def renew(self) -> None:
         if self._leases.get(self._ino) is not self:
@@ -106,6 +110,7 @@ class FakeMount:
 
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
+        cluster.mounts.append(self)
         self._files: dict[int, Inode] = {}
         self._newest = 2
         self._left: int | None = None
@@ -198,8 +203,13 @@ class FakeMount:
         self._set(self._file(fd), name, value)
 
     def capabilities(self, fd: int) -> str:
-        self._file(fd)
-        return "pAsxLsXsxFsxcrwb"
+        inode = self._file(fd)
+        others = (other for other in self.cluster.mounts if other is not self and not other.dead)
+        return "pAsLsXsFrw" if any(other.has_open(inode) for other in others) else "pAsxLsXsxFsxcrwb"
+
+    def has_open(self, inode: Inode) -> bool:
+        """Has this client the file open?"""
+        return any(one is inode for one in list(self._files.values()))
 
     # inodes
 
