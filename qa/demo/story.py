@@ -24,6 +24,7 @@ from .scan import Scanned, scan_pool
 _SUBTREE = "/demo/vault"
 _PLAIN = "/demo/plain"
 _SEED = 1
+_WRITERS, _LINES = 4, 25
 _PATIENCE = 30
 _DATA_POOL, _METADATA_POOL = "cephfs_data", "cephfs_meta"
 
@@ -81,6 +82,7 @@ class _Story:
         self._look_without_the_key()
         self._look_as_a_server(samples)
         self._read_back()
+        self._work_in_it()
         self._ask_the_manager()
         self._release()
         self._summary.add("where to look next", "README.md; `cephfs-fscrypt --help`; doc/architecture.md")
@@ -160,6 +162,42 @@ class _Story:
         size = sum(path.stat().st_size for path in self._source.rglob("*") if path.is_file())
         self._summary.add(
             "read back", f"{len(got)} files and links equal by SHA-256, {_rate(len(got), size, seconds)}"
+        )
+
+    def _work_in_it(self) -> None:
+        _heading(f"Mounted twice, as on two hosts: {_WRITERS} programs append to one file at the same time")
+        places = [self._folder / "host-a", self._folder / "host-b"]
+        for place in places:
+            place.mkdir()
+            self._with_key("mount", _SUBTREE, str(place))
+        try:
+            self._append_on(places)
+        finally:
+            for place in places:
+                self._command("umount", str(place))
+
+    def _append_on(self, places: list[Path]) -> None:
+        started = time.monotonic()
+        writers = []
+        for number in range(_WRITERS):
+            log = places[number % len(places)] / "log"
+            script = f"for n in $(seq {_LINES}); do echo writer {number} line $n >>{log}; done"
+            if number < len(places):
+                sys.stdout.write(f"$ sh -c '{script}' &\n")
+            writers.append(subprocess.Popen(["sh", "-c", script]))
+        codes = [writer.wait() for writer in writers]
+        if any(codes):
+            raise UnexpectedError("a writer could not append")
+        seconds = time.monotonic() - started
+        wanted = sorted(f"writer {w} line {n}" for w in range(_WRITERS) for n in range(1, _LINES + 1))
+        for place in places:
+            if sorted((place / "log").read_text().splitlines()) != wanted:
+                raise UnexpectedError(f"lines are missing or broken on {place.name}")
+        self._command("tail", "-n", "4", str(places[0] / "log"))
+        (places[0] / "log").unlink()
+        self._summary.add(
+            "shared through mounts",
+            f"{_WRITERS} writers on 2 mounts, {len(wanted)} lines, none lost ({seconds:.1f} s)",
         )
 
     def _ask_the_manager(self) -> None:
