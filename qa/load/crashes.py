@@ -15,9 +15,11 @@ from enum import Enum
 
 from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import DamagedError, File, FileSystem
+from mgr_fscrypt.engine.files import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 
 BLOCK = 4096
 LARGEST = 24 * BLOCK
+_PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 class Do(Enum):
@@ -27,6 +29,7 @@ class Do(Enum):
     OPEN = "open"
     WRITE = "write"
     TRUNCATE = "truncate"
+    PUNCH = "punch"
     FSYNC = "fsync"
     CLOSE = "close"
     RENAME = "rename"
@@ -40,18 +43,21 @@ class Do(Enum):
 
 @dataclass(frozen=True)
 class Operation:
-    """One of them: `other` is a second name or a target, `number` an offset, a size or a mode."""
+    """One of them: `other` is a second name or a target, `number` an offset, a size or a mode; `length` is of holes."""
 
     do: Do
     name: bytes
     other: bytes = b""
     number: int = 0
     data: bytes = b""
+    length: int = 0
 
     def __str__(self) -> str:
         said = [self.do.value, self.name.decode()]
         if self.do is Do.WRITE:
             said.append(f"{len(self.data)} at {self.number}")
+        elif self.do is Do.PUNCH:
+            said.append(f"{self.length} at {self.number}")
         elif self.other:
             said.append(self.other.decode())
         elif self.do in (Do.TRUNCATE, Do.CHMOD):
@@ -114,13 +120,8 @@ class Model:
                 self.names[operation.other] = self.names[operation.name]
             case Do.UNLINK | Do.RMDIR:
                 del self.names[operation.name]
-            case Do.WRITE if node:
-                old = node.contents[-1].ljust(operation.number, b"\0")
-                stop = operation.number + len(operation.data)
-                node.contents.append(old[: operation.number] + operation.data + old[stop:])
-            case Do.TRUNCATE if node:
-                old = node.contents[-1]
-                node.contents.append(old[: operation.number].ljust(operation.number, b"\0"))
+            case Do.WRITE | Do.TRUNCATE | Do.PUNCH if node:
+                node.contents.append(_changed(operation, node.contents[-1]))
             case Do.CHMOD if node:
                 node.modes.append(operation.number)
 
@@ -180,6 +181,15 @@ class Model:
         return judged_content(found.content, node.contents) if node.kind is Kind.FILE else None
 
 
+def _changed(operation: Operation, old: bytes) -> bytes:
+    """The contents after a write, a truncate or a punch."""
+    at = operation.number
+    if operation.do is Do.TRUNCATE:
+        return old[:at].ljust(at, b"\0")
+    data = operation.data if operation.do is Do.WRITE else bytes(len(old[at : at + operation.length]))
+    return old.ljust(at, b"\0")[:at] + data + old[at + len(data) :]
+
+
 def judged_content(content: bytes, states: Iterable[bytes]) -> str | None:
     """Is this content made of these states, by the rule of this module? What is wrong, or None."""
     states = list(states)
@@ -211,6 +221,7 @@ class Client:
             Do.OPEN: lambda: handles.update({name: writable(files, path)}),
             Do.WRITE: lambda: handles[name].pwrite(operation.data, operation.number),
             Do.TRUNCATE: lambda: handles[name].truncate(operation.number),
+            Do.PUNCH: lambda: handles[name].fallocate(_PUNCH, operation.number, operation.length),
             Do.FSYNC: lambda: handles[name].fsync(),
             Do.CLOSE: lambda: handles.pop(name).close(),
             Do.RENAME: lambda: files.rename(path, other),
@@ -341,7 +352,7 @@ class Load:
 
     def _on_open(self, name: bytes, node: Node) -> Operation:
         chance, size = self._chance, len(node.contents[-1])
-        match chance.choices(range(5), (12, 4, 3, 3, 2))[0]:
+        match chance.choices(range(6), (12, 4, 3, 3, 2, 3))[0]:
             case 0:
                 at = chance.choice((chance.randrange(size + 1), size, chance.randrange(LARGEST // 2)))
                 return Operation(
@@ -356,6 +367,13 @@ class Load:
                 return Operation(Do.FSYNC, name)
             case 3:
                 return Operation(Do.CLOSE, name)
+            case 4:
+                return Operation(
+                    Do.PUNCH,
+                    name,
+                    number=chance.randrange(size + 1),
+                    length=chance.randrange(1, LARGEST // 2),
+                )
             case _:
                 return Operation(Do.WRITE, name, number=size, data=chance.randbytes(chance.randrange(1, 300)))
 
