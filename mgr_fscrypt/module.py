@@ -1,4 +1,4 @@
-"""ceph-mgr's door: commands in, results out, health. What they mean is decided in `control`.
+"""What ceph-mgr loads: begin and end, health, and the thread on which commands (`door`) use the database.
 
 Runs in ceph-mgr of 18.2 and 20.2, in whose interpreters neither a cipher library nor libcephfs is touched by
 this module (doc/facts.md M1). Handlers run on ceph-mgr's threads and must not wait: the database is only used
@@ -12,45 +12,33 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Any, ClassVar
 
-import mgr_module
 from mgr_module import HandleCommandResult, MgrDBNotReady, MgrModule
 
-from .control import FileSystem, Result, Subtrees
-from .control.health import DatabaseWatch
+from .control import FileSystem, KeyPage, Keys, Result, Subtrees
+from .control.health import AHEAD, DatabaseWatch, key_checks
 from .control.results import guarded
+from .control.service import ServiceKeeper
 from .control.waiting import Waiting
+from .door import KeyCommands, ServiceCommands, SubtreeCommands
+from .door.command import Command
+from .door.options import OPTIONS
 from .messages import RELEASE
-from .store import NewerSchemaError, NotReadyError, SubtreeTable, prepare
+from .service_link import ServiceLink, Way
+from .store import KeyTable, NewerSchemaError, NotReadyError, SubtreeTable, prepare
 
 PATIENCE = 5.0
 """Seconds that a command waits for the database."""
 TICK = 10.0
 """Seconds between two looks at the health."""
 
-# ceph_argparse of 18.2 takes typing.Optional and not "| None"
-MaybeText = Optional[str]  # noqa: UP045
-MaybeNumber = Optional[int]  # noqa: UP045
 
-
-def _command_class() -> Any:
-    """Give the release's decorator for commands: 20.2 has a registry for each module (doc/facts.md M3)."""
-    if hasattr(mgr_module, "CLICommandBase"):
-        return mgr_module.CLICommandBase.make_registry_subtype("FscryptCommand")
-    return mgr_module.CLICommand
-
-
-Command = _command_class()
-
-
-class Module(MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no types
-    """The module ``fscrypt`` of ceph-mgr.
-
-    Its methods that are commands carry their help as docstring: ``ceph fscrypt -h`` prints it.
-    """
+class Module(SubtreeCommands, KeyCommands, ServiceCommands, MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no types
+    """The module ``fscrypt`` of ceph-mgr."""
 
     CLICommand = Command
+    MODULE_OPTIONS: ClassVar = list(OPTIONS)
     # ceph-mgr demands a schema that it counts itself; ours is the store's, counted by the store
     SCHEMA: Sequence[str] = ()
     SCHEMA_VERSIONED: Sequence[Sequence[str]] = ((),)
@@ -60,53 +48,30 @@ class Module(MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no ty
         self._stopping = threading.Event()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fscrypt-database")
         self._waiting = Waiting(self._worker, PATIENCE)
-        self._subtrees = Subtrees(store=SubtreeTable(self), cluster=self, clock=time.time)
+        self.keys = Keys(store=KeyTable(self), cluster=self, clock=time.time)
+        self.subtrees = Subtrees(
+            store=SubtreeTable(self), cluster=self, clock=time.time, destroyed=self.keys.destroyed
+        )
+        self.service = ServiceKeeper(
+            ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
+        )
 
     def serve(self) -> None:
-        """Watch the database until ceph-mgr stops the module."""
+        """Watch the database and the service until ceph-mgr stops the module."""
+        threading.Thread(target=self.service.run, name="fscrypt-service", daemon=True).start()
         watch = DatabaseWatch(time.monotonic)
         while not self._stopping.is_set():
-            self.set_health_checks(watch.checks(self._answer(lambda: self._subtrees.listing(limit=1))))
+            due = self._answer(lambda: self.keys.due(AHEAD))
+            keys = due.answer.keys if isinstance(due.answer, KeyPage) else ()
+            checks = watch.checks(due) | key_checks(keys, time.time())
+            self.set_health_checks(checks | self.service.checks())
             self._stopping.wait(TICK)
 
     def shutdown(self) -> None:
-        """Stop `serve`; work on the database that has begun ends by itself."""
+        """Stop `serve` and the service; work on the database that has begun ends by itself."""
         self._stopping.set()
+        self.service.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
-
-    @Command("fscrypt status", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def show_status(self, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Show what is encrypted on each file system"""
-        return self._reply(self._overview, format)
-
-    @Command("fscrypt subtree ls", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def list_subtrees(
-        self,
-        fs: MaybeText = None,
-        _end_positional_: int = 0,
-        after: MaybeText = None,
-        limit: MaybeNumber = None,
-        format: MaybeText = None,  # noqa: A002 - ceph's word
-    ) -> HandleCommandResult:
-        """List registered subtrees, of one file system or all; --after shows the next page"""
-        return self._reply(lambda: self._subtrees.listing(fs, after, limit), format)
-
-    @Command("fscrypt subtree adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def adopt_subtree(
-        self,
-        fs: str,
-        path: str,
-        dry_run: bool = False,
-        report: MaybeText = None,
-        inbuf: MaybeText = None,
-    ) -> HandleCommandResult:
-        """Register a subtree that exists, from a report of it (no secret) given by --report or -i FILE"""
-        return self._reply(lambda: self._subtrees.adopt(fs, path, report or inbuf, dry_run=dry_run))
-
-    @Command("fscrypt subtree forget", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def forget_subtree(self, fs: str, path: str, dry_run: bool = False) -> HandleCommandResult:
-        """Drop a subtree from the register; its files and keys stay as they are"""
-        return self._reply(lambda: self._subtrees.forget(fs, path, dry_run=dry_run))
 
     def file_systems(self) -> Sequence[FileSystem]:
         """Give the file systems of the present map (`control.FileSystemMap`)."""
@@ -128,12 +93,38 @@ class Module(MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no ty
                 prepare(db)
                 yield db
 
-    def _overview(self) -> Result:
+    def overview(self) -> Result:
+        """See `Desk`."""
         # "ceph version 20.2.4 (hash) name (stable)"
-        return self._subtrees.overview(version=RELEASE, ceph=" ".join(self.version.split()[0:3:2]))
+        return self.subtrees.overview(version=RELEASE, ceph=" ".join(self.version.split()[0:3:2]))
 
-    def _reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
-        return HandleCommandResult(*guarded(lambda: self._answer(work), self.log).rendered(form))
+    def _way_of_service(self) -> Way | None:
+        """How the service should run by the module's options; None: not now."""
+        way = self._option("service")
+        if way == "off" or not self.file_systems():
+            return None
+        entity = self._option("service_entity")
+        return Way(
+            socket=self._option("service_socket") if way == "socket" else "",
+            python=self._option("service_python"),
+            conf=self.get_ceph_conf_path(),
+            entity=entity or f"mgr.{self.get_mgr_id()}",
+            keyring=self._option("service_keyring")
+            or ("" if entity else str(self.get_ceph_option("keyring"))),
+            file_system=self._option("service_fs"),
+            longest=float(self.get_module_option("service_resident_limit")),
+        )
+
+    def _option(self, name: str) -> str:
+        return str(self.get_module_option(name) or "")
+
+    def reply_at_once(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
+        """See `Desk`."""
+        return HandleCommandResult(*guarded(work, self.log).rendered(form))
+
+    def reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
+        """See `Desk`."""
+        return self.reply_at_once(lambda: self._answer(work), form)
 
     def _answer(self, work: Callable[[], Result]) -> Result:
         return self._waiting.answer(lambda: self._on_database(work))

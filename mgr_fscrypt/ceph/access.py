@@ -19,6 +19,7 @@ class Access:
         cache: bytes that libcephfs keeps of files' contents, as stored; half of it may wait to be written.
         timeout: seconds after which a cluster that does not answer counts as unreachable.
         announce: what clients that list sessions see of us (doc/facts.md M9), beside the library's own.
+        settings: options of Ceph's that win over all else.
     """
 
     conf: Path | None = None
@@ -29,11 +30,20 @@ class Access:
     cache: int = 64 << 20
     timeout: int = 10
     announce: Mapping[str, str] = field(default_factory=lambda: {"fscrypt_engine": "1"})
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def conf_file(self) -> str:
         """The configuration file's name; empty means Ceph's own search."""
         return str(self.conf) if self.conf is not None else os.environ.get("CEPH_CONF", "")
+
+    def absolute(self, path: bytes) -> bytes:
+        """`path` of a mount like this as a path of the whole file system."""
+        return (self.root.rstrip(b"/") + path).rstrip(b"/") or b"/"
+
+    def announced(self, **more: str) -> str:
+        """`announce` and more, as Ceph's option `client_metadata` takes it."""
+        return ",".join(f"{key}={value}" for key, value in {**self.announce, **more}.items())
 
     @property
     def options(self) -> dict[str, str]:
@@ -44,10 +54,12 @@ class Access:
             "client_oc_size": str(self.cache),
             "client_oc_max_dirty": str(self.cache // 2),
             "client_oc_target_dirty": str(self.cache // 4),
-            "client_metadata": ",".join(f"{key}={value}" for key, value in self.announce.items()),
+            "client_metadata": self.announced(),
+            # as kernel clients have it; without it a chmod leaves the ACLs of others behind (doc/facts.md P2)
+            "client_acl_type": "posix_acl",
             # an eviction must be seen, not healed behind our back with stale caches
             "client_reconnect_stale": "false",
         }
         if self.keyring is not None:
             settings["keyring"] = str(self.keyring)
-        return settings
+        return settings | dict(self.settings)

@@ -4,6 +4,7 @@ import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,15 @@ def translated(action: str, subject: bytes | str | None = None) -> Iterator[None
         yield
     except rados.Error as error:
         raise error_of(error.errno or errno.EIO, action, subject) from error
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """A CephFS file system: its number, which never changes, its name, and its pool for metadata."""
+
+    fscid: int
+    name: str
+    metadata_pool: str
 
 
 class Cluster:
@@ -77,12 +87,34 @@ class Cluster:
         """The releases of all MDS daemons that run."""
         return tuple(Release.parse(name) for name in self.command("versions").get("mds", {}))
 
+    def file_system(self) -> FileSystem:
+        """The file system that `access` names, or the cluster's default one.
+
+        Raises:
+            NotFoundError: there is none, or none of that name.
+        """
+        known = self.command("fs dump")
+        name = self.access.file_system
+        for each in known["filesystems"]:
+            found = each["mdsmap"]
+            if found["fs_name"] == name or (name is None and each["id"] == known["default_fscid"]):
+                with translated("look up pool"):
+                    pool = self._rados.pool_reverse_lookup(found["metadata_pool"])
+                return FileSystem(each["id"], str(found["fs_name"]), str(pool))
+        raise error_of(errno.ENOENT, "fs dump", name or "a default file system")
+
     def erasure_coded(self, pool: str) -> bool:
         """Does the pool hold coded pieces instead of copies?"""
         for found in self.command("osd pool ls", detail="detail"):
             if found["pool_name"] == pool:
                 return bool(found["type"] == _ERASURE)
         raise error_of(errno.ENOENT, "osd pool ls", pool)
+
+    def is_full(self) -> bool:
+        """Is one of the pools full, by its quota or its OSDs?"""
+        return any(
+            "full" in pool["flags_names"].split(",") for pool in self.command("osd pool ls", detail="detail")
+        )
 
     def manager_addresses(self) -> frozenset[str]:
         """Addresses (`ip:port/nonce`) of the clients that ceph-mgr's own modules are."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from .access import Access
 from .cluster import Cluster
+from .guard.mount import GuardedMount
 from .mount import CephMount
 
 
@@ -18,4 +19,12 @@ def connect(access: Access) -> Iterator[CephMount]:
         CephError: the entity, its key, the file system or the root is not there or not allowed.
     """
     with Cluster(access) as cluster, CephMount(cluster) as mount:
+        yield mount
+
+
+@contextmanager
+def connect_guarded(access: Access) -> Iterator[GuardedMount]:
+    """The same with libcephfs in a child process, for those who live long and meet files in kernel mode: an abort of
+    libcephfs (doc/facts.md F4) ends the child only. Raises as `connect`."""
+    with Cluster(access) as cluster, GuardedMount(cluster) as mount:
         yield mount

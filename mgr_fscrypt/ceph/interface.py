@@ -28,7 +28,8 @@ class Kind(Enum):
 @dataclass(frozen=True)
 class Stat:
     """An inode as the MDS has it: `size` is the raw size, times are seconds since 1970 (whole ones: the binding
-    gives no more). `version` is the change attribute, where the call gives it."""
+    gives no more). `version` is the change attribute, where the call gives it; `rdev` the device's number (makedev),
+    of a device, where the call gives it."""
 
     ino: int
     mode: int
@@ -41,6 +42,7 @@ class Stat:
     mtime: float
     ctime: float
     version: int | None = None
+    rdev: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -64,6 +66,19 @@ class Entry:
     name: bytes
     ino: int
     kind: Kind
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much room there is: blocks of `block_size` bytes in all, free, and free for everybody; inodes in use; and
+    the bytes of the longest name. With a quota it is the quota's, as far as libcephfs says so (doc/facts.md P4)."""
+
+    block_size: int
+    blocks: int
+    free: int
+    available: int
+    inodes: int
+    longest_name: int
 
 
 @dataclass(frozen=True)
@@ -109,10 +124,29 @@ def lies_at_or_below(path: bytes, top: bytes) -> bool:
     return path.rstrip(b"/") == prefix or path.startswith(prefix + b"/")
 
 
+@dataclass(frozen=True)
+class RangeLock:
+    """fcntl(2)'s lock on bytes: `kind` is F_RDLCK, F_WRLCK or F_UNLCK of `fcntl`; a `length` of 0 means all from
+    `start` on; `process` is what its holder says it is."""
+
+    kind: int
+    start: int
+    length: int
+    process: int = 0
+
+
+class LeaseState(Enum):
+    """Whose a lease is."""
+
+    FREE = "nobody's"
+    HELD = "somebody's, or of one who died within the last seconds"
+    LEFT = "nobody's any more: its holder died and left it behind"
+
+
 class Lease(Protocol):
     """The exclusive right of one engine client on one inode (doc/engine-xattr.md, Leases).
 
-    While it is held, its mount renews it each second, used or not.
+    While it is held, its mount renews it twice a second, used or not.
     """
 
     def renew(self) -> None:
@@ -132,6 +166,9 @@ class Lease(Protocol):
     def release(self) -> None:
         """Give it back; nothing happens when it is not ours any more."""
 
+    def state(self) -> LeaseState:
+        """Whose it is just now. It is only looked at."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -141,6 +178,9 @@ class Lease(Protocol):
 
 class Mount(Protocol):
     """A mounted CephFS."""
+
+    def identity(self) -> str:
+        """Of the cluster and the file system: no other one has the inodes that are numbered in it."""
 
     def require_writable(self) -> None:
         """Raises `UnsupportedReleaseError` where this program must not write. Every writing call asks it itself."""
@@ -172,11 +212,36 @@ class Mount(Protocol):
     def fchmod(self, fd: int, mode: int) -> None:
         """Permission bits of an open file."""
 
+    def fchown(self, fd: int, uid: int, gid: int) -> None:
+        """Owner and group of an open file; -1 leaves one as it is."""
+
+    def futimens(self, fd: int, atime: float, mtime: float) -> None:
+        """Both times of an open file, seconds since 1970."""
+
+    def flock(self, fd: int, operation: int, owner: int) -> None:
+        """flock(2), which the descriptor's end undoes. An `owner` is what excludes all others, of this client and of
+        every other one. Never waits: `WouldBlockError` where another owner has it."""
+
+    def lock_range(self, ino: int, lock: RangeLock, owner: int) -> None:
+        """Take a lock, change it, or give it back. Never waits: `WouldBlockError` where another owner has some."""
+
+    def range_blocker(self, ino: int, lock: RangeLock, owner: int) -> RangeLock | None:
+        """A lock of another owner that is in the way of this one."""
+
+    def forget_ranges(self, ino: int) -> None:
+        """Give everything back that this mount has locked by ranges in a file."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """For a `with` block that waits for another client's lock: if that one is dead, its session is ended."""
+
     def fgetxattr(self, fd: int, name: str) -> bytes:
         """`NoAttributeError` when there is none."""
 
     def fsetxattr(self, fd: int, name: str, value: bytes) -> None:
         """Create or replace."""
+
+    def fremovexattr(self, fd: int, name: str) -> None:
+        """`NoAttributeError` when there is none. Not for `ceph.*` (F1)."""
 
     def capabilities(self, fd: int) -> str:
         """What this client may do and cache with the file right now, such as `pAsLsXsFscr` (F10)."""
@@ -187,14 +252,21 @@ class Mount(Protocol):
     def getxattr(self, path: bytes, name: str) -> bytes:
         """`NoAttributeError` when there is none."""
 
-    def setxattr(self, path: bytes, name: str, value: bytes) -> None:
-        """Create or replace; an empty `ceph.fscrypt.*` unsets it.
+    def listxattr(self, path: bytes) -> list[str]:
+        """Names of the real attributes; virtual ones (`ceph.*`) are not among them."""
+
+    def setxattr(self, path: bytes, name: str, value: bytes, flags: int = 0) -> None:
+        """Create or replace, or only one of them (`os.XATTR_CREATE`, `os.XATTR_REPLACE`; not for `ceph.*`); an empty
+        `ceph.fscrypt.*` unsets it. `ExistsError`, `NoAttributeError`; ENOSPC above 64 KiB of attributes.
 
         This mount itself may not see a `ceph.fscrypt.auth` that it has just set on a symlink, until `sync`
         (run on 18.2.7 and 20.2.4: the reply carries the old one; other mounts see the new one)."""
 
     def removexattr(self, path: bytes, name: str) -> None:
         """`NoAttributeError` when there is none. Not for `ceph.*` (F1)."""
+
+    def statfs(self, path: bytes) -> Capacity:
+        """Of the file system, or of the quota that `path` lies under."""
 
     def layout(self, path: bytes) -> Layout:
         """Of a file, or what new files of a directory get."""
@@ -204,6 +276,9 @@ class Mount(Protocol):
 
     def mkdir(self, path: bytes, mode: int) -> None:
         """`ExistsError` when the name is taken."""
+
+    def mknod(self, path: bytes, mode: int, device: int) -> None:
+        """A FIFO, socket or device, by the type bits of `mode`. `ExistsError` when the name is taken."""
 
     def rmdir(self, path: bytes) -> None:
         """ENOTEMPTY when something is in it."""
@@ -227,6 +302,10 @@ class Mount(Protocol):
         """Entries without `.` and `..`, as a stream: a directory of any size takes bounded memory.
 
         Whoever does not run it to its end closes it, before the mount ends."""
+
+    def alternate_names(self, path: bytes) -> dict[bytes, bytes]:
+        """What kernels stored beside the names of entries of a directory, by name, as far as the MDSs have it in their
+        caches. Each tells of every entry that it has there (F8). Needs `tell` on the MDSs."""
 
     def chmod(self, path: bytes, mode: int) -> None:
         """Permission bits."""

@@ -1,33 +1,39 @@
 """One exclusive lease an inode: a lock of the OSD's own `lock` class, on an object that lives as long as the lease.
 
 The object is `%x` of the inode number in the namespace `fscrypt.leases` of the file system's default data pool. An
-entity needs `allow rwx tag cephfs data=FS namespace=fscrypt.leases` there beside its rights on the data (a class
+entity needs `allow rwx namespace=fscrypt.leases tag cephfs data=FS` there beside its rights on the data (a class
 method needs `x`). The OSD's clock ends a lease that is not renewed any more, so a holder that dies keeps it for
 `DURATION` at most. (It may keep its *session* for longer: doc/facts.md F14.)
 """
 
 import errno
-import struct
 import threading
 import time
 import uuid
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import rados
 
 from .cluster import translated
 from .errors import CephError, LeaseHeldError, LeaseLostError, NotFoundError
+from .interface import LeaseState
+from .locks import EVEN_WHEN_FULL, NEW_OR_OURS, ONLY_OURS, Lock, holders
 
 NAMESPACE = "fscrypt.leases"
-DURATION = 3
-"""Seconds that a lease lasts without being renewed."""
-INTERVAL = 1.0
+DURATION = 2.5
+"""Seconds that a lease lasts without being renewed: whoever sleeps for two of them may have lost it."""
+INTERVAL = 0.5
 """Seconds between two renewals of all that a mount holds."""
-_LOCK = "inode"
-_NEW_OR_OURS, _ONLY_OURS = 1, 2  # cls_lock's LOCK_FLAG_MAY_RENEW and LOCK_FLAG_MUST_RENEW
-_EXCLUSIVE = 1
+LOCK = "inode"
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
+
+
+class Kept(Protocol):
+    """What a `Keeper` renews."""
+
+    def keep(self) -> None:
+        """Renew it now; whoever has it learns by itself that it was lost."""
 
 
 class Keeper:
@@ -35,12 +41,12 @@ class Keeper:
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
-        self._held: set[ObjectLease] = set()
+        self._held: set[Kept] = set()
         self._turn = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, lease: "ObjectLease") -> None:
+    def add(self, lease: Kept) -> None:
         """From now on."""
         with self._turn:
             self._held.add(lease)
@@ -48,7 +54,7 @@ class Keeper:
                 self._thread = threading.Thread(target=self._keep, name="fscrypt-leases", daemon=True)
                 self._thread.start()
 
-    def remove(self, lease: "ObjectLease") -> None:
+    def remove(self, lease: Kept) -> None:
         """No more; nothing happens when it is not kept."""
         with self._turn:
             self._held.discard(lease)
@@ -73,7 +79,7 @@ class ObjectLease:
     """The `Lease` of one inode; `ioctx` belongs to the caller and lies in `NAMESPACE`."""
 
     def __init__(
-        self, ioctx: "rados.Ioctx", ino: int, holder: str, keeper: Keeper, duration: int = DURATION
+        self, ioctx: "rados.Ioctx", ino: int, holder: str, keeper: Keeper, duration: float = DURATION
     ) -> None:
         self._ioctx = ioctx
         self._keeper = keeper
@@ -81,7 +87,7 @@ class ObjectLease:
         self._object = f"{ino:x}"
         self._holder = holder
         self._duration = duration
-        self._cookie = uuid.uuid4().hex
+        self._lock = Lock(LOCK, uuid.uuid4().hex)
         self._asked: float | None = None
 
     def __enter__(self) -> Self:
@@ -91,6 +97,11 @@ class ObjectLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    @property
+    def held(self) -> bool:
+        """Was it renewed in time, as far as we know?"""
+        return self._asked is not None
 
     def acquire(self, timeout: float) -> None:
         """Take it, waiting up to `timeout` seconds.
@@ -146,64 +157,46 @@ class ObjectLease:
             self._forget()
             try:
                 with translated("release lease", self._object), rados.WriteOpCtx() as step:
-                    step.execute("lock", "assert_locked", _assert_locked(self._cookie))
+                    self._lock.require(step)
                     step.remove()
-                    self._ioctx.operate_write_op(step, self._object)
+                    self._ioctx.operate_write_op(step, self._object, flags=EVEN_WHEN_FULL)
             except NotFoundError:
                 pass  # it ran out, and another holder came and went
             except CephError as error:
                 if error.errno != errno.EBUSY:  # it ran out: nobody's, or another holder's now
                     raise
 
+    def state(self) -> LeaseState:
+        """Whose it is just now, without touching it."""
+        try:
+            return LeaseState.HELD if holders(self._ioctx, self._object, LOCK) else LeaseState.LEFT
+        except NotFoundError:
+            return LeaseState.FREE
+
     def _taken(self) -> bool:
         with self._turn:
-            taken = self._lock(_NEW_OR_OURS, refusals=(errno.EBUSY,))
+            taken = self._locked(NEW_OR_OURS, refusals=(errno.EBUSY,))
         if taken:
             self._keeper.add(self)
         return taken
 
     def _renewed(self) -> bool:
-        return self._lock(_ONLY_OURS, refusals=(errno.ENOENT, errno.EBUSY))
+        return self._locked(ONLY_OURS, refusals=(errno.ENOENT, errno.EBUSY))
 
     def _forget(self) -> None:
         self._asked = None
         self._keeper.remove(self)
 
-    def _lock(self, flag: int, refusals: tuple[int, ...]) -> bool:
+    def _locked(self, flag: int, refusals: tuple[int, ...]) -> bool:
         # counted from before the question: the OSD's time starts later, so ours ends first
         asked = time.monotonic()
         try:
             with translated("lease", self._object), rados.WriteOpCtx() as step:
-                step.execute("lock", "lock", _lock(self._cookie, self._holder, self._duration, flag))
-                self._ioctx.operate_write_op(step, self._object)
+                self._lock.take(step, self._holder, self._duration, flag)
+                self._ioctx.operate_write_op(step, self._object, flags=EVEN_WHEN_FULL)
         except CephError as error:
             if error.errno in refusals:
                 return False
             raise
         self._asked = asked
         return True
-
-
-def _lock(cookie: str, description: str, duration: int, flag: int) -> bytes:
-    """The input of cls_lock's `lock`, in Ceph's encoding.
-
-    Not `Ioctx.lock_exclusive`: the binding leaves the microseconds of the duration unset, so a lease of 2 s lasted
-    up to 5.1 s (doc/spikes.md, 3).
-    """
-    body = _named(cookie) + _string(description) + struct.pack("<IIB", duration, 0, flag)
-    return struct.pack("<BBI", 1, 1, len(body)) + body
-
-
-def _assert_locked(cookie: str) -> bytes:
-    """The input of cls_lock's `assert_locked`, in Ceph's encoding."""
-    body = _named(cookie)
-    return struct.pack("<BBI", 1, 1, len(body)) + body
-
-
-def _named(cookie: str) -> bytes:
-    """What all of the class's inputs begin with: name, type, cookie, and a tag, which is empty here."""
-    return _string(_LOCK) + bytes([_EXCLUSIVE]) + _string(cookie) + _string("")
-
-
-def _string(text: str) -> bytes:
-    return struct.pack("<I", len(text)) + text.encode()

@@ -13,13 +13,17 @@ from typing import Self
 import rados
 
 from .cluster import Cluster, translated
-from .errors import CephError
+from .errors import CephError, NotFoundError
 from .interface import Layout
 
 
 def object_name(ino: int, index: int) -> str:
     """R1: what CephFS calls the `index`-th object of an inode."""
     return f"{ino:x}.{index:08x}"
+
+
+CHANGED = (errno.ERANGE, errno.EOVERFLOW)
+"""What an OSD answers where an asserted version is not the object's any more (doc/facts.md R7)."""
 
 
 class ObjectChangedError(CephError):
@@ -77,6 +81,41 @@ class Objects:
                 step.write(data, offset)
                 self._ioctx.operate_write_op(step, name)
         except CephError as error:
-            if error.errno in (errno.ERANGE, errno.EOVERFLOW):
+            if error.errno in CHANGED:
                 raise ObjectChangedError(error.errno, "the object was written meanwhile", name) from error
             raise
+
+
+class Extents:
+    """How long the objects of files are, in any pool and namespace. A context manager."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._places: dict[tuple[str, str], rados.Ioctx] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._places:
+            _, ioctx = self._places.popitem()
+            ioctx.close()
+
+    def extent(self, layout: Layout, ino: int, index: int) -> int | None:
+        """Bytes of a file's `index`-th object, from its begin to its last one; None where there is none: a hole.
+
+        Raises:
+            NotAllowedError: the entity may not read there.
+        """
+        place = layout.pool, layout.namespace
+        if place not in self._places:
+            self._places[place] = self._cluster.ioctx(*place)
+        name = object_name(ino, index)
+        try:
+            with translated("look at object", name):
+                size, _ = self._places[place].stat(name)
+        except NotFoundError:
+            return None
+        return int(size)

@@ -8,9 +8,26 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..ceph.errors import CephError, LeaseHeldError, NotFoundError, UnreachableError, UnsupportedReleaseError
+from ..ceph.errors import (
+    CephError,
+    LeaseHeldError,
+    NotFoundError,
+    QuotaError,
+    UnreachableError,
+    UnsupportedReleaseError,
+)
 from ..engine import BusyError, DamagedError, EngineError, LockedError, NotFencedError, RefusedError
 from ..format import ContextError, FormatError, MasterKeyError
+from ..keys.errors import (
+    ContainerError,
+    DestroyedError,
+    KeyStoreError,
+    KmsAnswerError,
+    KmsUnreachableError,
+    NoSuchKeyError,
+    WrongSecretError,
+)
+from ..keys.private_files import AbsentFileError
 from .outcome import Exit, Failure
 from .progress import Progress
 
@@ -20,6 +37,15 @@ _ENGINE_CODES: dict[type[EngineError], Exit] = {
     RefusedError: Exit.REFUSED,
     BusyError: Exit.REFUSED,
     NotFencedError: Exit.REFUSED,
+}
+_KEY_CODES: dict[type[KeyStoreError], Exit] = {
+    NoSuchKeyError: Exit.NOT_FOUND,
+    AbsentFileError: Exit.NOT_FOUND,
+    WrongSecretError: Exit.LOCKED,
+    DestroyedError: Exit.LOCKED,
+    ContainerError: Exit.DIFFERS,
+    KmsUnreachableError: Exit.UNREACHABLE,
+    KmsAnswerError: Exit.UNREACHABLE,
 }
 _REFUSALS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EROFS, errno.ESTALE}
@@ -42,6 +68,8 @@ def failure_of(error: Exception) -> Failure | None:
         return error
     if isinstance(error, EngineError):
         return _engine_failure(error)
+    if isinstance(error, KeyStoreError):
+        return _key_failure(error)
     if isinstance(error, CephError):
         return _ceph_failure(error)
     if isinstance(error, MasterKeyError):
@@ -97,6 +125,11 @@ def _engine_failure(error: EngineError) -> Failure:
     return Failure(code, _about(error), remedy=error.remedy.removesuffix(" Nothing was changed."))
 
 
+def _key_failure(error: KeyStoreError) -> Failure:
+    code = next((code for kind, code in _KEY_CODES.items() if isinstance(error, kind)), Exit.REFUSED)
+    return Failure(code, shown(error), remedy=error.remedy)
+
+
 def _ceph_failure(error: CephError) -> Failure:
     if isinstance(error, UnreachableError):
         return Failure(
@@ -111,6 +144,13 @@ def _ceph_failure(error: CephError) -> Failure:
     if isinstance(error, LeaseHeldError):
         return Failure(
             Exit.REFUSED, _about(error), remedy="another client writes it; try again when it is done"
+        )
+    if isinstance(error, QuotaError):
+        return Failure(
+            Exit.REFUSED,
+            _about(error),
+            left="what was written before stays",
+            remedy="run it again once there is room; `getfattr -n ceph.quota.max_bytes DIRECTORY` shows a quota",
         )
     if error.errno in (errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN):
         return Failure(

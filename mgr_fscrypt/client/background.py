@@ -1,4 +1,4 @@
-"""``mount`` in the background: the same program, spawned before anything of Ceph is loaded, in a session of its own.
+"""``mount`` in the background: the same program, spawned before anything of Ceph is loaded.
 
 A process must not fork once it has mounted (doc/facts.md F15), so the one that serves is started first, and tells by
 its own `--json` output that the mount is there or why not.
@@ -18,7 +18,8 @@ from .report import Reporter
 def start(reporter: Reporter, arguments: Sequence[str]) -> Exit:
     """Run `arguments`, a `mount` command, in the background; answers when the mount is there.
 
-    It inherits standard input, for `--key -`.
+    It inherits standard input, for `--key -`, and the terminal, on which it may ask for a passphrase; once the mount is
+    there it has a session of its own.
 
     Raises:
         Failure: it was not mounted; as the process itself told it.
@@ -26,11 +27,20 @@ def start(reporter: Reporter, arguments: Sequence[str]) -> Exit:
     command, *rest = arguments
     serving = subprocess.Popen(
         # -P: the caller's directory is no place to import from
-        [sys.executable, "-P", "-m", f"{__package__}.commands", command, "--foreground", "--json", *rest],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            f"{__package__}.commands",
+            command,
+            "--foreground",
+            "--detached",
+            "--json",
+            *rest,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     try:
         # Popen makes one of a PIPE

@@ -6,15 +6,22 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from ..ceph.access import Access
 from ..messages import RELEASE
-from . import background, get, listing, mount, put, subtree
+from . import background, fsck, get, kernel_commands, key_commands, listing, mount, put, subtree
 from .advice import failure_of
+from .cache_options import add_cache_options, chosen_cache
 from .connection import Connection, opened
-from .key_files import read_key, write_new_key
+from .given_keys import given_keys
+from .key_commands import carries_out
+from .key_files import write_new_key
+from .key_parsers import add_credentials, add_kms, add_tenants, add_verbs
+from .mount import Serving
+from .openers import given
 from .outcome import Exit, Failure
 from .report import Reporter
 
@@ -66,8 +73,11 @@ A run that ended early is run again and goes on. Exit code 1: some files kept th
 HOLD = """examples:
   cephfs-fscrypt subtree hold /secret --dry-run
   cephfs-fscrypt subtree hold /secret
+  cephfs-fscrypt subtree hold /secret --copy --key /root/secret.key
 
-The reverse of release, with the same conditions.
+The reverse of release, with the same conditions. With --copy other clients may stay: each file is written again beside
+itself and renamed over itself, which takes the time of a copy, and room for the largest file. Files that others have
+open are left as they are and named: run it again when they are closed.
 """
 PUT = """examples:
   cephfs-fscrypt put --key /root/secret.key report.pdf /secret/report.pdf
@@ -90,9 +100,20 @@ LS = """examples:
 CAT = """examples:
   cephfs-fscrypt cat --key /root/secret.key /secret/notes.txt | less
 """
+FSCK = """examples:
+  cephfs-fscrypt fsck /secret                                  (without the key: attributes, sizes, objects)
+  cephfs-fscrypt fsck --key /root/secret.key /secret           (names, targets and the ends of files, too)
+  cephfs-fscrypt fsck --key /root/secret.key /secret --repair --dry-run
+  cephfs-fscrypt fsck --key /root/secret.key /secret --repair
+
+Nothing is changed without --repair, which asks first (--yes does not). It may run while others use the subtree:
+what they are at work on is not judged. Each finding has a word, which doc/fsck.md explains. Exit code 0: nothing
+but notes was found, or all was repaired.
+"""
 MOUNT = """examples:
   cephfs-fscrypt mount --key /root/secret.key /secret /mnt
   cephfs-fscrypt mount --key /root/secret.key --foreground /secret /mnt
+  cephfs-fscrypt mount --key /root/secret.key --cache /var/cache/secret --cache-size 20G /secret /mnt
   cat /run/keys/secret | cephfs-fscrypt mount --key - /secret /mnt
 
 The mount is there when the command returns, and is for the user who made it. `umount` or SIGTERM ends it: what was
@@ -127,6 +148,10 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--quiet", "-q", action="store_true", help="no progress, notes or summary")
     cluster = _Parser(add_help=False, allow_abbrev=False)
     _cluster_options(cluster)
+    kept = _Parser(add_help=False, allow_abbrev=False)
+    add_credentials(kept)
+    keyed = _Parser(add_help=False, allow_abbrev=False)
+    _key_options(keyed)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(
@@ -135,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
         words: str,
         epilog: str,
         *,
-        local: bool = False,
+        parents: Sequence[_Parser] = (cluster, keyed),
     ) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = place.add_parser(
             name,
@@ -143,16 +168,25 @@ def parser() -> argparse.ArgumentParser:
             description=words[0].upper() + words[1:] + ".",
             epilog=epilog + "\n" + EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            parents=[output] if local else [output, cluster],
+            parents=[output, *parents],
             allow_abbrev=False,
         )
         made.set_defaults(command=" ".join(made.prog.split()[1:]))
         return made
 
-    keys = commands.add_parser("key", help="master keys in files", allow_abbrev=False)
+    keys = commands.add_parser("key", help="master keys, and what opens them", allow_abbrev=False)
     key_verbs = keys.add_subparsers(title="verbs", metavar="VERB", required=True, dest="key")
-    one = add(key_verbs, "generate", "make a new master key in a new file", KEY_GENERATE, local=True)
+    one = add(key_verbs, "generate", "make a new master key in a new file", KEY_GENERATE, parents=())
     one.add_argument("file", type=Path, help="where; must not exist")
+
+    on_keys = partial(add, parents=(cluster, kept))
+    add_verbs(key_verbs, on_keys)
+    for noun, words, verbs_of in (
+        ("tenant", "keys of tenants, which key managers wrap", add_tenants),
+        ("kms", "key managers", add_kms),
+    ):
+        parser_ = commands.add_parser(noun, help=words, allow_abbrev=False)
+        verbs_of(parser_.add_subparsers(title="verbs", metavar="VERB", required=True, dest=noun), on_keys)
 
     nouns = commands.add_parser("subtree", help="directories that have a policy", allow_abbrev=False)
     verbs = nouns.add_subparsers(title="verbs", metavar="VERB", required=True, dest="subtree")
@@ -176,7 +210,15 @@ def parser() -> argparse.ArgumentParser:
     ):
         one = add(verbs, name, words, epilog)
         one.add_argument("path", type=os.fsencode, help="the subtree's top directory")
-        one.add_argument("--evict", action="store_true", help="cut off the other clients that can reach it")
+        ways = one.add_mutually_exclusive_group()
+        ways.add_argument("--evict", action="store_true", help="cut off the other clients that can reach it")
+        if name == "hold":
+            ways.add_argument("--copy", action="store_true", help="write files again, while others go on")
+            one.add_argument(
+                "--even-open",
+                action="store_true",
+                help="with --copy: also what others have open; they lose what they write from then on",
+            )
         _dry_run(one)
 
     one = add(commands, "put", "copy local files and trees into an encrypted subtree", PUT)
@@ -198,18 +240,27 @@ def parser() -> argparse.ArgumentParser:
         "-l", dest="long", action="store_true", help="with modes, owners, real sizes, times and targets"
     )
     one.add_argument("-R", dest="recursive", action="store_true", help="with all that lies below")
+    one = add(commands, "fsck", "find what is damaged, interrupted or half made", FSCK)
+    one.add_argument("path", type=os.fsencode, help="an encrypted directory")
+    one.add_argument("--repair", action="store_true", help="repair what can be, after a preview")
+    one.add_argument("--dry-run", action="store_true", help="with --repair: show the preview only")
+    one.add_argument("--yes", action="store_true", help="with --repair: do not ask")
     one = add(commands, "mount", "mount an encrypted subtree in a local directory (FUSE)", MOUNT)
     one.add_argument("subtree", type=os.fsencode, help="an encrypted directory")
     one.add_argument("directory", type=Path, help="where; must be empty")
     one.add_argument("--foreground", action="store_true", help="stay, until it is unmounted")
+    # for the process that `background` starts
+    one.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     one.add_argument("--log", type=Path, help="where to tell of trouble later (default: standard error)")
+    add_cache_options(one)
     one = add(commands, "cat", "write a file's contents to standard output", CAT)
     one.add_argument("path", type=os.fsencode)
+    kernel_commands.add_parsers(partial(add, commands, parents=()), partial(add, commands))
     return top
 
 
 def _cluster_options(options: argparse.ArgumentParser) -> None:
-    group = options.add_argument_group("cluster and key")
+    group = options.add_argument_group("cluster")
     group.add_argument("--conf", "-c", type=Path, help="Ceph's configuration file")
     entity = group.add_mutually_exclusive_group()
     entity.add_argument("--name", "-n", help="the entity to connect as, such as client.admin")
@@ -220,11 +271,37 @@ def _cluster_options(options: argparse.ArgumentParser) -> None:
         "--root", type=os.fsencode, default=b"/", help="the directory that is mounted as / (default /)"
     )
     group.add_argument("--timeout", type=int, default=10, help="seconds to wait for the cluster (default 10)")
+
+
+def _key_options(options: argparse.ArgumentParser) -> None:
+    group = options.add_argument_group("key")
     group.add_argument("--key", metavar="FILE", help='the master key: a file that only you can read, or "-"')
+    group.add_argument(
+        "--open",
+        action="append",
+        type=given,
+        default=[],
+        metavar="KIND[:SOURCE]",
+        help="what opens a key that is kept in the cluster: kms, passphrase, key-file:FILE ... (see `key add --help`)",
+    )
+    group.add_argument("--key-name", metavar="NAME", help="which of the kept keys, where no subtree says so")
+    add_credentials(group)
 
 
 def _dry_run(options: argparse.ArgumentParser) -> None:
     options.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+
+
+def _access(options: argparse.Namespace) -> Access:
+    return Access(
+        # absolute: a mount leaves this directory, and reads them again when it ends the session of a dead client
+        conf=options.conf and options.conf.absolute(),
+        entity=options.name or f"client.{options.id or 'admin'}",
+        keyring=options.keyring and options.keyring.absolute(),
+        file_system=options.fs,
+        root=options.root,
+        timeout=options.timeout,
+    )
 
 
 def run(options: argparse.Namespace, reporter: Reporter, arguments: Sequence[str]) -> Exit:
@@ -236,22 +313,52 @@ def run(options: argparse.Namespace, reporter: Reporter, arguments: Sequence[str
             f"made {options.file}, key {identifier}",
         )
         return Exit.DONE
+    if options.command in kernel_commands.NAMES:
+        return kernel_commands.run(options, reporter, _access)
     if options.command == "mount" and not options.foreground:
         return background.start(reporter, arguments)
-    key = None if options.key is None else read_key(options.key)
-    access = Access(
-        conf=options.conf,
-        entity=options.name or f"client.{options.id or 'admin'}",
-        keyring=options.keyring,
-        file_system=options.fs,
-        root=options.root,
-        timeout=options.timeout,
-    )
-    with opened(access, key) as connection:
-        return _dispatch(options, connection, reporter)
+    access = _access(options)
+    if carries_out(options.command):
+        return key_commands.run(options, reporter, access)
+    with given_keys(options, access) as keys:
+        if options.command == "mount":
+            serving = Serving(
+                options.subtree, options.directory, chosen_cache(options), options.log, options.detached
+            )
+            return mount.mount(access, keys, reporter, serving)
+        with opened(access, keys) as connection:
+            return _dispatch(options, connection, reporter)
 
 
 def _dispatch(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
+    if options.command.startswith("subtree "):
+        return _on_subtree(options, connection, reporter)
+    match options.command:
+        case "put":
+            return put.put(
+                connection,
+                reporter,
+                options.source,
+                options.target,
+                replace=options.replace,
+                dry_run=options.dry_run,
+            )
+        case "get":
+            return get.get(connection, reporter, options.source, options.target, replace=options.replace)
+        case "ls":
+            return listing.ls(
+                connection, reporter, options.path, long=options.long, recursive=options.recursive
+            )
+        case "fsck":
+            wish = fsck.Wish(repair=options.repair, dry_run=options.dry_run, yes=options.yes)
+            return fsck.fsck(connection, reporter, options.path, wish)
+        case "cat":
+            return listing.cat(connection, options.path)
+        case other:
+            raise ValueError(f"the parser knows a command that is not carried out: {other}")
+
+
+def _on_subtree(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
     match options.command:
         case "subtree create":
             return subtree.create(
@@ -270,27 +377,14 @@ def _dispatch(options: argparse.Namespace, connection: Connection, reporter: Rep
             )
         case "subtree hold":
             return subtree.hold(
-                connection, reporter, options.path, evict=options.evict, dry_run=options.dry_run
-            )
-        case "put":
-            return put.put(
                 connection,
                 reporter,
-                options.source,
-                options.target,
-                replace=options.replace,
+                options.path,
+                evict=options.evict,
+                copy=options.copy,
+                even_open=options.even_open,
                 dry_run=options.dry_run,
             )
-        case "get":
-            return get.get(connection, reporter, options.source, options.target, replace=options.replace)
-        case "ls":
-            return listing.ls(
-                connection, reporter, options.path, long=options.long, recursive=options.recursive
-            )
-        case "mount":
-            return mount.mount(connection, reporter, options.subtree, options.directory, log=options.log)
-        case "cat":
-            return listing.cat(connection, options.path)
         case other:
             raise ValueError(f"the parser knows a command that is not carried out: {other}")
 

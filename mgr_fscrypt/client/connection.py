@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..ceph.access import Access
-from ..ceph.connect import connect
+from ..ceph.connect import connect, connect_guarded
+from ..ceph.guard.mount import GuardedMount
 from ..ceph.mount import CephMount
-from ..engine import FileSystem, Keyring
+from ..engine import DiskCache, FileSystem
 from ..format import MasterKey
+from .given_keys import GivenKeys
 from .outcome import Exit, Failure
 
 
@@ -19,24 +21,32 @@ class Connection:
     Args:
         mount: for what lies outside of encryption: sessions, absolute paths, the cluster's commands.
         files: the encrypted file system.
-        key: the key that was given, if one was.
+        keys: what was given of keys.
     """
 
-    mount: CephMount
+    mount: CephMount | GuardedMount
     files: FileSystem
-    key: MasterKey | None
+    keys: GivenKeys
+
+    def require_keys(self) -> None:
+        """Raises `Failure`: no key was given, nor anything that opens one."""
+        if self.keys.key is None and not self.keys.any:
+            raise Failure(
+                Exit.USAGE,
+                "this needs a master key",
+                remedy="give it with `--key FILE` or `--key -`, or what opens one that is kept with `--open KIND`",
+            )
 
     def required_key(self) -> MasterKey:
-        """Give the key.
+        """Give the key that was named.
 
         Raises:
-            Failure: none was given.
+            Failure: none was.
         """
-        if self.key is None:
-            raise Failure(
-                Exit.USAGE, "this needs a master key", remedy="give it with `--key FILE` or `--key -`"
-            )
-        return self.key
+        self.require_keys()
+        if self.keys.key is None:
+            raise Failure(Exit.USAGE, "this needs to know which key", remedy="name it with `--key-name NAME`")
+        return self.keys.key
 
     def file_system_name(self) -> str:
         """Give the name of the file system that is mounted.
@@ -44,20 +54,16 @@ class Connection:
         Raises:
             CephError: the entity may not ask the monitors.
         """
-        cluster = self.mount.cluster
-        if cluster.access.file_system is not None:
-            return cluster.access.file_system
-        known = cluster.command("fs dump")
-        names = {each["id"]: str(each["mdsmap"]["fs_name"]) for each in known["filesystems"]}
-        return names[known["default_fscid"]]
+        return self.mount.cluster.file_system().name
 
 
 @contextmanager
-def opened(access: Access, key: MasterKey | None) -> Iterator[Connection]:
-    """Connect for a ``with`` block. Raises as `ceph.connect.connect`."""
-    with connect(access) as mount:
-        keyring = Keyring()
-        if key is not None:
-            keyring.add(key)
-        with FileSystem(mount, keyring) as files:
-            yield Connection(mount, files, key)
+def opened(
+    access: Access, keys: GivenKeys, *, cache: DiskCache | None = None, guarded: bool = False
+) -> Iterator[Connection]:
+    """Connect for a ``with`` block. Raises as `ceph.connect.connect`, or with `guarded` as `connect_guarded`."""
+    with (
+        (connect_guarded if guarded else connect)(access) as mount,
+        FileSystem(mount, keys.keyring, cache=cache) as files,
+    ):
+        yield Connection(mount, files, keys)

@@ -1,16 +1,20 @@
 """What the kernel asks of a FUSE mount, done by the encrypted file system.
 
 Every method is one operation of libfuse's high-level interface, under its name there; an `OSError` is its errno.
-Calls come one after the other.
+Calls come from several threads.
 """
 
+import fcntl
 import logging
 import os
 import stat as modes
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from threading import BoundedSemaphore
 
-from ..ceph.interface import Kind
+from ..ceph.errors import WouldBlockError
+from ..ceph.interface import Kind, RangeLock
 from ..engine import DirEntry, File, FileSystem
 from .remote import joined
 
@@ -20,9 +24,15 @@ _TYPES = {
     Kind.DIRECTORY: modes.S_IFDIR,
     Kind.FILE: modes.S_IFREG,
     Kind.SYMLINK: modes.S_IFLNK,
-    # which one, only its inode tells; none is made through this mount
-    Kind.SPECIAL: modes.S_IFIFO,
+    # DT_UNKNOWN: which one, only its inode tells
+    Kind.SPECIAL: 0,
 }
+_UNKNOWN = (1 << 64) - 1
+"""How many more inodes there can be: CephFS does not say."""
+_LOCK_TIMEOUT = 10.0
+"""Seconds that a request waits for a lock: the kernel cannot take it back, and it holds one thread."""
+_WAITERS = 4
+"""Requests that wait for locks at a time: some threads must be left for those who will unlock."""
 _NANOSECONDS = 10**9
 # utimensat(2): with them the seconds are 0, so they stand for two nanoseconds of January 1970 that no file needs
 _UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -77,8 +87,10 @@ class FuseOperations:
         self._top = top
         self._ready = ready
         self._handles: dict[int, File] = {}
+        self._appending: set[int] = set()
         self._listings: dict[int, Listing] = {}
-        self._last_number = 0
+        self._numbers = count(1)
+        self._waiters = BoundedSemaphore(_WAITERS)
 
     def init(self, path: str) -> None:
         """The mount is there."""
@@ -92,11 +104,13 @@ class FuseOperations:
     # inodes
 
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
-        """The real size; of a file that is open here as its writer knows it."""
-        found = self._files.stat(self._path(path))
+        """The real size; of a file that is open here as its writer knows it, by its handle where there is one: its
+        path may name another file by now, by what other clients did."""
+        found = self._files.stat(self._path(path)) if handle is None else self._handles[handle].attributes
         return {
             "st_ino": found.ino,
-            "st_mode": _TYPES[found.kind] | found.permissions,
+            "st_mode": found.kind_bits | found.permissions,
+            "st_rdev": found.rdev,
             "st_nlink": found.nlink,
             "st_uid": found.uid,
             "st_gid": found.gid,
@@ -121,6 +135,37 @@ class FuseOperations:
         known = self._files.stat(where)
         self._files.utimens(where, _seconds(times[0], known.atime), _seconds(times[1], known.mtime))
 
+    def listxattr(self, path: str) -> list[str]:
+        """Names of the extended attributes that users may see."""
+        return self._files.listxattr(self._path(path))
+
+    def getxattr(self, path: str, name: str) -> bytes:
+        """An extended attribute."""
+        return self._files.getxattr(self._path(path), name)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        """Create or replace one, as the flags say."""
+        self._files.setxattr(self._path(path), name, value, flags)
+
+    def removexattr(self, path: str, name: str) -> None:
+        """Remove one."""
+        self._files.removexattr(self._path(path), name)
+
+    def statfs(self, path: str) -> dict[str, int]:
+        """How much room there is, for `df`."""
+        found = self._files.statfs(self._path(path))
+        return {
+            "f_bsize": found.block_size,
+            "f_frsize": found.block_size,
+            "f_blocks": found.blocks,
+            "f_bfree": found.free,
+            "f_bavail": found.available,
+            "f_files": found.inodes,
+            "f_ffree": _UNKNOWN,
+            "f_favail": _UNKNOWN,
+            "f_namemax": found.longest_name,
+        }
+
     # names
 
     def opendir(self, path: str) -> int:
@@ -138,9 +183,16 @@ class FuseOperations:
         """End a handle of a directory."""
         del self._listings[handle]
 
-    def mkdir(self, path: str, mode: int) -> None:
+    def mkdir(self, path: str, mode: int, umask: int = 0) -> None:
         """With the policy of its parent."""
-        self._files.mkdir(self._path(path), modes.S_IMODE(mode))
+        self._files.mkdir(self._path(path), modes.S_IMODE(mode), umask=umask)
+
+    def mknod(self, path: str, mode: int, device: int, umask: int = 0) -> None:
+        """A FIFO, socket or device, or an empty file."""
+        if modes.S_ISREG(mode):
+            self.release(path, self.create(path, mode, os.O_WRONLY | os.O_EXCL, umask))
+        else:
+            self._files.mknod(self._path(path), mode, device, umask=umask)
 
     def rmdir(self, path: str) -> None:
         """Remove an empty directory."""
@@ -168,26 +220,30 @@ class FuseOperations:
 
     # files
 
-    def create(self, path: str, mode: int, flags: int) -> int:
-        """Make a file and open it. It is there for other clients when this returns."""
-        file = self._files.open(self._path(path), flags | os.O_CREAT, modes.S_IMODE(mode))
-        try:
-            file.fsync()
-        except OSError:
-            file.discard()
-            raise
-        return self._handle(file)
+    def create(self, path: str, mode: int, flags: int, umask: int = 0) -> int:
+        """Make a file and open it. It is there for other clients a moment later, whether it is still open or not."""
+        file = self._files.open(
+            self._path(path), flags & ~os.O_APPEND | os.O_CREAT, modes.S_IMODE(mode), umask=umask
+        )
+        file.show()
+        return self._handle(file, flags)
 
     def open(self, path: str, flags: int) -> int:
         """A handle of a file that is there."""
-        return self._handle(self._files.open(self._path(path), flags))
+        return self._handle(self._files.open(self._path(path), flags & ~os.O_APPEND), flags)
 
-    def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end of the file."""
-        return self._handles[handle].pread(size, offset)
+    def read(self, path: str, target: memoryview, offset: int, handle: int) -> int:
+        """Fill `target`; how many bytes there were: fewer only at the end of the file."""
+        return self._handles[handle].preadv([target], offset)
 
-    def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
+    def write(self, path: str, data: bytes | memoryview, offset: int, handle: int) -> int:
         """All of `data`. What is appended goes to the end as it is now, which the kernel may not know."""
+        file = self._handles[handle]
+        return file.append(data) if handle in self._appending else file.pwrite(data, offset)
+
+    def write_page(self, data: bytes | memoryview, offset: int, handle: int) -> int:
+        """What a program has written into a page of memory that it shares with the file: it has its place, whatever
+        the handle is for."""
         return self._handles[handle].pwrite(data, offset)
 
     def truncate(self, path: str, length: int, handle: int | None = None) -> None:
@@ -202,19 +258,45 @@ class FuseOperations:
         """Punch a hole or zero a range; what only reserves space is refused."""
         self._handles[handle].fallocate(mode, offset, length)
 
+    def flock(self, path: str, handle: int, operation: int) -> None:
+        """flock(2), against all clients. One that waits does so for some seconds, and is then told EAGAIN."""
+        file, kind = self._handles[handle], operation & ~fcntl.LOCK_NB
+        self._locked(lambda timeout: file.flock(kind, timeout), waits=not operation & fcntl.LOCK_NB)
+
+    def lock(self, handle: int, lock: RangeLock, owner: int, *, waits: bool) -> None:
+        """fcntl(2)'s F_SETLK and F_SETLKW, as `flock`."""
+        file = self._handles[handle]
+        self._locked(lambda timeout: file.lock_range(lock, owner, timeout), waits=waits)
+
+    def range_blocker(self, handle: int, lock: RangeLock, owner: int) -> RangeLock | None:
+        """fcntl(2)'s F_GETLK."""
+        return self._handles[handle].range_blocker(lock, owner)
+
     def fsync(self, path: str, data_only: int, handle: int) -> None:
         """Everything is durable when it returns."""
         self._handles[handle].fsync()
 
     def flush(self, path: str, handle: int) -> None:
-        """At each close(2), which gives this answer: what was written is durable, and others see it."""
-        self._handles[handle].fsync()
+        """At each close(2), which gives this answer: others see what was written."""
+        self._handles[handle].show()
 
     def release(self, path: str, handle: int) -> None:
         """The last close(2) of a handle; nobody hears its errors, so they are logged."""
+        self._appending.discard(handle)
         self._end(self._handles.pop(handle))
 
     # parts
+
+    def _locked(self, lock: Callable[[float], None], *, waits: bool) -> None:
+        try:
+            lock(0)
+        except WouldBlockError:
+            if not waits or not self._waiters.acquire(blocking=False):
+                raise
+            try:
+                lock(_LOCK_TIMEOUT)
+            finally:
+                self._waiters.release()
 
     def _end(self, file: File) -> None:
         try:
@@ -222,14 +304,15 @@ class FuseOperations:
         except OSError as error:
             _log.error("closing a file: %s", error)
 
-    def _handle(self, file: File) -> int:
+    def _handle(self, file: File, flags: int) -> int:
         number = self._number()
         self._handles[number] = file
+        if flags & os.O_APPEND:
+            self._appending.add(number)
         return number
 
     def _number(self) -> int:
-        self._last_number += 1
-        return self._last_number
+        return next(self._numbers)
 
     def _path(self, path: str) -> bytes:
         return self._top if path == "/" else joined(self._top, _bytes(path[1:]))

@@ -22,7 +22,7 @@ PIECE = 4 << 20
 
 def get(connection: Connection, reporter: Reporter, source: bytes, target: Path, *, replace: bool) -> Exit:
     """Copy a file, a link or a tree into a local directory, or to a new local name."""
-    connection.required_key()
+    connection.require_keys()
     goal = _goal(source, target)
     copying = _Getting(connection.files, reporter.progress_stream, replace=replace)
     progress = copying.run(source, goal)

@@ -5,12 +5,18 @@ A key file holds the key's bytes as they are, or as hexadecimal digits. Nobody b
 
 import os
 import re
-import stat
 import sys
 from pathlib import Path
 
+from ..ceph.prctl import keep_out_of_core_dumps
 from ..format import MasterKey
-from .core_dumps import keep_out_of_core_dumps
+from ..keys.private_files import (
+    AbsentFileError,
+    PresentFileError,
+    UnsafeFileError,
+    read_private,
+    write_private,
+)
 from .outcome import Exit, Failure
 
 NEW_KEY_SIZE = 64
@@ -69,24 +75,16 @@ def write_new_key(file: Path) -> MasterKey:
     Raises:
         Failure: the file exists, or cannot be made.
     """
-    secret = os.urandom(NEW_KEY_SIZE)
+    key = MasterKey(os.urandom(NEW_KEY_SIZE))
+    write_key(file, key)
+    return key
+
+
+def write_key(file: Path, key: MasterKey) -> None:
+    """Put a master key into a new file. As `write_new_key`."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            try:
-                opened.write(secret)
-                opened.flush()
-                os.fsync(descriptor)
-            except BaseException:
-                # half a key would stand in the way of a whole one
-                file.unlink()
-                raise
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileExistsError as error:
+        write_private(file, key.expose())
+    except PresentFileError as error:
         raise Failure(
             Exit.REFUSED,
             f"{file} exists, and a key file is never overwritten: what its key encrypted would be lost",
@@ -94,14 +92,12 @@ def write_new_key(file: Path) -> MasterKey:
         ) from error
     except OSError as error:
         raise Failure(Exit.USAGE, f"cannot make {file}: {error.strerror}") from error
-    return MasterKey(secret)
 
 
 def _read_safely(file: Path) -> bytes:
     try:
-        # not blocking: a FIFO would wait for its writer before it can be refused
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as error:
+        return read_private(file, "key file", limit=4 * LARGEST, irregular="give a pipe as `--key -`")
+    except AbsentFileError as error:
         # a key that was given in place of a file must not reach a log as well
         named = "of the name that was given" if _DIGITS.fullmatch(os.fsencode(file)) else str(file)
         raise Failure(
@@ -109,31 +105,5 @@ def _read_safely(file: Path) -> bytes:
             f"there is no key file {named}",
             remedy="make a new key with `cephfs-fscrypt key generate FILE`",
         ) from error
-    except OSError as error:
-        raise Failure(
-            Exit.REFUSED, f"cannot read key file {file}: {error.strerror}", remedy=f"look at `ls -l {file}`"
-        ) from error
-    try:
-        _require_private(file, os.fstat(descriptor))
-        return os.read(descriptor, 4 * LARGEST)
-    finally:
-        os.close(descriptor)
-
-
-def _require_private(file: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise Failure(
-            Exit.REFUSED, f"key file {file} is not a regular file", remedy="give a pipe as `--key -`"
-        )
-    if found.st_uid != os.geteuid():
-        raise Failure(
-            Exit.REFUSED,
-            f"key file {file} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
-            remedy="take a copy of your own that nobody else may read, or run this as its owner",
-        )
-    if found.st_mode & 0o077:
-        raise Failure(
-            Exit.REFUSED,
-            f"others may use key file {file} (mode {stat.S_IMODE(found.st_mode):04o})",
-            remedy=f"run `chmod 600 {file}`, and ask yourself who has read it",
-        )
+    except UnsafeFileError as error:
+        raise Failure(Exit.REFUSED, str(error), remedy=error.remedy) from error

@@ -52,7 +52,7 @@ def ls(connection: Connection, reporter: Reporter, path: bytes, *, long: bool, r
 
 def cat(connection: Connection, path: bytes) -> Exit:
     """Write a file's contents to standard output."""
-    connection.required_key()
+    connection.require_keys()
     with connection.files.open(path) as opened:
         offset = 0
         while piece := opened.pread(PIECE, offset):

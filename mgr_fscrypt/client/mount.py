@@ -6,31 +6,53 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine import FileMode
+from ..ceph.access import Access
+from ..engine import DiskCache, FileMode
 from .advice import shown
-from .connection import Connection
+from .connection import opened
 from .fuse_operations import FuseOperations
+from .given_keys import GivenKeys
 from .outcome import Exit, Failure
 from .report import Reporter
 
 _DEVICE = Path("/dev/fuse")
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What is mounted where: with a cache on disk or without, and a file for what goes wrong later.
+
+    `detached`: its terminal is left once the mount is there; until then it may ask for a secret.
+    """
+
+    subtree: bytes
+    directory: Path
+    cache: DiskCache | None
+    log: Path | None
+    detached: bool
+
+
 def mount(
-    connection: Connection, reporter: Reporter, subtree: bytes, directory: Path, *, log: Path | None
+    access: Access,
+    keys: GivenKeys,
+    reporter: Reporter,
+    wanted: Serving,
 ) -> Exit:
     """Mount and serve, in this process; answers when the mount is gone and all that was written is durable.
 
-    What is told of the mount is told once it is there.
+    What is told of the mount is told once it is there. Files in kernel mode can make libcephfs abort at any time
+    (doc/facts.md F4), so it is kept in a child process where they are; engine mode has none, and is faster without.
 
     Raises:
         Failure: the directory cannot be mounted on, or this host cannot do it.
     """
-    place = directory.absolute()
+    subtree, place = wanted.subtree, wanted.directory.absolute()
     _require_mountable(place)
-    found = connection.files.subtree(subtree)
+    with opened(access, keys) as connection:
+        found = connection.files.subtree(subtree)
     if found.mode is None:
         raise Failure(
             Exit.REFUSED,
@@ -47,11 +69,16 @@ def mount(
             "unlocked": found.unlocked,
             "process": os.getpid(),
         }
+        if wanted.detached:
+            os.setsid()
         reporter.answer(value, in_words(value))
         sys.stdout.flush()
 
-    logging.basicConfig(filename=log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    _serve(FuseOperations(connection.files, subtree, ready), place, read_only=read_only)
+    logging.basicConfig(
+        filename=wanted.log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    with opened(access, keys, cache=wanted.cache, guarded=read_only) as connection:
+        _serve(FuseOperations(connection.files, subtree, ready), place, read_only=read_only)
     return Exit.DONE
 
 

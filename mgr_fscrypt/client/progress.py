@@ -1,4 +1,4 @@
-"""What a person sees while files are copied, and the figures at the end."""
+"""What a person sees while files are copied or looked at, and the figures at the end."""
 
 import time
 from collections.abc import Callable
@@ -73,6 +73,9 @@ class Progress:
         share = min(1.0, self.bytes / self._total) if self._total else 0.0
         bar = ("=" * round(BAR * share)).ljust(BAR)
         percent = f"{100 * share:3.0f}% [{bar}] " if self._total else ""
-        rate = f"{size_text(self.rate)}/s"
-        self._stream.write(f"\r{percent}{self.entries} entries, {size_text(self.bytes)}, {rate}\x1b[K")
+        if self.bytes or self._total:
+            pace = f"{size_text(self.bytes)}, {size_text(self.rate)}/s"
+        else:
+            pace = f"{self.entries / max(self.seconds, REDRAW):.0f}/s"
+        self._stream.write(f"\r{percent}{self.entries} entries, {pace}\x1b[K")
         self._stream.flush()

@@ -51,7 +51,7 @@ def put(
     dry_run: bool,
 ) -> Exit:
     """Copy sources into a directory, or one source to a new name."""
-    connection.required_key()
+    connection.require_keys()
     trees = _targets(connection.files, sources, target)
     plan = Plan()
     for source, goal in trees:
@@ -152,6 +152,7 @@ class _Putting:
             for source, goal in trees:
                 for each in walk(source, goal):
                     self._copy(each)
+            self._files.sync()
         return self._progress
 
     def _copy(self, each: Local) -> None:

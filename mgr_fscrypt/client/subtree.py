@@ -74,17 +74,34 @@ def status(connection: Connection, reporter: Reporter, path: bytes, *, facts_onl
 
 def release(connection: Connection, reporter: Reporter, path: bytes, *, evict: bool, dry_run: bool) -> Exit:
     """Hand a subtree to kernel clients."""
-    connection.required_key()
+    connection.require_keys()
     if dry_run:
         return _preview_change(connection, reporter, path, FileMode.ENGINE, evict=evict)
     return _changed(connection, reporter, path, connection.files.release(path, evict=evict))
 
 
-def hold(connection: Connection, reporter: Reporter, path: bytes, *, evict: bool, dry_run: bool) -> Exit:
-    """Take a subtree back from kernel clients."""
+def hold(
+    connection: Connection,
+    reporter: Reporter,
+    path: bytes,
+    *,
+    evict: bool,
+    copy: bool,
+    even_open: bool,
+    dry_run: bool,
+) -> Exit:
+    """Take a subtree back from kernel clients, with `copy` by writing its files again, while they go on."""
+    if even_open and not copy:
+        raise Failure(Exit.USAGE, "--even-open goes with --copy only", remedy="add --copy, or leave it out")
+    if copy:
+        connection.require_keys()
     if dry_run:
-        return _preview_change(connection, reporter, path, FileMode.KERNEL, evict=evict)
-    return _changed(connection, reporter, path, connection.files.hold(path, evict=evict))
+        return _preview_change(connection, reporter, path, FileMode.KERNEL, evict=evict, copy=copy)
+    if copy:
+        report = connection.files.hold_by_copy(path, even_open=even_open)
+    else:
+        report = connection.files.hold(path, evict=evict)
+    return _changed(connection, reporter, path, report)
 
 
 def _facts(connection: Connection, path: bytes) -> SubtreeFacts:
@@ -144,12 +161,18 @@ def _preview_create(connection: Connection, reporter: Reporter, path: bytes, pad
 
 
 def _preview_change(
-    connection: Connection, reporter: Reporter, path: bytes, from_: FileMode, *, evict: bool
+    connection: Connection,
+    reporter: Reporter,
+    path: bytes,
+    from_: FileMode,
+    *,
+    evict: bool,
+    copy: bool = False,
 ) -> Exit:
-    """Name what would change and the clients in the way."""
+    """Name what would change and the clients in the way, of which there are none for a copy."""
     _facts(connection, path)
     # a subtree's top directory has its plain path, so the stored one is the same
-    others = strangers(connection.mount, path)
+    others = [] if copy else strangers(connection.mount, path)
     count = size = 0
     linked = set[int]()
     for each in children(connection.files, path):
@@ -161,14 +184,17 @@ def _preview_change(
         if found.nlink > 1:
             linked.add(found.ino)
         count, size = count + 1, size + found.size
-        reporter.answer({"would": "change", "path": shown(each.path)}, f"would change {shown(each.path)}")
+        would = "copy" if copy else "change"
+        reporter.answer({"would": would, "path": shown(each.path)}, f"would {would} {shown(each.path)}")
     to = FileMode.KERNEL if from_ is FileMode.ENGINE else FileMode.ENGINE
     act = "be evicted" if evict else "have to unmount first, or be evicted with --evict"
-    lines = [f"would give {count} files ({size_text(size)}) {to.value} mode"]
+    how = ", writing them again" if copy else ""
+    lines = [f"would give {count} files ({size_text(size)}) {to.value} mode{how}"]
     lines += [f"would {act}: {each}" for each in others]
     value = {
         "path": shown(path),
         "would": "release" if to is FileMode.KERNEL else "hold",
+        "copy": copy,
         "files": count,
         "bytes": size,
         "clients": [str(each) for each in others],

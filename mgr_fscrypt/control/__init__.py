@@ -4,6 +4,7 @@ Everything outside comes in as a `Protocol`; every answer is a `Result`, never a
 """
 
 from .cluster import FileSystem, FileSystemMap
+from .keys import KeyLine, KeyPage, Keys, KeyStore
 from .results import Result
 from .subtrees import Subtrees, SubtreeStore
 from .values import FileSystemCount, Overview, Simplified, SubtreeLine, SubtreePage
@@ -12,6 +13,10 @@ __all__ = [
     "FileSystem",
     "FileSystemCount",
     "FileSystemMap",
+    "KeyLine",
+    "KeyPage",
+    "KeyStore",
+    "Keys",
     "Overview",
     "Result",
     "Simplified",

@@ -1,8 +1,12 @@
 """What control sees of the cluster."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Protocol
+
+from .refusal import RefusalError
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,24 @@ class FileSystemMap(Protocol):
     def file_systems(self) -> Sequence[FileSystem]:
         """Give all file systems; cheap, and never waits for anything."""
         ...
+
+
+def existing(cluster: FileSystemMap, name: str) -> FileSystem:
+    """The file system of that name.
+
+    Raises:
+        RefusalError: there is none; the nearest name is told.
+    """
+    present = cluster.file_systems()
+    for each in present:
+        if each.name == name:
+            return each
+    names = [each.name for each in present]
+    near = get_close_matches(name, names, n=1)
+    if near:
+        hint = f'did you mean "{near[0]}"?'
+    elif names:
+        hint = f"there is {', '.join(names)}"
+    else:
+        hint = "there is none: create one with `ceph fs volume create NAME`"
+    raise RefusalError(errno.ENOENT, f'file system "{name}" does not exist, nothing was changed; {hint}')

@@ -8,22 +8,16 @@ from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
 from ..store import Subtree
-from .cluster import FileSystem, FileSystemMap
+from .cluster import FileSystem, FileSystemMap, existing
+from .paging import following, page_size, position
 from .paths import PathError, normal, parents
+from .refusal import RefusalError
 from .results import Result
 from .text import is_unicode, one_line, shell_word
 from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
 
-PAGE = 1000
-"""Subtrees on a page when no limit is given."""
-MAX_PAGE = 10_000
-"""More would make an answer of several megabytes."""
-
 COMPARED = 100
 """Paths that one which is not registered is compared with: 1000 can take ceph-mgr's interpreter 1.5 s."""
-
-MAX_DIGITS = 18
-"""Of a file system's number: what fits SQLite's integers."""
 
 
 class SubtreeStore(Protocol):
@@ -62,14 +56,6 @@ class SubtreeStore(Protocol):
         ...
 
 
-class _RefusalError(Exception):
-    """A command that will not be carried out; its result says why."""
-
-    def __init__(self, code: int, status: str) -> None:
-        super().__init__(status)
-        self.result = Result.failed(code, status)
-
-
 class Subtrees:
     """What the commands about subtrees do.
 
@@ -80,10 +66,19 @@ class Subtrees:
         store: where it is kept.
         cluster: the file systems that there are.
         clock: seconds since the epoch.
+        destroyed: is it known of a key of a file system that it was destroyed?
     """
 
-    def __init__(self, *, store: SubtreeStore, cluster: FileSystemMap, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        store: SubtreeStore,
+        cluster: FileSystemMap,
+        clock: Callable[[], float],
+        destroyed: Callable[[int, str], bool] = lambda _fscid, _identifier: False,
+    ) -> None:
         self._store = store
+        self._destroyed = destroyed
         self._cluster = cluster
         self._clock = clock
 
@@ -97,10 +92,11 @@ class Subtrees:
             dry_run: only say what would be done.
         """
         try:
-            found = self._existing(fs_name)
+            found = existing(self._cluster, fs_name)
             subtree = self._reported(found, path, report)
             before = self._known(subtree)
-        except _RefusalError as refusal:
+            self._require_living_key(subtree)
+        except RefusalError as refusal:
             return refusal.result
         if before == replace(subtree, registered=before.registered if before else 0):
             return Result(status=f"{_named(subtree)} is registered already; nothing to do")
@@ -117,7 +113,7 @@ class Subtrees:
         try:
             fscid = self._existing_or_gone(fs_name)
             subtree = self._registered(fscid, fs_name, path)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             return refusal.result
         if dry_run:
             return Result(status=f"would forget {_named(subtree)}; its files would stay as they are")
@@ -132,22 +128,20 @@ class Subtrees:
         Args:
             fs_name: only of this file system.
             after: `SubtreePage.following` of the page before.
-            limit: at most so many; `PAGE` when not given.
+            limit: at most so many; `paging.PAGE` when not given.
         """
-        limit = PAGE if limit is None else limit
-        if not 0 < limit <= MAX_PAGE:
-            return Result.failed(errno.EINVAL, f"limit must be from 1 to {MAX_PAGE}, not {limit}")
         try:
+            limit = page_size(limit)
             fscid = None if fs_name is None else self._existing_or_gone(fs_name)
-            position = _position(after)
-        except _RefusalError as refusal:
+            start = position(after)
+        except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, position, limit + 1)
+        found = self._store.page(fscid, start, limit + 1)
         shown = found[:limit]
-        following = f"{shown[-1].fscid}:{shown[-1].path}" if len(found) > limit else None
+        next_page = following(shown[-1].fscid, shown[-1].path) if len(found) > limit else None
         names = self._names()
         lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in shown)
-        return Result(answer=SubtreePage(lines, following))
+        return Result(answer=SubtreePage(lines, next_page))
 
     def overview(self, *, version: str, ceph: str) -> Result:
         """Count what is registered, by file system.
@@ -175,28 +169,11 @@ class Subtrees:
     def _names(self) -> dict[int, str]:
         return {each.fscid: each.name for each in self._cluster.file_systems()}
 
-    def _existing(self, fs_name: str) -> FileSystem:
-        present = self._cluster.file_systems()
-        for each in present:
-            if each.name == fs_name:
-                return each
-        names = [each.name for each in present]
-        near = get_close_matches(fs_name, names, n=1)
-        if near:
-            hint = f'did you mean "{near[0]}"?'
-        elif names:
-            hint = f"there is {', '.join(names)}"
-        else:
-            hint = "there is none: create one with `ceph fs volume create NAME`"
-        raise _RefusalError(
-            errno.ENOENT, f'file system "{fs_name}" does not exist, nothing was changed; {hint}'
-        )
-
     def _existing_or_gone(self, fs_name: str) -> int:
         """Give the number of a file system, or of one that is gone and left records behind."""
         try:
-            return self._existing(fs_name).fscid
-        except _RefusalError:
+            return existing(self._cluster, fs_name).fscid
+        except RefusalError:
             fscid = self._store.name_last_seen(fs_name) if is_unicode(fs_name) else None
             if fscid is None or fscid in self._names():
                 raise
@@ -204,7 +181,7 @@ class Subtrees:
 
     def _reported(self, found: FileSystem, path: str, report: str | None) -> Subtree:
         if not report:
-            raise _RefusalError(
+            raise RefusalError(
                 errno.EINVAL,
                 "no report was given, nothing was changed; give it with --report or -i FILE.json",
             )
@@ -212,9 +189,9 @@ class Subtrees:
             path = normal(path)
             facts = SubtreeFacts.decode(report)
         except PathError as error:
-            raise _RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
         except MessageError as error:
-            raise _RefusalError(
+            raise RefusalError(
                 errno.EINVAL,
                 f"the report is not one of a subtree: {error}; nothing was changed; "
                 "`cephfs-fscrypt subtree status PATH --facts` prints one",
@@ -243,7 +220,7 @@ class Subtrees:
         if before is not None:
             same = (before.inode, before.key_identifier) == (subtree.inode, subtree.key_identifier)
             if not same:
-                raise _RefusalError(
+                raise RefusalError(
                     errno.EEXIST,
                     f"{_named(before)} is registered with inode {before.inode} and key "
                     f"{before.key_identifier}, nothing was changed; {forget(before)}",
@@ -251,7 +228,7 @@ class Subtrees:
             return before
         moved = self._store.with_inode(subtree.fscid, subtree.inode)
         if moved is not None:
-            raise _RefusalError(
+            raise RefusalError(
                 errno.EEXIST,
                 f"inode {subtree.inode} is registered as {_named(moved)}, nothing was changed; "
                 f"{forget(moved)}",
@@ -259,18 +236,26 @@ class Subtrees:
         above = (self._store.at(subtree.fscid, parent) for parent in parents(subtree.path))
         around = next(filter(None, above), None) or self._store.first_below(subtree.fscid, subtree.path)
         if around is not None:
-            raise _RefusalError(
+            raise RefusalError(
                 errno.EEXIST,
                 f"{_named(subtree)} and the registered {_named(around)} lie one in the other, which policies "
                 f"do not allow, nothing was changed; {forget(around)}",
             )
         return None
 
+    def _require_living_key(self, subtree: Subtree) -> None:
+        if self._destroyed(subtree.fscid, subtree.key_identifier):
+            raise RefusalError(
+                errno.EPERM,
+                f"the key {subtree.key_identifier} of {_named(subtree)} was destroyed: nothing can read it, nothing "
+                "was changed; remove its files, or bring them back from a backup under another key",
+            )
+
     def _registered(self, fscid: int, fs_name: str, path: str) -> Subtree:
         try:
             path = normal(path)
         except PathError as error:
-            raise _RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
         subtree = self._store.at(fscid, path)
         if subtree is not None:
             return subtree
@@ -278,7 +263,7 @@ class Subtrees:
         near = get_close_matches(path, known, n=1)
         listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
         hint = f'did you mean "{near[0]}"?' if near else listing
-        raise _RefusalError(
+        raise RefusalError(
             errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
         )
 
@@ -300,15 +285,3 @@ def _line(subtree: Subtree, name: str | None) -> SubtreeLine:
         key_identifier=subtree.key_identifier,
         registered=subtree.registered,
     )
-
-
-def _position(after: str | None) -> tuple[int, str]:
-    if after is None:
-        return (0, "")
-    number, colon, path = after.partition(":")
-    is_number = number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS
-    if not colon or not is_number or not is_unicode(path):
-        raise _RefusalError(
-            errno.EINVAL, f'"{after}" is not a place in the list; use what the page before gave as following'
-        )
-    return (int(number), path)

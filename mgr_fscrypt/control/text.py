@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> str:
@@ -22,6 +23,11 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collec
         for row in cells
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def moment(seconds: float) -> str:
+    """A time since the epoch as people write it, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def one_line(text: str) -> str:

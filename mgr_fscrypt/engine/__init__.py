@@ -5,7 +5,9 @@
 """
 
 from ..format import Mode
+from .attributes import Attributes
 from .directories import DirEntry, NameKind
+from .disk_cache import DiskCache
 from .errors import (
     BusyError,
     DamagedError,
@@ -15,7 +17,7 @@ from .errors import (
     RefusedError,
 )
 from .files import File
-from .filesystem import Attributes, FileSystem
+from .filesystem import FileSystem
 from .inodes import FileMode
 from .keyring import Keyring
 from .modes import Problem, Report
@@ -26,6 +28,7 @@ __all__ = [
     "BusyError",
     "DamagedError",
     "DirEntry",
+    "DiskCache",
     "EngineError",
     "File",
     "FileMode",

@@ -1,14 +1,20 @@
 """Handles of open files: what one open(2) may do. All handles of an inode share one `OpenInode`."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from ..ceph.interface import RangeLock
+from ..format import raw_size
 from ..format.buffers import Buffer
+from .attributes import Attributes
 from .errors import RefusedError
+from .locks import until_free
 from .open_inodes import OpenInode, OpenInodes, closed
+from .publishing import DELAY, Publisher
 
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
@@ -20,18 +26,29 @@ class File:
     """A regular file that is open. Calls may come from several threads. A context manager.
 
     With O_SYNC, O_DSYNC or O_DIRECT each change is durable, and told to others, when its call returns; else after
-    `fsync` or `close`. (O_DIRECT asks nothing of offsets, lengths or memory here.)
+    `fsync` or `close`. Only a new file of up to a MiB becomes durable some moments after its `close`, or with
+    `FileSystem.sync`. (O_DIRECT asks nothing of offsets, lengths or memory here.)
     """
 
     def __init__(
-        self, inode: OpenInode, inodes: OpenInodes, flags: int, plain: bytes, *, made: bool = False
+        self,
+        inode: OpenInode,
+        inodes: OpenInodes,
+        publisher: Publisher,
+        flags: int,
+        plain: bytes,
+        *,
+        made: bool = False,
     ) -> None:
         self._inode = inode
         self._inodes = inodes
+        self._publisher = publisher
         self._flags = flags
         self._plain = plain
         self._made = made
         self._open = True
+        self._locked = False
+        self._changed = False
 
     def __enter__(self) -> Self:
         return self
@@ -59,26 +76,74 @@ class File:
         """The real size, in bytes, as it stands now."""
         return self._using().size
 
+    @property
+    def attributes(self) -> Attributes:
+        """What `stat` tells of it, whatever its path is by now; without `version`."""
+        return self._using().attributes
+
+    def chmod(self, mode: int) -> None:
+        """Permission bits. Raises `RefusedError` EINVAL for the mode that marks what is half made (0200)."""
+        self._using().chmod(mode)
+
+    def chown(self, uid: int, gid: int) -> None:
+        """Owner and group, -1 for as it is."""
+        self._using().chown(uid, gid)
+
+    def utimens(self, atime: float, mtime: float) -> None:
+        """Both times, seconds since 1970."""
+        self._using().utimens(atime, mtime)
+
+    def flock(self, operation: int, timeout: float | None = None) -> None:
+        """flock(2): this handle's lock on the file (`fcntl.LOCK_SH`, `LOCK_EX`, `LOCK_UN`, `LOCK_NB`).
+
+        It excludes every other handle, of all clients of the file system, and ends with the handle. What was written
+        is durable, and seen by others, before it is unlocked.
+
+        Args:
+            timeout: seconds to wait for it without LOCK_NB; None: as long as it takes.
+
+        Raises:
+            WouldBlockError: another handle has it.
+        """
+        inode = self._using()
+        if operation & fcntl.LOCK_NB:
+            timeout = 0
+        with inode.waiting():
+            until_free(lambda: inode.flock(id(self), operation & ~fcntl.LOCK_NB), timeout)
+        self._locked = not operation & fcntl.LOCK_UN
+
+    def lock_range(self, lock: RangeLock, owner: int, timeout: float | None = 0) -> None:
+        """fcntl(2): take a lock on a range of bytes, change it, or give it back.
+
+        It excludes every other `owner` (a number that the caller gives to each of its users), of all clients of the
+        file system, and ends with the last handle of the file here. Durability as `flock`.
+
+        Args:
+            timeout: seconds to wait for it; None: as long as it takes.
+
+        Raises:
+            WouldBlockError: another owner has some of it.
+        """
+        inode = self._using()
+        with inode.waiting():
+            until_free(lambda: inode.lock_range(lock, owner), timeout)
+
+    def range_blocker(self, lock: RangeLock, owner: int) -> RangeLock | None:
+        """A lock of another owner that is in the way of this one."""
+        return self._using().range_blocker(lock, owner)
+
     def pread(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes at `offset`; fewer only at the end of the file.
 
         Raises:
             RefusedError: EBADF: not opened for reading; EINVAL: before the start.
         """
-        if self._flags & os.O_ACCMODE == os.O_WRONLY:
-            raise self._not_opened_for("reading", "O_RDONLY or O_RDWR")
-        return self._using().read(length, self._required(offset))
+        return self._reading().read(length, self._required(offset))
 
     def preadv(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Fill `buffers` one after the other; how many bytes were there. Raises as `pread`."""
         views = [memoryview(buffer).cast("B") for buffer in buffers]
-        data = self.pread(sum(map(len, views)), offset)
-        done = 0
-        for view in views:
-            part = data[done : done + len(view)]
-            view[: len(part)] = part
-            done += len(part)
-        return done
+        return self._reading().read_into(views, self._required(offset))
 
     def pwrite(self, data: Buffer, offset: int) -> int:
         """Write all of `data` at `offset`, or with O_APPEND at the end of the file; the answer is its length.
@@ -88,9 +153,15 @@ class File:
             BusyError: it is in kernel mode by now.
             CephError: what was written before it stays.
         """
-        inode = self._changing()
-        place = None if self._flags & os.O_APPEND else self._required(offset)
-        done = inode.write(memoryview(data).cast("B"), place)
+        if self._flags & os.O_APPEND:
+            return self.append(data)
+        done = self._changing().write(memoryview(data).cast("B"), self._required(offset))
+        self._settle()
+        return done
+
+    def append(self, data: Buffer) -> int:
+        """Write all of `data` at the end of the file, wherever that is by then; its length. Raises as `pwrite`."""
+        done = self._changing().write(memoryview(data).cast("B"), None)
         self._settle()
         return done
 
@@ -127,9 +198,12 @@ class File:
             )
         if length <= 0:
             raise self._invalid("an empty range")
-        inode.zero(self._required(offset), length)
+        stop, old = self._required(offset) + length, raw_size(inode.size)
         if not mode & FALLOC_FL_KEEP_SIZE:
-            inode.grow(offset + length)
+            # first, since a quota may refuse it: nothing is zeroed then
+            inode.grow(stop)
+        if offset < old:
+            inode.zero(offset, min(stop, old) - offset)
         self._settle()
 
     def seek(self, offset: int, whence: int) -> int:
@@ -157,15 +231,30 @@ class File:
         """Everything is durable, and there for everybody, when it returns."""
         self._using().flush()
 
+    def show(self, delay: float = DELAY) -> None:
+        """What was written is there for others: at once, and durable, or of a new file in so many seconds."""
+        inode = self._using()
+        if self._publisher.takes(inode):
+            self._publisher.show(inode, delay)
+        elif self._writes:
+            inode.settle()
+
     def close(self) -> None:
-        """As `fsync` where it was written; then the handle is gone, also after an error. A second time does nothing."""
+        """As `fsync` where it was written, but for new small files; then the handle is gone, also after an error.
+
+        A second time does nothing."""
         if not self._open:
             return
         self._open = False
-        if self._inodes.leave(self._inode):
-            self._inode.end()
-        elif self._writes:
-            self._inode.flush()
+        try:
+            self._unlock()
+        finally:
+            if self._publisher.takes(self._inode):
+                self._publisher.close(self._inode)
+            elif self._inodes.leave(self._inode):
+                self._inode.end()
+            elif self._writes:
+                self._inode.settle()
 
     def discard(self) -> None:
         """End it; a file that was made by this handle and never published is removed, for it is not complete.
@@ -175,11 +264,18 @@ class File:
         if not self._open:
             return
         self._open = False
+        if self._made:
+            self._inode.give_up()
         if self._inodes.leave(self._inode):
-            if self._made and self._inode.permissions is not None:
-                self._inode.abandon()
-            else:
-                self._inode.end()
+            # with it the lock ends; to unlock before would publish what is given up
+            self._inode.end()
+        else:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._locked:
+            self._locked = False
+            self._inode.flock(id(self), fcntl.LOCK_UN)
 
     @property
     def _writes(self) -> bool:
@@ -190,10 +286,18 @@ class File:
             raise closed(self._plain)
         return self._inode
 
+    def _reading(self) -> OpenInode:
+        if self._flags & os.O_ACCMODE == os.O_WRONLY:
+            raise self._not_opened_for("reading", "O_RDONLY or O_RDWR")
+        return self._using()
+
     def _changing(self) -> OpenInode:
         inode = self._using()
         if not self._writes:
             raise self._not_opened_for("writing", "O_WRONLY or O_RDWR")
+        if not self._changed:
+            inode.drop_rights()
+            self._changed = True
         return inode
 
     def _settle(self) -> None:

@@ -8,75 +8,90 @@ names as stored, real sizes, unlink and rmdir allowed, ENOKEY for the rest. Symb
 import errno
 import os
 import stat as modes
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from ..ceph.errors import CephError, ExistsError, NotFoundError
-from ..ceph.interface import Kind, Mount
+from ..ceph.interface import Capacity, Kind, Mount, Stat
 from ..format import (
     AUTH_XATTR,
-    Contents,
     Context,
     FormatError,
-    MasterKey,
     Mode,
     NameTooLongError,
     Target,
 )
+from . import xattrs
+from .acls import limited, most_for_children
+from .attributes import Attributes
+from .cache import Cache
+from .cached_reads import CachedFiles
+from .copying import hold_by_copy
 from .directories import Directories, Directory, DirEntry, Place, exists, inconsistent, read_auth
-from .errors import BusyError, DamagedError, LockedError, RefusedError
+from .disk_cache import DiskCache
+from .errors import BusyError, DamagedError, RefusedError
 from .files import File
+from .fsck import PATIENCE, Fsck, ObjectExtents
 from .inodes import ByPath, FileFacts, FileMode, look, read_facts, settle
 from .keyring import Keyring
 from .links import locked_target, plain_target
-from .making import UNFINISHED, doubtful, half_made, require_usable_mode, unfinished
+from .making import doubtful, half_made, make_directory, make_file, require_usable_mode, unfinished
 from .modes import Report, hold, release
 from .open_inodes import OpenInode, OpenInodes, kernel_owned
 from .paths import Path, components, named
+from .publishing import SMALL, Publisher
 from .sharing import Sharing
+from .snapshot_names import apart
+from .snapshots import (
+    FrozenInode,
+    frozen_facts,
+    frozen_link_context,
+    frozen_sizes,
+    make_snapshot,
+    remove_snapshot,
+    require_living,
+    require_only_read,
+)
 from .subtrees import Subtree, Subtrees, policy_of
+from .unlocking import contents_of, key_of
 from .waiting import until_made
 
-
-@dataclass(frozen=True)
-class Attributes:
-    """What `stat` tells. `size` is the real size; `file_mode` whose the contents are, where it is an encrypted file.
-
-    `encrypted` is false for special files, for what lies outside, and for children that are half made.
-    """
-
-    ino: int
-    kind: Kind
-    permissions: int
-    nlink: int
-    uid: int
-    gid: int
-    size: int
-    blocks: int
-    atime: float
-    mtime: float
-    ctime: float
-    version: int | None
-    encrypted: bool
-    file_mode: FileMode | None
+_HALF_MADE = 4096
 
 
 class FileSystem:
     """One mount and the keys of one user. Calls may come from several threads. A context manager.
 
+    Below `DIR/.snap/NAME` lies a snapshot, to be looked at and read as the directory itself; whatever would change
+    something there is refused with EROFS.
+
     What two clients of this kind write to one file is never lost, and each sees what the other wrote after its fsync
-    or close.
+    or close. Whoever needs what was closed to be durable asks for `sync`, or for `durable_close`: then also small new
+    files are durable when their `close` returns, for some milliseconds more.
+
+    With a `cache`, stored blocks of files that are only read here are kept in it, as ciphertext.
     """
 
-    def __init__(self, mount: Mount, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        mount: Mount,
+        keyring: Keyring,
+        *,
+        cache: DiskCache | None = None,
+        durable_close: bool = False,
+    ) -> None:
         self._mount = mount
+        self._cached = None if cache is None else CachedFiles(mount, cache)
         self._keyring = keyring
         self._directories = Directories(mount, keyring)
         self._subtrees = Subtrees(mount, keyring, self._directories)
         self._inodes = OpenInodes()
+        self._hopeless: Cache[int, bool] = Cache(_HALF_MADE)
         self._sharing = Sharing()
+        self._publisher = Publisher(mount, self._inodes, largest=0 if durable_close else SMALL)
 
     def __enter__(self) -> Self:
         return self
@@ -87,8 +102,19 @@ class FileSystem:
         self.close()
 
     def close(self) -> None:
-        """End background work; files are their users' to close before."""
-        self._sharing.end()
+        """End background work; files are their users' to close before. Raises as `sync`."""
+        try:
+            self._publisher.end()
+        finally:
+            self._sharing.end()
+
+    def sync(self) -> None:
+        """What was made, changed and closed before is durable when it returns, and there for everybody.
+
+        Raises what kept a new file from it since the last call, once.
+        """
+        self._publisher.drain()
+        self._mount.sync()
 
     # subtrees
 
@@ -118,6 +144,22 @@ class FileSystem:
         self._require_nothing_open(path)
         return hold(self._mount, self._keyring, self._subtree_root(path), evict=evict)
 
+    def hold_by_copy(self, path: Path, *, even_open: bool = False) -> Report:
+        """Take a subtree back from kernel clients while they go on using it, by making new inodes.
+
+        See `copying.hold_by_copy`; no file of this mount may be open.
+        """
+        self._require_nothing_open(path)
+        root = self._subtree_root(path)
+        return hold_by_copy(
+            self._mount, self._keyring, self._directories, self._sharing, root, even_open=even_open
+        )
+
+    def fsck(self, path: Path, objects: ObjectExtents | None = None, *, patience: float = PATIENCE) -> Fsck:
+        """Look for damage below an encrypted directory. See `fsck.Fsck`; no file of this mount may be open."""
+        self._require_nothing_open(path)
+        return Fsck(self._mount, self._keyring, path, objects, patience)
+
     # names
 
     def exists(self, path: Path) -> bool:
@@ -136,21 +178,28 @@ class FileSystem:
         """What lies in a directory, as a stream, which whoever does not run it to its end closes."""
         yield from self._directories.entries(self._directories.walk(components(path))[-1])
 
-    def mkdir(self, path: Path, mode: int = 0o755) -> None:
-        """Make a directory; below a policy with the same policy and a nonce of its own.
+    def mkdir(self, path: Path, mode: int = 0o755, *, umask: int = 0) -> None:
+        """Make a directory; below a policy with the same policy and a nonce of its own. Mode and `umask` as `open`.
 
         It is made with a mode of which nobody has use and gets its real one once it has its context: until then
-        it is half made.
+        it is half made. In `.snap`, a directory that is made is a snapshot (see `snapshots.make_snapshot`).
         """
-        place = self._place(path)
+        place = self._directories.place(components(path))
+        if place.parent.lists_snapshots:
+            with named(place.plain):
+                make_snapshot(self._mount, place)
+            return
+        require_living(place)
         context = self._inherited(place.parent)
         stored = place.new
         with named(place.plain):
+            most = self._most_for_children(place, umask)
+            mode = limited(mode, most)
             if context is None:
                 self._mount.mkdir(stored, mode)
                 return
             require_usable_mode(mode, place.plain)
-            self._mount.mkdir(stored, UNFINISHED)
+            make_directory(self._mount, stored, most)
             self._mount.setxattr(stored, AUTH_XATTR, context.encode_auth())
             made = self._mount.stat(stored)
             self._mount.chmod(stored, mode | (made.mode & modes.S_ISGID))
@@ -158,22 +207,39 @@ class FileSystem:
             self._mount.sync()
             self._directories.remember(made.ino, context)
 
-    def rmdir(self, path: Path) -> None:
-        """Remove an empty directory; no key is needed."""
+    def mknod(self, path: Path, mode: int, device: int = 0, *, umask: int = 0) -> None:
+        """Make a FIFO, a socket or a device (number `device`), by the type bits of `mode`; `umask` as `open`.
+
+        In an encrypted directory its name is encrypted; it has no context, for it has no contents.
+
+        Raises:
+            RefusedError: EINVAL: another type.
+        """
         place = self._place(path)
+        if modes.S_IFMT(mode) not in (modes.S_IFIFO, modes.S_IFSOCK, modes.S_IFCHR, modes.S_IFBLK):
+            raise RefusedError(
+                errno.EINVAL, "not a special file", place.plain, remedy="Use create, mkdir or symlink."
+            )
+        stored = place.new
         with named(place.plain):
-            self._mount.rmdir(place.existing)
+            self._mount.mknod(stored, limited(mode, self._most_for_children(place, umask)), device)
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty directory, or in `.snap` a snapshot; no key is needed."""
+        place = self._directories.place(components(path))
+        with named(place.plain):
+            if place.parent.lists_snapshots:
+                remove_snapshot(self._mount, place)
+            else:
+                require_living(place)
+                self._mount.rmdir(place.existing)
 
     def unlink(self, path: Path) -> None:
         """Remove a name; no key is needed, and what is half made can be removed."""
         place = self._place(path)
         stored = place.existing
-        with named(place.plain):
-            found = self._mount.stat(stored) if self._inodes else None
+        with named(place.plain), self._taking_away(stored):
             self._mount.unlink(stored)
-            inode = self._inodes.find(found.ino) if found is not None and found.nlink == 1 else None
-            if inode is not None:
-                inode.lose_name()
 
     def symlink(self, target: bytes | str, path: Path) -> None:
         """Make a symbolic link in an encrypted directory.
@@ -184,7 +250,7 @@ class FileSystem:
         context = self._require_inherited(place.parent)
         stored = place.new
         try:
-            encoded = Target(self._key(context, place.plain), context).encode(os.fsencode(target))
+            encoded = Target(key_of(self._keyring, context, place.plain), context).encode(os.fsencode(target))
         except NameTooLongError as error:
             raise RefusedError(
                 errno.ENAMETOOLONG, str(error), place.plain, remedy="Use a shorter target."
@@ -199,7 +265,7 @@ class FileSystem:
 
     def readlink(self, path: Path) -> bytes:
         """The target of a link; without the key what the kernel shows for it."""
-        place = self._place(path)
+        place = self._directories.place(components(path))
         with named(place.plain):
             return self._target(place)
 
@@ -219,11 +285,12 @@ class FileSystem:
         # a rename drops the alternate name of a long source (doc/facts.md F12)
         from_, to = old.new, new.new
         with named(old.plain):
-            self._publish(from_)
+            self._make_durable(from_)
             if new.parent.policy is not None:
                 self._require_policy(old.plain, from_, new.parent)
             if not self._same_inode(from_, to):
-                self._mount.rename(from_, to)
+                with self._taking_away(to):
+                    self._mount.rename(from_, to)
 
     def link(self, existing: Path, new: Path) -> None:
         """A second name of a file, within one policy. Raises as `rename`; EOPNOTSUPP for a symbolic link."""
@@ -231,6 +298,8 @@ class FileSystem:
         _require_same_policy(old.parent, place.parent, place.plain)
         old.parent.require_key()
         stored = place.new
+        # raises for names that only kernels make, as for a rename
+        old.parent.new_name(old.name)
         with named(old.plain):
             if self._mount.stat(old.existing).kind is Kind.SYMLINK:
                 # libcephfs would make a second name of what the link points at
@@ -240,7 +309,7 @@ class FileSystem:
                     old.plain,
                     remedy="Make another symbolic link with the same target.",
                 )
-            self._publish(old.existing)
+            self._make_durable(old.existing)
             self._require_policy(old.plain, old.existing, place.parent)
         with named(place.plain):
             self._mount.link(old.existing, stored)
@@ -258,7 +327,12 @@ class FileSystem:
             return self._attributes(directory.stored, directory.plain, inside=directory.context is not None)
         place = self._directories.place(names)
         with named(place.plain):
-            found = self._attributes(place.existing, place.plain, inside=place.parent.context is not None)
+            found = self._attributes(
+                place.existing,
+                place.plain,
+                inside=place.parent.context is not None and not place.parent.lists_snapshots,
+                snapshot=place.snapshot,
+            )
             if found.kind is Kind.SYMLINK and found.encrypted:
                 return replace(found, size=len(self._target(place)))
             return found
@@ -273,9 +347,9 @@ class FileSystem:
         if place.parent.context is not None:
             require_usable_mode(mode, place.plain)
         with named(place.plain):
-            inode = self._inodes.find(self._mount.stat(place.existing).ino) if self._inodes else None
-            if inode is not None and inode.set_permissions(mode):
-                return
+            with self._inodes.using(self._mount.stat(place.existing).ino) as inode:
+                if inode is not None and inode.set_permissions(mode):
+                    return
             self._require_made(place)
             self._mount.chmod(place.existing, mode)
 
@@ -291,54 +365,118 @@ class FileSystem:
         with named(place.plain):
             self._mount.utimens(place.existing, atime, mtime)
 
+    def listxattr(self, path: Path) -> list[str]:
+        """Names of the extended attributes of the inode itself; no key is needed."""
+        stored, plain = self._complete(path, publish=False)
+        with named(plain):
+            return xattrs.shown(self._mount.listxattr(stored))
+
+    def getxattr(self, path: Path, name: str) -> bytes:
+        """An extended attribute of the inode itself, as it is stored; no key is needed.
+
+        Raises:
+            NoAttributeError: there is none, or it is one of those that hold the encryption.
+        """
+        # the kernel asks for security.capability before it writes to a new file, which is no reason to publish it
+        stored, plain = self._complete(path, publish=name == AUTH_XATTR or name.startswith("system."))
+        with named(plain):
+            context = None
+            if name == AUTH_XATTR:
+                context = self._context_of(stored, self._mount.stat(stored).kind, plain)
+            return xattrs.value(self._mount, stored, plain, name, context)
+
+    def setxattr(self, path: Path, name: str, value: bytes, flags: int = 0) -> None:
+        """Create or replace an attribute, or only one of both (`os.XATTR_CREATE`, `os.XATTR_REPLACE`).
+
+        No key is needed, and `value` is stored as it is.
+
+        Raises:
+            ExistsError, NoAttributeError: as the flags say.
+            RefusedError: as `xattrs.require_changeable` and `xattrs.require_usable_value`.
+        """
+        stored, plain = self._complete(path)
+        with named(plain):
+            xattrs.require_changeable(name, self._mount.stat(stored).kind, plain)
+            xattrs.require_usable_value(name, value, plain)
+            self._mount.setxattr(stored, name, value, flags)
+
+    def removexattr(self, path: Path, name: str) -> None:
+        """Remove an attribute. Raises as `getxattr` and `xattrs.require_changeable`."""
+        stored, plain = self._complete(path)
+        with named(plain):
+            xattrs.require_changeable(name, self._mount.stat(stored).kind, plain)
+            self._mount.removexattr(stored, name)
+
+    def statfs(self, path: Path) -> Capacity:
+        """How much room there is, or how much the quota leaves that `path` lies under.
+
+        The longest name is that of the directory (that `path` is, or lies in), in the form that its user sees.
+        """
+        names = components(path)
+        directory = self._directories.walk(names[:-1])[-1]
+        if names:
+            place = self._directories.place(names)
+            with named(place.plain):
+                if self._mount.stat(place.existing).kind is Kind.DIRECTORY:
+                    directory = self._directories.walk(names)[-1]
+        with named(directory.plain):
+            found = self._mount.statfs(directory.stored)
+        return replace(found, longest_name=min(found.longest_name, directory.longest_name))
+
     # files
 
     def create(self, path: Path, mode: int = 0o644) -> File:
         """Make a file, open for reading and writing: `open` with O_RDWR, O_CREAT and O_EXCL."""
         return self.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
 
-    def open(self, path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> File:
+    def open(self, path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, umask: int = 0) -> File:
         """Open a file, with the flags of open(2). Links are never followed.
 
-        One that is made here (O_CREAT; `mode` is used as it is) can be used by others once it was fsynced or closed;
-        it is complete by then. O_TRUNC takes the right to write.
+        One that is made here (O_CREAT) can be used by others once it was fsynced or closed; it is complete by then. Of
+        `mode` it gets what the default ACL of its directory allows, or where there is none, all but `umask`. O_TRUNC
+        takes the right to write.
 
         Raises:
             LockedError: the key is not here.
             ExistsError: O_EXCL, and the name is taken.
             BusyError: it is to be written and is in kernel mode.
             RefusedError: EPERM: it is of another policy; EISDIR, ENOTDIR, ELOOP, EINVAL: not what can be opened so,
-                outside of every subtree, or a mode that marks what is half made; ENAMETOOLONG; EOPNOTSUPP: O_TMPFILE.
+                outside of every subtree, or a mode that marks what is half made; ENAMETOOLONG; EOPNOTSUPP: O_TMPFILE;
+                EROFS: in a snapshot, other than to read.
             DamagedError: half made by others, or not what engine or kernel write.
         """
-        place = self._encrypted_place(path)
+        place = self._encrypted_place(path, frozen=True)
         place.parent.require_key()
         if flags & os.O_TMPFILE == os.O_TMPFILE:
             raise RefusedError(
                 errno.EOPNOTSUPP, "CephFS makes no files without names", place.plain, remedy="Give it a name."
             )
         with named(place.plain):
+            if place.snapshot is not None:
+                return self._open_frozen(place, flags)
             if not flags & os.O_CREAT:
                 return self._open_existing(place, flags)
             if flags & os.O_EXCL:
-                return self._make(place, flags, mode)
+                return self._make(place, flags, mode, umask)
             try:
                 return self._open_existing(place, flags)
             except NotFoundError:
                 pass
             try:
-                return self._make(place, flags, mode)
+                return self._make(place, flags, mode, umask)
             except ExistsError:
                 # another client made it in between
                 return self._open_existing(place, flags)
 
-    def _make(self, place: Place, flags: int, mode: int) -> File:
+    def _make(self, place: Place, flags: int, mode: int, umask: int) -> File:
         context = self._require_inherited(place.parent)
+        stored = place.new
+        most = self._most_for_children(place, umask)
+        mode = limited(mode, most)
         require_usable_mode(mode, place.plain)
         file_mode = self._subtrees.mode_of(place.chain)
-        stored = place.new
-        contents = self._contents(context, place.plain)
-        fd = self._mount.open(stored, os.O_CREAT | os.O_EXCL | os.O_RDWR, UNFINISHED)
+        contents = contents_of(self._keyring, context, place.plain)
+        fd = make_file(self._mount, stored, most)
         inode = OpenInode(
             self._mount,
             fd,
@@ -352,45 +490,66 @@ class FileSystem:
             permissions=mode,
         )
         self._inodes.add(inode)
-        return File(inode, self._inodes, flags, place.plain, made=True)
+        return File(inode, self._inodes, self._publisher, flags, place.plain, made=True)
 
     def _open_existing(self, place: Place, flags: int) -> File:
         write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         stored, plain = place.existing, place.plain
         found = self._mount.stat(stored)
-        _require_file(found.kind, plain)
-        if flags & os.O_DIRECTORY:
-            raise RefusedError(errno.ENOTDIR, "not a directory", plain, remedy="Name a directory.")
+        _require_file(found.kind, flags, plain)
         inode = self._inodes.join(found.ino)
         if inode is None:
-            opened = self._opened(place, stored, write=write)
+            opened = self._opened(place, stored, found, write=write)
             inode = self._inodes.add(opened)
             if inode is None:
                 inode = opened
             else:
                 opened.end()
-        file = File(inode, self._inodes, flags, plain)
+        file = File(inode, self._inodes, self._publisher, flags, plain)
         try:
             _require_policy_of(place.parent, inode.context, plain)
             if write:
                 inode.allow_writing(lambda: self._mount.open(stored, os.O_RDWR))
             if flags & os.O_TRUNC:
+                inode.drop_rights()
                 inode.truncate(0)
         except BaseException:
             file.close()
             raise
         return file
 
-    def _opened(self, place: Place, stored: bytes, *, write: bool) -> OpenInode:
+    def _open_frozen(self, place: Place, flags: int) -> File:
+        stored, plain = place.existing, place.plain
+        require_only_read(flags, plain)
+        found = self._mount.stat(stored)
+        _require_file(found.kind, flags, plain)
+        facts = frozen_facts(self._mount, stored, plain)
+        _require_policy_of(place.parent, facts.context, plain)
+        inode = FrozenInode(
+            self._mount, place, facts, contents_of(self._keyring, facts.context, plain), self._sharing
+        )
+        self._inodes.add(inode)
+        return File(inode, self._inodes, self._publisher, flags, plain)
+
+    def _opened(self, place: Place, stored: bytes, found: Stat, *, write: bool) -> OpenInode:
         plain = place.plain
-        facts = read_facts(self._mount, stored, plain, thorough=write)
+        facts = read_facts(self._mount, stored, plain, thorough=write, seen=found)
         _require_policy_of(place.parent, facts.context, plain)
         if write and facts.mode is FileMode.KERNEL:
             raise kernel_owned(plain)
-        contents = self._contents(facts.context, plain)
+        contents = contents_of(self._keyring, facts.context, plain)
         fd = self._mount.open(stored, os.O_RDWR if write else os.O_RDONLY)
         inode = OpenInode(
-            self._mount, fd, stored, plain, contents, facts.context, facts.mode, self._sharing, writable=write
+            self._mount,
+            fd,
+            stored,
+            plain,
+            contents,
+            facts.context,
+            facts.mode,
+            self._sharing,
+            writable=write,
+            source=None if write or self._cached is None else self._cached.source(stored, facts),
         )
         if inode.ino != facts.raw.ino:
             inode.end()
@@ -405,10 +564,33 @@ class FileSystem:
     # parts
 
     def _place(self, path: Path) -> Place:
-        return self._directories.place(components(path))
+        """Of something that is to be changed."""
+        place = self._directories.place(components(path))
+        require_living(place)
+        return place
 
-    def _encrypted_place(self, path: Path) -> Place:
-        place = self._place(path)
+    def _complete(self, path: Path, *, publish: bool = True) -> tuple[bytes, bytes]:
+        """The stored and the plain path of what is complete: what is private here is published for it, or left alone.
+
+        Raises:
+            DamagedError: others left it half made.
+        """
+        names = components(path)
+        if not names:
+            root = self._directories.root()
+            return root.stored, root.plain
+        place = self._directories.place(names)
+        with named(place.plain):
+            stored = place.existing
+            if publish:
+                self._publish(stored)
+            if publish or not self._is_private(stored):
+                self._require_made(place)
+        return stored, place.plain
+
+    def _encrypted_place(self, path: Path, *, frozen: bool = False) -> Place:
+        """`frozen`: it may lie in a snapshot."""
+        place = self._directories.place(components(path)) if frozen else self._place(path)
         if place.parent.context is None:
             raise RefusedError(
                 errno.EINVAL,
@@ -430,6 +612,7 @@ class FileSystem:
         return chain[-1]
 
     def _require_nothing_open(self, path: Path) -> None:
+        self.sync()
         if self._inodes:
             raise BusyError(
                 errno.EBUSY, "files of this mount are open", os.fsencode(path), remedy="Close them first."
@@ -440,27 +623,14 @@ class FileSystem:
         parent.require_key()
         return None if parent.policy is None else Context.fresh(parent.policy)
 
+    def _most_for_children(self, place: Place, umask: int) -> int:
+        return most_for_children(self._mount, place.parent.stored, place.parent.plain, umask)
+
     def _require_inherited(self, parent: Directory) -> Context:
         context = self._inherited(parent)
         if context is None:
             raise inconsistent(parent.plain)
         return context
-
-    def _key(self, context: Context, plain: bytes) -> MasterKey:
-        key = self._keyring.find(context.policy.key)
-        if key is None:
-            raise LockedError(plain, context.policy.key)
-        return key
-
-    def _contents(self, context: Context, plain: bytes) -> Contents:
-        key = self._key(context, plain)
-        try:
-            context.policy.check_for_cephfs()
-            return Contents(key, context)
-        except FormatError as error:
-            raise RefusedError(
-                errno.EOPNOTSUPP, str(error), plain, remedy="Use a kernel client for it."
-            ) from error
 
     def _context_of(self, stored: bytes, kind: Kind, plain: bytes) -> Context | None:
         """The context of a child of an encrypted directory, if it is complete by now."""
@@ -492,7 +662,10 @@ class FileSystem:
         target = self._mount.readlink(stored)
         if place.parent.context is None:
             return target
-        context = self._link_context(stored, place.plain)
+        if place.snapshot is None:
+            context = self._link_context(stored, place.plain)
+        else:
+            context = frozen_link_context(self._mount, stored, place.plain)
         key = self._keyring.find(context.policy.key)
         try:
             return locked_target(target) if key is None else plain_target(key, context, target)
@@ -501,44 +674,57 @@ class FileSystem:
                 errno.EUCLEAN, str(error), place.plain, remedy="Remove the link, and make it again."
             ) from error
 
-    def _attributes(self, stored: bytes, plain: bytes, *, inside: bool) -> Attributes:
+    def _attributes(
+        self, stored: bytes, plain: bytes, *, inside: bool, snapshot: bytes | None = None
+    ) -> Attributes:
         found = self._mount.stat(stored)
-        size, permissions, file_mode = found.size, modes.S_IMODE(found.mode), None
-        inode = self._inodes.find(found.ino)
-        if inode is not None:
-            size, file_mode, encrypted = inode.size, inode.mode, True
-            permissions = permissions if inode.permissions is None else inode.permissions
-        elif found.kind is Kind.FILE:
-            facts = self._visible_facts(stored, plain) if inside and not unfinished(found) else None
+        with self._inodes.using(found.ino if snapshot is None else None) as inode:
+            if inode is not None:
+                permissions = inode.permissions
+                if permissions is None and unfinished(found):
+                    # it was completed since
+                    found = self._mount.stat(stored)
+                return Attributes.of(
+                    found, size=inode.size, encrypted=True, permissions=permissions, file_mode=inode.mode
+                )
+        if inside and unfinished(found) and snapshot is None:
+            found = self._finished(stored, found)
+        size, file_mode, encrypted = found.size, None, False
+        if found.kind is Kind.FILE:
+            facts = None
+            if inside and not unfinished(found):
+                facts = self._visible_facts(stored, plain, frozen=snapshot is not None)
             encrypted = facts is not None
             if facts is not None:
                 size, file_mode = facts.real_size, facts.mode
-        elif found.kind is Kind.SPECIAL:
-            encrypted = False
-        else:
+        elif found.kind is not Kind.SPECIAL:
             encrypted = inside or read_auth(self._mount, stored, plain) is not None
-        return Attributes(
-            ino=found.ino,
-            kind=found.kind,
-            permissions=permissions,
-            nlink=found.nlink,
-            uid=found.uid,
-            gid=found.gid,
-            size=size,
-            blocks=found.blocks,
-            atime=found.atime,
-            mtime=found.mtime,
-            ctime=found.ctime,
-            version=found.version,
-            encrypted=encrypted,
-            file_mode=file_mode,
-        )
+        if snapshot is not None:
+            found = replace(found, ino=apart(found.ino, snapshot))
+        return Attributes.of(found, size=size, encrypted=encrypted, file_mode=file_mode)
 
-    def _visible_facts(self, stored: bytes, plain: bytes) -> FileFacts | None:
+    def _finished(self, stored: bytes, found: Stat) -> Stat:
+        """A child that another client has closed is complete in a moment; one of a client that died is waited for
+        once."""
+        if self._hopeless.get(found.ino):
+            return found
+
+        def look() -> Stat | None:
+            again = self._mount.stat(stored)
+            return None if unfinished(again) else again
+
+        finished = until_made(look)
+        if finished is None:
+            self._hopeless.put(found.ino, True)
+        return finished or found
+
+    def _visible_facts(self, stored: bytes, plain: bytes, *, frozen: bool) -> FileFacts | None:
         """The facts of a file, or None where there are none or they may not be read."""
         subject = ByPath(self._mount, stored)
         try:
             facts = look(subject, plain)
+            if frozen:
+                return frozen_sizes(facts, plain)
         except CephError as error:
             if error.errno == errno.EACCES:
                 return None
@@ -553,11 +739,41 @@ class FileSystem:
         if doubtful(found) and until_made(lambda: self._context_of(stored, found.kind, place.plain)) is None:
             raise half_made(place.plain)
 
+    def _is_private(self, stored: bytes) -> bool:
+        if not self._inodes:
+            return False
+        with self._inodes.using(self._mount.stat(stored).ino) as inode:
+            return inode is not None and inode.permissions is not None
+
     def _publish(self, stored: bytes) -> None:
-        """What is private to this file system gets no other names before it is complete."""
-        inode = self._inodes.find(self._mount.stat(stored).ino) if self._inodes else None
-        if inode is not None and inode.permissions is not None:
-            inode.flush()
+        """What is private to this file system is completed, durably."""
+        if not self._inodes:
+            return
+        with self._inodes.using(self._mount.stat(stored).ino) as inode:
+            if inode is not None and inode.permissions is not None:
+                inode.flush()
+
+    def _make_durable(self, stored: bytes) -> None:
+        """What was made here gets no other names before it is complete, durably: it may take the place of something
+        that was acknowledged."""
+        self._publish(stored)
+        if self._publisher.unsynced:
+            self._mount.sync()
+
+    @contextmanager
+    def _taking_away(self, stored: bytes) -> Iterator[None]:
+        """For what takes a name away: a private file that had no other one has nothing to publish any more."""
+        try:
+            found = self._mount.stat(stored) if self._inodes else None
+        except NotFoundError:
+            found = None
+        if found is None:
+            yield
+            return
+        with self._inodes.using(found.ino) as inode:
+            yield
+            if inode is not None and found.nlink == 1:
+                inode.lose_name()
 
     def _same_inode(self, stored: bytes, other: bytes) -> bool:
         """Are both names of one inode? Then rename(2) does nothing; libcephfs would lose sight of both for a time."""
@@ -582,7 +798,9 @@ class FileSystem:
             raise _other_policy(plain)
 
 
-def _require_file(kind: Kind, plain: bytes) -> None:
+def _require_file(kind: Kind, flags: int, plain: bytes) -> None:
+    if kind is Kind.FILE and flags & os.O_DIRECTORY:
+        raise RefusedError(errno.ENOTDIR, "not a directory", plain, remedy="Name a directory.")
     if kind is Kind.FILE:
         return
     number = {Kind.DIRECTORY: errno.EISDIR, Kind.SYMLINK: errno.ELOOP}.get(kind, errno.EINVAL)

@@ -154,8 +154,10 @@ def _kernel_facts(subject: Subject) -> FileFacts | None:
     return FileFacts(FileMode.KERNEL, context, size.real, raw)
 
 
-def read_facts(mount: Mount, stored: bytes, plain: bytes, *, thorough: bool = False) -> FileFacts:
-    """The settled facts of the regular file at a stored path; `thorough` as `look`.
+def read_facts(
+    mount: Mount, stored: bytes, plain: bytes, *, thorough: bool = False, seen: Stat | None = None
+) -> FileFacts:
+    """The settled facts of the regular file at a stored path; `thorough` as `look`, `seen` as `finished_facts`.
 
     Raises:
         DamagedError: half made, or attributes that nobody writes.
@@ -163,11 +165,14 @@ def read_facts(mount: Mount, stored: bytes, plain: bytes, *, thorough: bool = Fa
         LeaseHeldError: a writer kept its size in motion for `LEASE_TIMEOUT` seconds.
     """
     subject = ByPath(mount, stored)
-    return settle(mount, stored, subject, plain, finished_facts(subject, plain, thorough=thorough))
+    return settle(mount, stored, subject, plain, finished_facts(subject, plain, thorough=thorough, seen=seen))
 
 
-def finished_facts(subject: Subject, plain: bytes, *, thorough: bool = False) -> FileFacts:
-    """The facts of a file that is not, or within about a second not any more, half made; `thorough` as `look`.
+def finished_facts(
+    subject: Subject, plain: bytes, *, thorough: bool = False, seen: Stat | None = None
+) -> FileFacts:
+    """The facts of a file that is not, or within about a second not any more, half made; `thorough` as `look`. `seen`
+    is what its caller has just found at the path, and needs not be asked for again.
 
     Raises:
         DamagedError: half made, or attributes that nobody writes.
@@ -175,8 +180,9 @@ def finished_facts(subject: Subject, plain: bytes, *, thorough: bool = False) ->
     """
 
     def made() -> FileFacts | None:
+        nonlocal seen
         # its maker sets the mode after the context: look in that order
-        raw = subject.stat()
+        raw, seen = seen or subject.stat(), None
         if unfinished(raw):
             return None
         found = look(subject, plain, thorough=thorough)
@@ -200,7 +206,7 @@ def settle(mount: Mount, stored: bytes, subject: Subject, plain: bytes, found: F
     try:
         lease = mount.lease(found.raw.ino)
     except UnsupportedReleaseError:
-        return found if found.believed else _smaller(found, plain)
+        return found if found.believed else smaller(found, plain)
     give_up = time.monotonic() + LEASE_TIMEOUT
     with lease:
         while not found.believed:
@@ -235,15 +241,16 @@ def recover(mount: Mount, fd: int, plain: bytes, found: FileFacts) -> FileFacts:
 
     The tail of the last block is not looked at: readers clip it, and writers zero it before they grow a file.
     """
-    smaller = _smaller(found, plain)
-    mount.fsetxattr(fd, ENGINE_XATTR, EngineRecord(found.context, smaller.real_size).encode())
-    if raw_size(smaller.real_size) < found.raw.size:
-        mount.ftruncate(fd, raw_size(smaller.real_size))
+    left = smaller(found, plain)
+    mount.fsetxattr(fd, ENGINE_XATTR, EngineRecord(found.context, left.real_size).encode())
+    if raw_size(left.real_size) < found.raw.size:
+        mount.ftruncate(fd, raw_size(left.real_size))
     mount.fsync(fd)
-    return smaller
+    return left
 
 
-def _smaller(found: FileFacts, plain: bytes) -> FileFacts:
+def smaller(found: FileFacts, plain: bytes) -> FileFacts:
+    """What is left of a file whose two sizes do not fit, and whose writer will not come any more."""
     if found.raw.size % BLOCK_SIZE:
         raise DamagedError(
             errno.EUCLEAN,

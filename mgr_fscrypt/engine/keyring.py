@@ -1,16 +1,24 @@
 """The master keys that are unlocked, in this process's memory only."""
 
-from threading import Lock
+from collections.abc import Callable
+from threading import RLock
 
 from ..format import MasterKey
 
 
 class Keyring:
-    """Keys by identifier. What it does not hold is locked, at once, for everything that is opened from then on."""
+    """Keys by identifier. What it does not hold is locked, at once, for everything that is opened from then on.
 
-    def __init__(self) -> None:
+    Args:
+        kept: asked once for each key that is not there: gives it from where keys are kept, or None. May raise what
+            keeps it from it, which whoever asked for the key hears.
+    """
+
+    def __init__(self, kept: Callable[[bytes], MasterKey | None] | None = None) -> None:
+        self._kept = kept
+        self._asked: set[bytes] = set()
         self._keys: dict[bytes, MasterKey] = {}
-        self._turn = Lock()
+        self._turn = RLock()
         self._generation = 0
 
     @property
@@ -34,7 +42,14 @@ class Keyring:
     def find(self, identifier: bytes) -> MasterKey | None:
         """The key, or None where it is locked."""
         with self._turn:
-            return self._keys.get(identifier)
+            found = self._keys.get(identifier)
+            if found is not None or self._kept is None or identifier in self._asked:
+                return found
+            found = self._kept(identifier)
+            self._asked.add(identifier)
+            if found is not None:
+                self.add(found)
+            return found
 
     def identifiers(self) -> frozenset[bytes]:
         """What is unlocked."""

@@ -7,9 +7,10 @@ made as long as it has no context; symbolic links, which have no mode, are so to
 """
 
 import errno
+import os
 import stat
 
-from ..ceph.interface import Kind, Stat
+from ..ceph.interface import Kind, Mount, Stat
 from .errors import BusyError, DamagedError, RefusedError
 
 UNFINISHED = 0o200
@@ -25,6 +26,30 @@ def unfinished(found: Stat) -> bool:
 def doubtful(found: Stat) -> bool:
     """May it be half made, by its mode? With mode 0, its context decides."""
     return unfinished(found) or (found.kind in (Kind.FILE, Kind.DIRECTORY) and not stat.S_IMODE(found.mode))
+
+
+def make_file(mount: Mount, stored: bytes, most: int) -> int:
+    """A new file with the mark, open; `most` is what its directory's default ACL leaves children.
+
+    Where that takes the owner's right to write, and with it the mark, the mark is set, durably, before anything else.
+    """
+    fd = mount.open(stored, os.O_CREAT | os.O_EXCL | os.O_RDWR, UNFINISHED)
+    if not most & UNFINISHED:
+        try:
+            mount.fchmod(fd, UNFINISHED)
+            mount.fsync(fd)
+        except BaseException:
+            mount.close(fd)
+            raise
+    return fd
+
+
+def make_directory(mount: Mount, stored: bytes, most: int) -> None:
+    """A new directory with the mark, as `make_file`."""
+    mount.mkdir(stored, UNFINISHED)
+    if not most & UNFINISHED:
+        mount.chmod(stored, UNFINISHED)
+        mount.sync()
 
 
 def require_usable_mode(mode: int, plain: bytes) -> None:

@@ -7,7 +7,6 @@ are aborted by a later shrinking truncate (F4, F5).
 """
 
 import errno
-import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,16 +18,14 @@ from ..format import (
     BLOCK_SIZE,
     ENGINE_XATTR,
     FILE_XATTR,
-    Contents,
     EngineRecord,
     SizeRule,
     believe_size,
     encode_file_size,
     raw_size,
 )
-from .blocks import Blocks
 from .directories import Directories, Directory, inconsistent
-from .errors import BusyError, DamagedError, EngineError, LockedError
+from .errors import BusyError, DamagedError, EngineError
 from .fence import fence
 from .inodes import (
     LEASE_TIMEOUT,
@@ -36,13 +33,15 @@ from .inodes import (
     FileFacts,
     FileMode,
     finished_facts,
-    leased_facts,
     optional,
     read_facts,
 )
 from .keyring import Keyring
 from .paths import joined, named
+from .snapshot_names import SNAPSHOTS
 from .subtrees import MODE_XATTR
+from .tails import seal, sealed
+from .unlocking import key_of
 from .walking import Unreadable, Visited, walk
 
 _LISTED = 100
@@ -64,7 +63,7 @@ class Report:
 
     Attributes:
         changed: files that this run gave their new mode.
-        unchanged: files that had it.
+        unchanged: files that had it, and further names of files.
         evicted: clients that were cut off for it.
         problems: the first hundred of `problem_count`.
         snapshots: of the subtree's root, as stored: they keep the mode that they were taken in.
@@ -101,7 +100,7 @@ def release(
     """
     root.require_key()
     report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
-    with closing(_files(directories, root, report)) as files:
+    with closing(files_below(directories, root, report)) as files:
         for visited in files:
             try:
                 with named(visited.plain):
@@ -113,10 +112,10 @@ def release(
                 report.unchanged += not changed
     mount.sync()
     with mount.fresh() as fresh:
-        _scan(fresh, keyring, root, FileMode.KERNEL, report)
+        scan(fresh, keyring, root, FileMode.KERNEL, report)
     if report.complete:
         _unmark(mount, root)
-    report.snapshots = _snapshots(mount, root)
+    report.snapshots = snapshots_of(mount, root)
     mount.renew()
     return report
 
@@ -133,7 +132,7 @@ def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Rep
     report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
     for _ in range(_PASSES):
         found = Report()
-        with mount.fresh() as fresh, closing(_files(Directories(fresh, keyring), root, found)) as files:
+        with mount.fresh() as fresh, closing(files_below(Directories(fresh, keyring), root, found)) as files:
             for visited in files:
                 try:
                     with named(visited.plain):
@@ -148,16 +147,15 @@ def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Rep
         report.unchanged = max(found.unchanged + found.changed - report.changed, 0)
         report.problems, report.problem_count = found.problems, found.problem_count
         with mount.fresh() as fresh:
-            _scan(fresh, keyring, root, FileMode.ENGINE, report)
+            scan(fresh, keyring, root, FileMode.ENGINE, report)
         if report.complete:
-            mount.setxattr(root.stored, MODE_XATTR, FileMode.ENGINE.value.encode())
-            mount.sync()
+            mark(mount, root)
             break
-    report.snapshots = _snapshots(mount, root)
+    report.snapshots = snapshots_of(mount, root)
     return report
 
 
-def _files(directories: Directories, root: Directory, report: Report) -> Generator[Visited]:
+def files_below(directories: Directories, root: Directory, report: Report) -> Generator[Visited]:
     """Regular files below `root`; what cannot be entered becomes a problem."""
     with closing(walk(directories, root)) as all_below:
         for found in all_below:
@@ -188,33 +186,13 @@ def _release_file(mount: Mount, keyring: Keyring, visited: Visited) -> bool:
 
 def _seal_tail(mount: Mount, keyring: Keyring, visited: Visited, facts: FileFacts) -> None:
     """Zeros past the end of the file: a kernel shows what is there when the file grows."""
-    size = facts.real_size
-    first = size - size % BLOCK_SIZE
-    if first == size:
+    if facts.real_size % BLOCK_SIZE == 0:
         return
-    stored, plain = visited.stored, visited.plain
-    key = keyring.find(facts.context.policy.key)
-    if key is None:
-        raise LockedError(plain, facts.context.policy.key)
-    with Contents(key, facts.context) as contents:
-        fd = mount.open(stored, os.O_RDONLY)
-        try:
-            block = bytearray(mount.pread(fd, BLOCK_SIZE, first))
-        finally:
-            mount.close(fd)
-        block.extend(bytes(BLOCK_SIZE - len(block)))
-        contents.decrypt_into(block, block, first // BLOCK_SIZE, holes=True)
-        if not any(block[size - first :]):
-            return
-    with mount.lease(facts.raw.ino) as lease:
-        lease.acquire(LEASE_TIMEOUT)
-        fd = mount.open(stored, os.O_RDWR)
-        try:
-            with Contents(key, facts.context) as contents:
-                Blocks(mount, fd, contents).zero_tail(leased_facts(mount, fd, stored, plain).real_size)
-            mount.fsync(fd)
-        finally:
-            mount.close(fd)
+    key = key_of(keyring, facts.context, visited.plain)
+    if not sealed(mount, key, visited.stored, facts):
+        with mount.lease(facts.raw.ino) as lease:
+            lease.acquire(LEASE_TIMEOUT)
+            seal(mount, key, visited.stored, visited.plain)
 
 
 def _hold_file(mount: Mount, visited: Visited) -> bool:
@@ -235,11 +213,11 @@ def _hold_file(mount: Mount, visited: Visited) -> bool:
     return facts.mode is FileMode.KERNEL
 
 
-def _scan(mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report: Report) -> None:
+def scan(mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report: Report) -> None:
     """Look at every file once more, and add what has not the mode."""
     if not report.complete:
         return
-    with closing(_files(Directories(mount, keyring), root, report)) as files:
+    with closing(files_below(Directories(mount, keyring), root, report)) as files:
         for visited in files:
             subject = ByPath(mount, visited.stored)
             try:
@@ -279,6 +257,12 @@ def _not_converted(plain: bytes, mode: FileMode) -> BusyError:
     )
 
 
+def mark(mount: Mount, root: Directory) -> None:
+    """New files in the subtree are in engine mode from now on."""
+    mount.setxattr(root.stored, MODE_XATTR, FileMode.ENGINE.value.encode())
+    mount.sync()
+
+
 def _unmark(mount: Mount, root: Directory) -> None:
     try:
         mount.removexattr(root.stored, MODE_XATTR)
@@ -287,9 +271,10 @@ def _unmark(mount: Mount, root: Directory) -> None:
     mount.sync()
 
 
-def _snapshots(mount: Mount, root: Directory) -> tuple[bytes, ...]:
+def snapshots_of(mount: Mount, root: Directory) -> tuple[bytes, ...]:
+    """The names of a directory's snapshots, as stored."""
     try:
-        with closing(mount.scandir(joined(root.stored, b".snap"))) as entries:
+        with closing(mount.scandir(joined(root.stored, SNAPSHOTS))) as entries:
             return tuple(entry.name for entry in entries)
     except NotFoundError:
         return ()

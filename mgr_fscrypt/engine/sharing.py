@@ -60,5 +60,14 @@ class Sharing:
 
 def alone(capabilities: str) -> bool:
     """Do these capabilities, such as `pAsxLsXsxFsxcrwb`, let their client buffer what it writes?"""
+    return "b" in _of_file(capabilities)
+
+
+def undisturbed(capabilities: str) -> bool:
+    """Do these capabilities, such as `pAsLsXsFscr`, let their client cache what it reads? Then no other one writes."""
+    return "c" in _of_file(capabilities)
+
+
+def _of_file(capabilities: str) -> str:
     _, found, of_file = capabilities.rpartition("F")
-    return bool(found) and "b" in of_file
+    return of_file if found else ""

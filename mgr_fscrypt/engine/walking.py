@@ -1,11 +1,13 @@
 """Every inode of a subtree, once a name, in bounded memory: one stream a level."""
 
+import errno
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from ..ceph.errors import NotAllowedError, NotFoundError
 from ..ceph.interface import Kind
 from .directories import Directories, Directory, DirEntry
-from .errors import EngineError
+from .errors import EngineError, RefusedError
 from .paths import joined
 
 
@@ -36,24 +38,61 @@ class Unreadable:
 
 
 def walk(directories: Directories, root: Directory) -> Generator[Visited | Unreadable]:
-    """All below `root`, parents first. Whoever does not run it to its end closes it."""
-    streams = [(root, directories.entries(root))]
+    """All below `root`, parents first; what others remove meanwhile is passed over. Whoever does not run it to its end
+    closes it."""
+    streams: list[tuple[Directory, Generator[DirEntry | Unreadable]]] = [(root, _entries(directories, root))]
     try:
         while streams:
             parent, stream = streams[-1]
-            entry = next(stream, None)
-            if entry is None:
+            met = next(stream, None)
+            if met is None:
                 streams.pop()
-                continue
-            visited = Visited(parent, entry)
-            yield visited
-            if entry.kind is Kind.DIRECTORY:
-                try:
-                    below = directories.enter(parent, entry)
-                except EngineError as error:
-                    yield Unreadable(visited, error)
-                else:
-                    streams.append((below, directories.entries(below)))
+            elif isinstance(met, Unreadable):
+                yield met
+            else:
+                visited = Visited(parent, met)
+                yield visited
+                below = _entered(directories, visited) if met.kind is Kind.DIRECTORY else None
+                if isinstance(below, Directory):
+                    streams.append((below, _listed(directories, below, visited)))
+                elif below is not None:
+                    yield below
     finally:
         for _, stream in streams:
             stream.close()
+
+
+def _entries(directories: Directories, directory: Directory) -> Generator[DirEntry | Unreadable]:
+    yield from directories.entries(directory)
+
+
+def _entered(directories: Directories, visited: Visited) -> Directory | Unreadable | None:
+    """None where it is gone."""
+    try:
+        return directories.enter(visited.parent, visited.entry)
+    except NotFoundError:
+        return None
+    except NotAllowedError:
+        return Unreadable(visited, _shut(visited.plain))
+    except EngineError as error:
+        return Unreadable(visited, error)
+
+
+def _listed(
+    directories: Directories, directory: Directory, visited: Visited
+) -> Generator[DirEntry | Unreadable]:
+    try:
+        yield from directories.entries(directory)
+    except NotFoundError:
+        return
+    except NotAllowedError:
+        yield Unreadable(visited, _shut(visited.plain))
+
+
+def _shut(plain: bytes) -> RefusedError:
+    return RefusedError(
+        errno.EACCES,
+        "this user or Ceph entity may not look into it",
+        plain,
+        remedy="Use one that may; see the modes, and `ceph auth get`.",
+    )

@@ -22,7 +22,7 @@ from .errors import (
     SizeFormatError,
     TargetFormatError,
 )
-from .keys import Inode, MasterKey
+from .keys import Inode, MasterKey, Secretive
 from .modes import Flags, Mode
 from .names import NAME_MAX, NOHASH_MAX, Dentry, Names, decode_dentry, encode_dentry, padded_size
 from .policy import DESCRIPTOR_SIZE, IDENTIFIER_SIZE, Policy
@@ -72,6 +72,7 @@ __all__ = [
     "Names",
     "Policy",
     "PolicyRefusedError",
+    "Secretive",
     "Size",
     "SizeFormatError",
     "SizeRule",

@@ -43,7 +43,7 @@ class MasterKey(Secretive):
     Its bytes never show in ``repr``, ``str`` or an exception; comparison takes constant time.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_identifier", "_secret")
 
     def __init__(self, secret: bytes) -> None:
         if not SMALLEST_MASTER_KEY <= len(secret) <= LARGEST_MASTER_KEY:
@@ -51,6 +51,7 @@ class MasterKey(Secretive):
                 f"a master key has {SMALLEST_MASTER_KEY} to {LARGEST_MASTER_KEY} bytes, not {len(secret)}"
             )
         self._secret = bytes(secret)
+        self._identifier = self.hkdf(HkdfContext.KEY_IDENTIFIER, b"", IDENTIFIER_SIZE)
 
     def __repr__(self) -> str:
         return f"MasterKey({len(self._secret)} bytes, identifier {self.identifier.hex()})"
@@ -73,7 +74,7 @@ class MasterKey(Secretive):
     @property
     def identifier(self) -> bytes:
         """The 16-byte public name of the key in v2 policies."""
-        return self.hkdf(HkdfContext.KEY_IDENTIFIER, b"", IDENTIFIER_SIZE)
+        return self._identifier
 
     def hkdf(self, context: HkdfContext, info: bytes, length: int) -> bytes:
         """fscrypt's HKDF-SHA512: no salt, info = ``fscrypt\\0`` + context byte + info (doc/format.md K1)."""

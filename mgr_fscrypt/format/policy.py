@@ -6,6 +6,7 @@ FS_IOC_*_ENCRYPTION_POLICY ioctls take them.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import ContextError, PolicyRefusedError
 from .modes import PAD_MASK, SUPPORTED_MODES, V1_PAIRS, V2_PAIRS, Flags, Mode
@@ -25,6 +26,7 @@ _KEY_AND_IV_FLAGS = (Flags.DIRECT_KEY, Flags.IV_INO_LBLK_64, Flags.IV_INO_LBLK_3
 _SMALLEST_UNIT = 9
 _LARGEST_UNIT = 16
 _CEPHFS_BLOCK = 12
+_KNOWN = 256
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,7 @@ class Policy:
         cls, version: int, contents: int, names: int, flags: int, log2_data_unit_size: int, key: bytes
     ) -> "Policy":
         """A policy from the numbers on disk. Raises ``ContextError`` where they are not a policy's."""
-        try:
-            contents_mode, names_mode = Mode(contents), Mode(names)
-        except ValueError as error:
-            raise ContextError(f"modes {contents} and {names}: {error}") from None
-        return cls(bytes(key), contents_mode, names_mode, Flags(flags), log2_data_unit_size, version)
+        return _from_fields(version, contents, names, flags, log2_data_unit_size, bytes(key))
 
     def check_ciphers(self) -> None:
         """Raise ``PolicyRefusedError`` if we have no cipher for one of its modes, naming the mode."""
@@ -154,3 +152,15 @@ class Policy:
         if self.version != 2:
             raise PolicyRefusedError("v1 policies are only read: make new directories with a v2 policy")
         self.check_for_cephfs()
+
+
+# many inodes have one policy, and each look at one reads it again
+@lru_cache(maxsize=_KNOWN)
+def _from_fields(
+    version: int, contents: int, names: int, flags: int, log2_data_unit_size: int, key: bytes
+) -> Policy:
+    try:
+        contents_mode, names_mode = Mode(contents), Mode(names)
+    except ValueError as error:
+        raise ContextError(f"modes {contents} and {names}: {error}") from None
+    return Policy(key, contents_mode, names_mode, Flags(flags), log2_data_unit_size, version)

@@ -4,7 +4,9 @@ Plain values with a strict decoder: whatever text comes in, the answer is a valu
 No message has a place for a secret.
 """
 
+from .key import KeyFacts, ProtectorFacts
 from .release import RELEASE
-from .subtree import MessageError, Policy, SubtreeFacts
+from .strict import MessageError
+from .subtree import Policy, SubtreeFacts
 
-__all__ = ["RELEASE", "MessageError", "Policy", "SubtreeFacts"]
+__all__ = ["RELEASE", "KeyFacts", "MessageError", "Policy", "ProtectorFacts", "SubtreeFacts"]

@@ -6,9 +6,10 @@ are arguments of the command or the resource that carries the report.
 """
 
 import json
-import re
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
+
+from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect, expect_version, fields, parsed
 
 KIND = "fscrypt.subtree"
 VERSION = 1
@@ -19,12 +20,6 @@ MODES = ("engine", "kernel")
 CIPHERS = (("AES-256-XTS", "AES-256-CBC-CTS"), ("AES-128-CBC-ESSIV", "AES-128-CBC-CTS"))
 """The pairs of contents and names modes that we write."""
 PADDINGS = (4, 8, 16, 32)
-
-_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
-
-
-class MessageError(ValueError):
-    """A message that does not say what its kind must say. The text names the field and what it should be."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,12 @@ class Policy:
 
     def __post_init__(self) -> None:
         pairs = " or ".join(f"{contents} with {names}" for contents, names in CIPHERS)
-        _expect((self.contents, self.names) in CIPHERS, "policy.contents and policy.names", pairs)
-        _expect(type(self.padding) is int and self.padding in PADDINGS, "policy.padding", "4, 8, 16 or 32")
-        _expect(
-            _IDENTIFIER.fullmatch(self.key_identifier) is not None,
+        expect((self.contents, self.names) in CIPHERS, "policy.contents and policy.names", pairs)
+        expect(type(self.padding) is int and self.padding in PADDINGS, "policy.padding", "4, 8, 16 or 32")
+        expect(
+            KEY_IDENTIFIER.fullmatch(self.key_identifier) is not None,
             "policy.key_identifier",
-            "32 lower-case hexadecimal digits",
+            KEY_IDENTIFIER_IS,
         )
 
 
@@ -75,8 +70,8 @@ class SubtreeFacts:
     policy: Policy
 
     def __post_init__(self) -> None:
-        _expect(type(self.inode) is int and 0 < self.inode < 2**63, "inode", "a number from 1 to 2^63 - 1")
-        _expect(self.mode in MODES, "mode", "engine or kernel")
+        expect(type(self.inode) is int and 0 < self.inode < 2**63, "inode", "a number from 1 to 2^63 - 1")
+        expect(self.mode in MODES, "mode", "engine or kernel")
 
     def encode(self) -> str:
         """Give the message as JSON text."""
@@ -89,34 +84,11 @@ class SubtreeFacts:
         Raises:
             MessageError: the text is not JSON, not this kind and version, or has other fields than these.
         """
-        _expect(len(text) <= MAX_TEXT, "the message", f"at most {MAX_TEXT} characters")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            msg = f"the message is not JSON: {error}"
-            raise MessageError(msg) from error
-        fields = _fields(value, "the message", {"kind", "version", "inode", "mode", "policy"})
-        _expect(fields["kind"] == KIND, "kind", KIND)
-        # not `==` alone, to which true and 1.0 are 1
-        _expect(type(fields["version"]) is int and fields["version"] == VERSION, "version", str(VERSION))
-        policy = _fields(fields["policy"], "policy", {"contents", "names", "padding", "key_identifier"})
+        known = {"kind", "version", "inode", "mode", "policy"}
+        found = fields(parsed(text, MAX_TEXT), "the message", known)
+        expect(found["kind"] == KIND, "kind", KIND)
+        expect_version(found["version"], VERSION)
+        policy = fields(found["policy"], "policy", {"contents", "names", "padding", "key_identifier"})
         for name in ("contents", "names", "key_identifier"):
-            _expect(isinstance(policy[name], str), f"policy.{name}", "a string")
-        return cls(inode=fields["inode"], mode=fields["mode"], policy=Policy(**policy))
-
-
-def _fields(value: object, name: str, expected: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        msg = f"{name} must be a JSON object"
-        raise MessageError(msg)
-    missing = sorted(expected - value.keys())
-    unknown = sorted(value.keys() - expected)
-    _expect(not missing, name, f"complete, without {', '.join(missing)} missing")
-    _expect(not unknown, name, f"without the unknown field {', '.join(unknown)}")
-    return value
-
-
-def _expect(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        msg = f"{name} must be {what}"
-        raise MessageError(msg)
+            expect(isinstance(policy[name], str), f"policy.{name}", "a string")
+        return cls(inode=found["inode"], mode=found["mode"], policy=Policy(**policy))

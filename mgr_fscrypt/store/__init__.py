@@ -4,10 +4,13 @@ The state is an index: the truth about what is encrypted is on the inodes.
 """
 
 from .database import Database, LocalDatabase, NewerSchemaError, NotReadyError, prepare
+from .keys import Key, KeyTable
 from .subtrees import Subtree, SubtreeTable
 
 __all__ = [
     "Database",
+    "Key",
+    "KeyTable",
     "LocalDatabase",
     "NewerSchemaError",
     "NotReadyError",

@@ -22,4 +22,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX SubtreeByName ON Subtree (fs_name)",
         "CREATE INDEX SubtreeByMode ON Subtree (fscid, mode)",
     ),
+    (
+        """
+        CREATE TABLE Key (
+            fscid INTEGER NOT NULL,
+            identifier TEXT NOT NULL,
+            name TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('active', 'disabled', 'destroying', 'destroyed')),
+            generation INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            due INTEGER NOT NULL,
+            drill_due INTEGER NOT NULL,
+            protectors TEXT NOT NULL,
+            reported INTEGER NOT NULL,
+            PRIMARY KEY (fscid, identifier)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX KeyByName ON Key (fscid, name)",
+    ),
 )

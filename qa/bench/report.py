@@ -72,10 +72,14 @@ class Report:
 
 
 def run_bench(description: str, measure: Callable[[], Report]) -> int:
-    """A bench's command: print the report, as JSON if asked. 1 when a bar is missed."""
+    """A bench's command without choices: print the report, as JSON if asked. 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    as_json = parser.parse_args().json
+    return tell(measure, as_json=parser.parse_args().json)
+
+
+def tell(measure: Callable[[], Report], *, as_json: bool) -> int:
+    """Measure, and print the report. 1 when a bar is missed."""
     report = measure()
     print(json.dumps(asdict(report)) if as_json else report.table())
     return 0 if report.ok else 1

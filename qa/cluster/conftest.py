@@ -12,7 +12,7 @@ from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET, remove
-from qa.lab.cluster import Cluster
+from qa.lab.cluster import Cluster, ClusterError
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def files(mount: CephMount) -> Iterator[FileSystem]:
     """A client with the key."""
     keyring = Keyring()
     keyring.add(MasterKey(SECRET))
-    with FileSystem(mount, keyring) as made:
+    with FileSystem(mount, keyring, durable_close=True) as made:
         yield made
 
 
@@ -60,7 +60,20 @@ def settled_manager(cluster: Cluster) -> None:
     if cluster.release == "reef":
         cluster.start("mgr", "x")
         cluster.wait("the mgr", lambda: bool(cluster.ceph_json("mgr", "stat")["available"]))
-        cluster.wait("the mgr's clients being known", _manager_is_known)
+        try:
+            cluster.wait("the mgr's clients being known", _manager_is_known, timeout=45)
+        except ClusterError:
+            # it crashed once more meanwhile; the MDS may list what it left for five minutes
+            cluster.start("mgr", "x")
+            _end_what_a_manager_left()
+            cluster.wait("the mgr's clients being known", _manager_is_known)
+
+
+def _end_what_a_manager_left() -> None:
+    with connect(Access()) as mount:
+        for one in mount.sessions():
+            if one.metadata.get("entity_id") == "x" and not one.manager:
+                mount.evict(one)
 
 
 def _manager_is_known() -> bool:

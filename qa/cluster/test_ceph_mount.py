@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mgr_fscrypt.ceph.access import Access
-from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.connect import connect, connect_guarded
 from mgr_fscrypt.ceph.errors import (
     CephError,
     ExistsError,
@@ -20,6 +20,7 @@ from mgr_fscrypt.ceph.errors import (
     UnreachableError,
     UnsupportedReleaseError,
 )
+from mgr_fscrypt.ceph.guard.mount import GuardedMount
 from mgr_fscrypt.ceph.interface import Kind, Session
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.ceph.objects import ObjectChangedError, Objects, object_name
@@ -27,8 +28,15 @@ from mgr_fscrypt.ceph.releases import Release
 from qa.lab.cluster import Cluster
 
 
+@pytest.fixture(params=[connect, connect_guarded])
+def mount(request: pytest.FixtureRequest) -> Iterator[CephMount | GuardedMount]:
+    """Either kind; what a test mounts beside it is of the plain one."""
+    with request.param(Access()) as found:
+        yield found
+
+
 @pytest.fixture
-def room(mount: CephMount, request: pytest.FixtureRequest) -> Iterator[bytes]:
+def room(mount: CephMount | GuardedMount, request: pytest.FixtureRequest) -> Iterator[bytes]:
     """A directory of the test's own."""
     path = b"/" + request.node.name.encode().translate(None, b"/[]")
     mount.mkdir(path, 0o755)
@@ -36,25 +44,25 @@ def room(mount: CephMount, request: pytest.FixtureRequest) -> Iterator[bytes]:
     remove(mount, path)
 
 
-def remove(mount: CephMount, path: bytes) -> None:
+def remove(mount: CephMount | GuardedMount, path: bytes) -> None:
     for entry in list(mount.scandir(path)):
         below = path + b"/" + entry.name
         remove(mount, below) if entry.kind is Kind.DIRECTORY else mount.unlink(below)
     mount.rmdir(path)
 
 
-def make(mount: CephMount, path: bytes, data: bytes = b"", mode: int = 0o644) -> int:
+def make(mount: CephMount | GuardedMount, path: bytes, data: bytes = b"", mode: int = 0o644) -> int:
     fd = mount.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
     mount.pwrite(fd, data, 0)
     mount.fsync(fd)
     return fd
 
 
-def strangers(mount: CephMount) -> list[Session]:
+def strangers(mount: CephMount | GuardedMount) -> list[Session]:
     return [session for session in mount.sessions() if not session.manager]
 
 
-def test_what_is_written_is_read_and_counted(mount: CephMount, room: bytes) -> None:
+def test_what_is_written_is_read_and_counted(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f", b"x" * 5000)
     mount.pwrite(fd, b"", 9000)
     mount.pwrite(fd, b"yy", 6000)
@@ -68,7 +76,7 @@ def test_what_is_written_is_read_and_counted(mount: CephMount, room: bytes) -> N
     assert abs(found.mtime - time.time()) < 300
 
 
-def test_the_change_attribute_moves_with_each_change(mount: CephMount, room: bytes) -> None:
+def test_the_change_attribute_moves_with_each_change(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.close(make(mount, room + b"/f"))
     before = mount.stat(room + b"/f").version
     mount.chmod(room + b"/f", 0o640)
@@ -78,7 +86,7 @@ def test_the_change_attribute_moves_with_each_change(mount: CephMount, room: byt
     assert after > before
 
 
-def test_names_are_bytes_and_directories_are_streams(mount: CephMount, room: bytes) -> None:
+def test_names_are_bytes_and_directories_are_streams(mount: CephMount | GuardedMount, room: bytes) -> None:
     names = {bytes([0xFF, 0xFE, n]) for n in range(1, 40) if n != 0x2F}
     for name in names:
         mount.mkdir(room + b"/" + name, 0o700)
@@ -91,14 +99,14 @@ def test_names_are_bytes_and_directories_are_streams(mount: CephMount, room: byt
     assert mount.stat(room + b"/link").kind is Kind.SYMLINK
 
 
-def test_a_stream_that_is_left_early_is_closed(mount: CephMount, room: bytes) -> None:
+def test_a_stream_that_is_left_early_is_closed(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.mkdir(room + b"/a", 0o700)
     stream = mount.scandir(room)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
 
 
-def test_errors_are_native_and_name_the_path(mount: CephMount, room: bytes) -> None:
+def test_errors_are_native_and_name_the_path(mount: CephMount | GuardedMount, room: bytes) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         mount.stat(room + b"/nothing")
     assert missing.value.errno == errno.ENOENT
@@ -115,7 +123,7 @@ def test_errors_are_native_and_name_the_path(mount: CephMount, room: bytes) -> N
         mount.getxattr(room, "ceph.fscrypt.auth")
 
 
-def test_attributes_of_any_kind_of_inode(mount: CephMount, room: bytes) -> None:
+def test_attributes_of_any_kind_of_inode(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f")
     mount.symlink(b"x", room + b"/l")
     for path in (room, room + b"/f", room + b"/l"):
@@ -135,7 +143,9 @@ def test_attributes_of_any_kind_of_inode(mount: CephMount, room: bytes) -> None:
     mount.close(fd)
 
 
-def test_a_vxattr_that_would_crash_its_readers_is_never_stored(mount: CephMount, room: bytes) -> None:
+def test_a_vxattr_that_would_crash_its_readers_is_never_stored(
+    mount: CephMount | GuardedMount, room: bytes
+) -> None:
     with pytest.raises(CephError, match="257 bytes") as refusal:
         mount.setxattr(room, "ceph.fscrypt.auth", bytes(257))
     assert refusal.value.errno == errno.E2BIG
@@ -143,7 +153,7 @@ def test_a_vxattr_that_would_crash_its_readers_is_never_stored(mount: CephMount,
         mount.getxattr(room, "ceph.fscrypt.auth")
 
 
-def test_links_are_never_followed(mount: CephMount, room: bytes) -> None:
+def test_links_are_never_followed(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.close(make(mount, room + b"/f"))
     mount.symlink(b"f", room + b"/l")
     with pytest.raises(CephError) as refusal:
@@ -157,7 +167,7 @@ def test_links_are_never_followed(mount: CephMount, room: bytes) -> None:
     assert target.mtime != 2000
 
 
-def test_names_move_and_multiply(mount: CephMount, room: bytes) -> None:
+def test_names_move_and_multiply(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.close(make(mount, room + b"/f"))
     mount.link(room + b"/f", room + b"/g")
     assert mount.stat(room + b"/f").nlink == 2
@@ -165,7 +175,7 @@ def test_names_move_and_multiply(mount: CephMount, room: bytes) -> None:
     assert {entry.name for entry in mount.scandir(room)} == {b"f", b"h"}
 
 
-def test_layouts(mount: CephMount, room: bytes) -> None:
+def test_layouts(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.setxattr(room, "ceph.dir.layout.pool_namespace", b"here")
     mount.mkdir(room + b"/d", 0o755)
     mount.close(make(mount, room + b"/d/f", b"1"))
@@ -178,7 +188,7 @@ def test_layouts(mount: CephMount, room: bytes) -> None:
     assert mount.layout(room + b"/d").striped
 
 
-def test_a_pool_knows_whether_it_is_coded(mount: CephMount, cluster: Cluster) -> None:
+def test_a_pool_knows_whether_it_is_coded(mount: CephMount | GuardedMount, cluster: Cluster) -> None:
     assert not mount.erasure_coded("cephfs_data")
     mount.cluster.command("osd pool create", pool="coded", pool_type="erasure", pg_num=1)
     try:
@@ -190,13 +200,14 @@ def test_a_pool_knows_whether_it_is_coded(mount: CephMount, cluster: Cluster) ->
         mount.erasure_coded("no such pool")
 
 
-def test_capabilities_are_told(mount: CephMount, room: bytes) -> None:
+def test_capabilities_are_told(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f", b"1")
     assert mount.capabilities(fd).startswith("pA")
+    assert mount.fgetxattr(fd, "ceph.caps").decode().partition("/")[0] == mount.capabilities(fd)
     mount.close(fd)
 
 
-def test_punching_makes_a_hole_and_keeps_the_size(mount: CephMount, room: bytes) -> None:
+def test_punching_makes_a_hole_and_keeps_the_size(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f", b"x" * 16384)
     mount.punch(fd, 4096, 4096)
     assert mount.fstat(fd).size == 16384
@@ -207,7 +218,7 @@ def test_punching_makes_a_hole_and_keeps_the_size(mount: CephMount, room: bytes)
 # objects
 
 
-def test_objects_are_where_the_file_says(mount: CephMount, room: bytes) -> None:
+def test_objects_are_where_the_file_says(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f", b"a" * 4096 + b"b" * 4096)
     mount.pwrite(fd, b"c" * 4096, 1 << 22)
     mount.fsync(fd)
@@ -221,7 +232,7 @@ def test_objects_are_where_the_file_says(mount: CephMount, room: bytes) -> None:
             objects.read(ino, 2, 1)
 
 
-def test_blocks_are_replaced_only_as_they_were_seen(mount: CephMount, room: bytes) -> None:
+def test_blocks_are_replaced_only_as_they_were_seen(mount: CephMount | GuardedMount, room: bytes) -> None:
     fd = make(mount, room + b"/f", b"a" * 8192)
     ino = mount.fstat(fd).ino
     mount.close(fd)
@@ -239,7 +250,7 @@ def test_blocks_are_replaced_only_as_they_were_seen(mount: CephMount, room: byte
 
 
 @pytest.mark.usefixtures("settled_manager")
-def test_our_announcement_and_our_root_are_listed(mount: CephMount, room: bytes) -> None:
+def test_our_announcement_and_our_root_are_listed(mount: CephMount | GuardedMount, room: bytes) -> None:
     assert strangers(mount) == []
     with connect(Access(root=room, announce={"fscrypt_engine": "1", "job": "test"})) as other:
         (session,) = strangers(mount)
@@ -256,7 +267,7 @@ def test_our_announcement_and_our_root_are_listed(mount: CephMount, room: bytes)
 
 
 @pytest.mark.usefixtures("settled_manager")
-def test_an_evicted_client_is_gone_and_blocklisted(mount: CephMount, room: bytes) -> None:
+def test_an_evicted_client_is_gone_and_blocklisted(mount: CephMount | GuardedMount, room: bytes) -> None:
     program = (
         "import cephfs, os, sys, time\n"
         "c = cephfs.LibCephFS(conffile=os.environ['CEPH_CONF']); c.mount(); print('up', flush=True)\n"
@@ -280,7 +291,9 @@ def test_an_evicted_client_is_gone_and_blocklisted(mount: CephMount, room: bytes
         assert child.stdout.readline() == f"errno {errno.ESHUTDOWN}\n"
 
 
-def test_the_managers_clients_are_known_and_never_evicted(mount: CephMount, cluster: Cluster) -> None:
+def test_the_managers_clients_are_known_and_never_evicted(
+    mount: CephMount | GuardedMount, cluster: Cluster
+) -> None:
     managers: list[Session] = []
     give_up = time.monotonic() + 30
     while not managers:
@@ -294,7 +307,7 @@ def test_the_managers_clients_are_known_and_never_evicted(mount: CephMount, clus
 
 
 @pytest.mark.usefixtures("settled_manager")
-def test_a_renewed_mount_is_another_session(mount: CephMount, room: bytes) -> None:
+def test_a_renewed_mount_is_another_session(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.close(make(mount, room + b"/f", b"x"))
     mount.renew()
     assert mount.stat(room + b"/f").size == 1
@@ -317,7 +330,7 @@ def test_a_cluster_that_is_down_is_reported_in_time(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 10
 
 
-def test_a_file_system_or_root_that_is_not_there(mount: CephMount) -> None:
+def test_a_file_system_or_root_that_is_not_there(mount: CephMount | GuardedMount) -> None:
     with pytest.raises(NotFoundError), connect(Access(root=b"/no/such/root")):
         pytest.fail("mounted what is not there")
     with pytest.raises(CephError), connect(Access(file_system="other", timeout=3)):
@@ -325,7 +338,7 @@ def test_a_file_system_or_root_that_is_not_there(mount: CephMount) -> None:
 
 
 def test_a_newer_release_is_read_but_not_written(
-    mount: CephMount, room: bytes, monkeypatch: pytest.MonkeyPatch
+    mount: CephMount | GuardedMount, room: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount.close(make(mount, room + b"/f", b"x"))
     monkeypatch.setattr("mgr_fscrypt.ceph.cluster.Cluster.mds_releases", lambda self: (Release(21, 0, 1),))

@@ -18,37 +18,9 @@ from mgr_fscrypt.ceph.interface import Kind, Mount
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import AUTH_XATTR, Context, MasterKey, Policy
 from qa.lab.cluster import Cluster
+from qa.load.program import ROOT, done, refused, run
 
 SECRET = bytes(range(64))
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "mgr_fscrypt.client.commands", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-    )
-
-
-def done(*arguments: str | Path, stdin: bytes = b"") -> str:
-    """What a command prints that does what it is asked."""
-    answer = run(*arguments, stdin=stdin)
-    assert (answer.returncode, answer.stderr.decode()) == (0, "")
-    return answer.stdout.decode()
-
-
-def refused(code: int, *arguments: str | Path, stdin: bytes = b"") -> str:
-    """Why a command is refused: our three lines, and nothing else."""
-    answer = run(*arguments, stdin=stdin)
-    words = answer.stderr.decode()
-    assert (answer.returncode, answer.stdout) == (code, b""), words
-    assert "Traceback" not in words
-    assert "Left as it was: " in words
-    return words
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -236,6 +208,27 @@ def test_release_and_hold(cluster: Cluster, subtree: str, key: Path, tree: Path,
     assert "is in engine mode: 5 files changed" in done("subtree", "hold", subtree, "--key", key)
     done("get", "--key", key, f"{subtree}/tree", tmp_path / "held")
     assert facts(tmp_path / "held") == facts(tree)
+
+
+@pytest.mark.usefixtures("settled_manager")
+def test_hold_by_copy(subtree: str, key: Path, tree: Path, tmp_path: Path):
+    done("put", "--key", key, tree, subtree)
+    done("subtree", "release", subtree, "--key", key)
+    hold = ("subtree", "hold", subtree, "--copy", "--key", key)
+    assert "needs a master key" in refused(2, "subtree", "hold", subtree, "--copy")
+    assert "goes with --copy" in refused(2, "subtree", "hold", subtree, "--even-open")
+    told = done(*hold, "--dry-run").splitlines()
+    assert sum(line.startswith(f"would copy {subtree}/tree/") for line in told) == 5
+    assert told[-1] == "would give 5 files (5.0 MiB) engine mode, writing them again"
+    assert "mode      kernel" in done("subtree", "status", subtree)
+    with connect(Access()) as other:
+        other.stat(subtree.encode())
+        assert "is in engine mode: 5 files changed" in done(*hold)
+    done("get", "--key", key, f"{subtree}/tree", tmp_path / "held")
+    held, before = facts(tmp_path / "held"), facts(tree)
+    assert held.keys() == before.keys()
+    # something was put into directories, which their times tell
+    assert [name for name in held if held[name] != before[name] and not (tree / name).is_dir()] == []
 
 
 @pytest.mark.usefixtures("settled_manager")

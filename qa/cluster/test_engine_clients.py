@@ -27,7 +27,7 @@ from mgr_fscrypt.format import MasterKey
 keyring = Keyring(); keyring.add(MasterKey(bytes(range(64))))
 path = "/clients/f"
 with connect(Access()) as mount:
-    fs = FileSystem(mount, keyring)
+    fs = FileSystem(mount, keyring, durable_close=True)
 """
 
 TURNS = """
@@ -42,7 +42,7 @@ def fs(mount: CephMount) -> Iterator[FileSystem]:
     keyring = Keyring()
     keyring.add(KEY)
     mount.mkdir(PATH, 0o755)
-    with FileSystem(mount, keyring) as made:
+    with FileSystem(mount, keyring, durable_close=True) as made:
         made.create_subtree(PATH, KEY.identifier)
         yield made
     remove(mount, PATH)
@@ -194,35 +194,6 @@ def test_a_writer_that_lost_its_lease_hears_what_was_lost(fs: FileSystem) -> Non
     assert away.end() == f"heard {errno.EIO}\n"
     with fs.open(PATH + b"/f") as file:
         assert file.pread(9999, 0) == b"01234567AAcB"
-
-
-COUNT = """
-f = fs.open(path, os.O_RDWR)
-turn()
-for n in range(1, {rounds} + 1):
-    f.pwrite(n.to_bytes(8, "little"), {slot} * 8)
-f.close()
-"""
-
-
-@pytest.mark.parametrize("start", ["extent", "hole", "end"])
-def test_counters_in_one_block_lose_nothing(fs: FileSystem, start: str) -> None:
-    clients, rounds = 6, 40
-    with fs.create(PATH + b"/f") as file:
-        if start == "extent":
-            file.pwrite(bytes(range(256)) * 16, 0)
-        elif start == "hole":
-            file.truncate(3 * 4096)
-    several = [Client(COUNT.format(rounds=rounds, slot=slot)) for slot in range(clients)]
-    for client in several:
-        client.ready()
-    for client in several:
-        client.go()
-    for client in several:
-        client.end()
-    with fs.open(PATH + b"/f") as file:
-        found = file.pread(clients * 8, 0)
-    assert found == rounds.to_bytes(8, "little") * clients
 
 
 def test_races_to_make_one_name(fs: FileSystem) -> None:

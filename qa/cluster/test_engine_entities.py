@@ -15,7 +15,9 @@ from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.errors import CephError
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring, LockedError
+from mgr_fscrypt.engine.acls import ACCESS_ACL
 from mgr_fscrypt.format import MasterKey
+from qa.fakes import acls
 from qa.fakes.engine_cases import OTHER, SECRET, remove
 from qa.lab.cluster import Cluster
 
@@ -27,7 +29,7 @@ USER = 1000
 def opened(mount: CephMount, secret: bytes = SECRET) -> FileSystem:
     keyring = Keyring()
     keyring.add(MasterKey(secret))
-    return FileSystem(mount, keyring)
+    return FileSystem(mount, keyring, durable_close=True)
 
 
 @pytest.fixture
@@ -136,8 +138,18 @@ def readable() -> Iterator[Path]:
 def test_a_process_that_is_not_root_makes_files_of_its_own(mount: CephMount, readable: Path) -> None:
     opened(mount).create_subtree(PATH, KEY.identifier)
     mount.chmod(PATH, 0o777)
-    with opened(mount).create(PATH + b"/private", 0o600) as file:
-        file.pwrite(b"secret", 0)
+    fs = opened(mount)
+    acl = acls.encode(
+        (acls.OWNER, 6), (acls.USER, 4, USER), (acls.GROUP, 0), (acls.MASK, 4), (acls.OTHERS, 0)
+    )
+    for name, allowed in ((b"/private", None), (b"/shared", acl)):
+        with fs.create(PATH + name, 0o600) as file:
+            file.pwrite(b"secret", 0)
+        if allowed is not None:
+            fs.setxattr(PATH + name, ACCESS_ACL, allowed)
+    for number in range(3):
+        with fs.create(PATH + b"/program%d" % number, 0o6777) as file:
+            file.pwrite(b"x" * 5000, 0)
     subprocess.run([sys.executable, "-c", _USER, readable, str(USER)], check=True)
     found = opened(mount).stat(PATH + b"/d/f")
     assert (found.uid, found.size, found.permissions) == (USER, 6, 0o640)
@@ -158,11 +170,13 @@ from pathlib import Path
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.engine.acls import DEFAULT_ACL
 from mgr_fscrypt.format import MasterKey
+from qa.fakes import acls
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 keyring = Keyring(); keyring.add(MasterKey(bytes(range(64))))
 with connect(Access(keyring=Path(sys.argv[1]))) as mount:
-    fs = FileSystem(mount, keyring)
+    fs = FileSystem(mount, keyring, durable_close=True)
     fs.mkdir("/entities/d", 0o750)
     with fs.create("/entities/d/f", 0o640) as file:
         file.pwrite(b"mine!", 0)
@@ -177,4 +191,32 @@ with connect(Access(keyring=Path(sys.argv[1]))) as mount:
         pass
     else:
         sys.exit("it read what it may not")
+    # an ACL lets it read, and not write
+    with fs.open("/entities/shared") as file:
+        assert file.pread(100, 0) == b"secret"
+    try:
+        with fs.open("/entities/shared", os.O_RDWR) as file:
+            file.pwrite(b"x", 0)
+    except PermissionError:
+        pass
+    else:
+        sys.exit("it wrote what it may not")
+    # under a default ACL that takes its right to write
+    fs.mkdir("/entities/strict")
+    fs.setxattr("/entities/strict", DEFAULT_ACL, acls.encode((acls.OWNER, 5), (acls.GROUP, 5), (acls.OTHERS, 0)))
+    with fs.create("/entities/strict/f", 0o666) as file:
+        file.pwrite(b"data", 0)
+    fs.mkdir("/entities/strict/d")
+    found = [fs.stat("/entities/strict/" + name).permissions for name in "fd"]
+    assert found == [0o440, 0o550], found
+    # a program that it changes loses set-user-ID and set-group-ID, be it its own or another's
+    changes = (lambda file: file.pwrite(b"x", 0), lambda file: file.truncate(3), lambda file: file.fallocate(3, 0, 9))
+    for number, change in enumerate(changes):
+        fs.create(f"/entities/d/{number}", 0o6755).close()
+        for path, left in ((f"/entities/d/{number}", 0o755), (f"/entities/program{number}", 0o777)):
+            with fs.open(path, os.O_RDWR) as file:
+                change(file)
+            found = fs.stat(path).permissions
+            print(path, oct(found))
+            assert found == left, (path, oct(found))
 """

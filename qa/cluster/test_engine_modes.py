@@ -53,7 +53,7 @@ def keyring() -> Keyring:
 def fs(mount: CephMount) -> Iterator[FileSystem]:
     """A subtree in engine mode with some of everything."""
     mount.mkdir(PATH, 0o755)
-    made = FileSystem(mount, keyring())
+    made = FileSystem(mount, keyring(), durable_close=True)
     made.create_subtree(PATH, KEY.identifier)
     for name in (b"d", b"d/f"):
         made.mkdir(PATH + b"/" + name)

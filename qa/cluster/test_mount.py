@@ -15,7 +15,8 @@ from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET
-from qa.load.mounted import ROOT, command, mounted, runs, wait_for_end
+from qa.load.mounted import mounted, runs, wait_for_end
+from qa.load.program import ROOT, command
 
 KEY = MasterKey(SECRET)
 
@@ -110,7 +111,11 @@ def test_handles_of_one_file_see_each_other(subtree: str, place: Path, key: Path
             assert names_in(place) != ["f"]
             one.seek(0)
             one.write(b"z")
-        assert names_in(place) == []
+        # the kernel ends a handle after close(2) has returned
+        end = time.monotonic() + 5
+        while names_in(place) != []:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_a_large_directory_is_listed_as_it_is(subtree: str, place: Path, key: Path, files: FileSystem):
@@ -127,6 +132,42 @@ def test_a_large_directory_is_listed_as_it_is(subtree: str, place: Path, key: Pa
         fd = os.open(place, os.O_RDONLY)
         assert set(os.listdir(fd)) == set(os.listdir(fd)) == names  # noqa: PTH208
         os.close(fd)
+
+
+def test_snapshots_are_made_read_and_removed(subtree: str, place: Path, key: Path):
+    with mounted(subtree, place, key):
+        (place / "d").mkdir()
+        (place / "d" / "f").write_bytes(b"before")
+        (place / "d" / "l").symlink_to("f")
+        (place / ".snap" / "größe").mkdir()
+        with (place / "d" / "f").open("r+b", buffering=0) as file:
+            file.write(b"AFTER!!")
+            frozen = place / ".snap" / "größe" / "d"
+            assert names_in(place) == ["d"]
+            assert names_in(place / ".snap") == ["größe"]
+            assert names_in(frozen) == ["f", "l"]
+            assert (frozen / "l").read_bytes() == b"before"
+            assert (frozen / "f").stat().st_size == 6
+            assert not (frozen / "f").samefile(place / "d" / "f")
+            assert file.seek(0, os.SEEK_END) == 7
+        found = subprocess.run(["find", place / ".snap"], capture_output=True, text=True, check=True)
+        assert (found.stdout.count("\n"), found.stderr) == (5, "")
+        (inherited,) = names_in(place / "d" / ".snap")
+        assert inherited.startswith("_größe_")
+        assert (place / "d" / ".snap" / inherited / "f").read_bytes() == b"before"
+        for act in (
+            lambda: (frozen / "f").write_bytes(b"x"),
+            lambda: (frozen / "new").touch(),
+            lambda: (frozen / "f").unlink(),
+            lambda: (frozen / "f").chmod(0o600),
+            lambda: (frozen / "f").rename(place / "g"),
+            lambda: (place / ".snap").rmdir(),
+        ):
+            with pytest.raises(OSError, match="Read-only") as error:
+                act()
+            assert error.value.errno == errno.EROFS
+        (place / ".snap" / "größe").rmdir()
+        assert names_in(place / ".snap") == []
 
 
 def test_without_the_key_names_are_as_stored(subtree: str, place: Path, files: FileSystem):
@@ -150,7 +191,7 @@ def test_kernel_mode_is_read_only(subtree: str, place: Path, key: Path, files: F
     with connect(Access()) as mount:
         keyring = Keyring()
         keyring.add(KEY)
-        other = FileSystem(mount, keyring)
+        other = FileSystem(mount, keyring, durable_close=True)
         mount.rmdir(subtree.encode())
         mount.mkdir(subtree.encode(), 0o755)
         mount.mkdir(top.encode(), 0o755)

@@ -29,7 +29,7 @@ def test_release_and_hold_need_a_fence(mount: CephMount, elsewhere: CephMount, c
     keyring = Keyring()
     if not column.endswith("locked"):
         keyring.add(KEY)
-    with scene_of(mount, elsewhere, column) as scene, FileSystem(mount, keyring) as files:
+    with scene_of(mount, elsewhere, column) as scene, FileSystem(mount, keyring, durable_close=True) as files:
         kernel = column.startswith("kernel")
         with pytest.raises((NotFencedError, LockedError)) as refusal:
             (files.hold if kernel else files.release)(scene.top)

@@ -7,6 +7,8 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -77,7 +79,7 @@ class Place:
 @pytest.fixture
 def place(mount: CephMount) -> Iterator[Place]:
     keyring = Keyring()
-    with FileSystem(mount, keyring) as files:
+    with FileSystem(mount, keyring, durable_close=True) as files:
         made = Place(files, keyring, mount, b"/xfstests-" + uuid.uuid4().hex[:8].encode())
         made.unlock()
         for directory in (made.top, made.one, made.other, made.plain):
@@ -185,6 +187,33 @@ def test_419_rename_without_the_key(place: Place) -> None:
     assert (place.read(place.one + b"/a"), place.read(place.one + b"/b")) == (b"a", b"b")
 
 
+@contextmanager
+def coming_and_going(place: Place) -> Iterator[None]:
+    """The key is there and not there, in turns of some milliseconds; in the end it is."""
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.wait(0.03):
+            place.keyring.remove(KEY.identifier)
+            over.wait(0.002)
+            place.keyring.add(KEY)
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def together(*tasks: Callable[[], None]) -> None:
+    """Run them at the same time, each in a thread, and raise what one of them raises."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for running in [pool.submit(task) for task in tasks]:
+            running.result()
+
+
 def test_421_a_key_that_goes_under_a_reader_and_a_writer(place: Place) -> None:
     path = place.one + b"/f"
     place.write(path, b"x" * 100_000)
@@ -198,6 +227,40 @@ def test_421_a_key_that_goes_under_a_reader_and_a_writer(place: Place) -> None:
                 place.files.open(path, flags)
     place.unlock()
     assert place.read(path) == b"x" * 50_001 + b"y" * 10_000 + b"x" * 39_999
+
+
+def test_421_a_key_that_goes_while_threads_read_and_write(place: Place) -> None:
+    path, denied = place.one + b"/f", []
+    place.write(path, b"x" * 100_000)
+
+    def write() -> None:
+        for at in range(0, 100_000, 1000):
+            writer.pwrite(b"y" * 1000, at)
+            if at % 10_000 == 0:
+                writer.fsync()
+
+    def read() -> None:
+        for _ in range(100):
+            assert set(reader.pread(100_000, 0)) <= set(b"xy")
+
+    def open_again() -> None:
+        for _ in range(100):
+            try:
+                with place.files.open(path) as another:
+                    assert set(another.pread(100_000, 0)) <= set(b"xy")
+            except LockedError:
+                denied.append(path)
+
+    with (
+        place.files.open(path) as reader,
+        place.files.open(path, os.O_RDWR) as writer,
+        coming_and_going(place),
+    ):
+        together(write, read, read, open_again)
+    print(
+        f"sampled: 421: 300 reads and 100 writes while the key came and went, {len(denied)} opens of 100 refused"
+    )
+    assert place.read(path) == b"y" * 100_000
 
 
 def test_429_names_follow_the_key(place: Place) -> None:
@@ -265,31 +328,23 @@ def test_580_581_582_keys_are_of_one_user_alone(place: Place) -> None:
 
 
 def test_595_a_key_that_goes_again_and_again_loses_nothing(place: Place) -> None:
-    over = threading.Event()
+    written: dict[bytes, bytes] = {}
+    denied: list[bytes] = []
 
-    def come_and_go() -> None:
-        while not over.wait(0.003):
-            place.keyring.remove(KEY.identifier)
-            over.wait(0.003)
-            place.keyring.add(KEY)
-
-    thread = threading.Thread(target=come_and_go)
-    thread.start()
-    written, denied = {}, 0
-    try:
-        for number in range(300):
-            path, data = place.one + b"/%d" % number, bytes([number % 251 + 1]) * (number * 37)
+    def write(letter: bytes) -> None:
+        for number in range(100):
+            path, data = place.one + b"/%s%d" % (letter, number), letter * (number * 111)
             try:
                 with place.files.create(path) as file:
                     for at in range(0, len(data), 4000):
                         file.pwrite(data[at : at + 4000], at)
                 written[path] = data
             except LockedError:
-                denied += 1
-    finally:
-        over.set()
-        thread.join()
-    print(f"sampled: 595: {len(written)} files written while their key came and went, {denied} refused")
+                denied.append(path)
+
+    with coming_and_going(place):
+        together(lambda: write(b"a"), lambda: write(b"b"), lambda: write(b"c"))
+    print(f"sampled: 595: {len(written)} files written while their key came and went, {len(denied)} refused")
     assert written
     assert set(place.names(place.one)) == {path.rpartition(b"/")[2] for path in written}
     for path, data in written.items():

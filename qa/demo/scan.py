@@ -29,7 +29,7 @@ class Scanned:
 def scan_pool(
     cluster: rados.Rados, pool: str, patterns: Iterable[bytes], *, with_omap: bool = False
 ) -> Scanned:
-    """Search every object of `pool` (all namespaces; data and, if wished, omap keys and values) for `patterns`."""
+    """Search every object of `pool` (all namespaces; data and, if wished, attributes and omap) for `patterns`."""
     objects = size = 0
     found: dict[str, set[bytes]] = {}
     with (
@@ -104,11 +104,14 @@ def _pieces(ioctx: rados.Ioctx, entry: rados.Object, *, with_omap: bool) -> Iter
         yield piece
         offset += len(piece)
     if with_omap:
+        for name, value in ioctx.get_xattrs(entry.key):
+            yield name.encode() + b"\n" + value
         with rados.ReadOpCtx() as operation:
             pairs, _ = ioctx.get_omap_vals(operation, "", "", 1 << 20)
             ioctx.operate_read_op(operation, entry.key)
             for key, value in pairs:
-                yield key.encode() + b"\n" + value
+                # an empty one is None
+                yield key.encode() + b"\n" + (value or b"")
 
 
 def _merge(found: dict[str, set[bytes]], hits: Iterable[tuple[str, bytes]]) -> None:

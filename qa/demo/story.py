@@ -3,12 +3,13 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _PLAIN = "/demo/plain"
 _SEED = 1
 _WRITERS, _LINES = 4, 25
 _PATIENCE = 30
+_HELD_UP = 5.0
+_KEY = ("cephfs-fscrypt", "key")
 _DATA_POOL, _METADATA_POOL = "cephfs_data", "cephfs_meta"
 
 
@@ -79,10 +82,12 @@ class _Story:
         samples = take(self._source, _SEED)
         self._make_subtree()
         self._put()
+        self._keep_the_key()
         self._look_without_the_key()
         self._look_as_a_server(samples)
         self._read_back()
         self._work_in_it()
+        self._check()
         self._ask_the_manager()
         self._release()
         self._summary.add("where to look next", "README.md; `cephfs-fscrypt --help`; doc/architecture.md")
@@ -109,6 +114,39 @@ class _Story:
             "put in", f"{len(files)} files, {size / 1e6:.1f} MB, {_rate(len(files), size, seconds)}"
         )
         self._with_key("ls", "-l", f"{_SUBTREE}/{self._source.name}", show=6)
+
+    def _keep_the_key(self) -> None:
+        _heading(
+            "The key is kept in the cluster, wrapped: a passphrase opens it, and a recovery code on the bad day"
+        )
+        phrases = [
+            self._secret("phrase", "correct horse battery"),
+            self._secret("new-phrase", "staple by staple"),
+        ]
+        code = self._folder / "code"
+        old, new = (("--open", f"passphrase:{phrase}") for phrase in phrases)
+        self._command(
+            *_KEY, "create", "vault", "--from", str(self._key_file), "--with", f"passphrase:{phrases[0]}"
+        )
+        self._command(*_KEY, "add", "vault", "--with", f"recovery-code:{code}", *old)
+        self._command(*_KEY, "rewrap", "vault", "passphrase", "--with", f"passphrase:{phrases[1]}", *old)
+        self._command(*_KEY, "drill", "vault", "recovery-code", "--open", f"recovery-code:{code}")
+        self._command(*_KEY, "show", "vault")
+        self._command(*_KEY, "destroy", "vault", "--dry-run")
+        _, said = self._command("cephfs-fscrypt", "ls", _SUBTREE, *new)
+        if self._source.name not in said:
+            raise UnexpectedError("the kept key does not open the subtree")
+        words = code.read_text().split()
+        self._summary.add(
+            "the key", f"wrapped, opened by a passphrase and by {len(words)} words; nothing else kept"
+        )
+
+    def _secret(self, name: str, text: str) -> Path:
+        """A file for its owner alone."""
+        file = self._folder / name
+        file.touch(0o600)
+        file.write_text(text + "\n")
+        return file
 
     def _look_without_the_key(self) -> None:
         _heading("The same listing without the key: encoded names only")
@@ -167,14 +205,49 @@ class _Story:
     def _work_in_it(self) -> None:
         _heading(f"Mounted twice, as on two hosts: {_WRITERS} programs append to one file at the same time")
         places = [self._folder / "host-a", self._folder / "host-b"]
+        processes = []
         for place in places:
             place.mkdir()
-            self._with_key("mount", _SUBTREE, str(place))
+            _, said = self._with_key("mount", _SUBTREE, str(place))
+            processes.append(int(said.split()[-1]))
         try:
             self._append_on(places)
+            self._survive(*places, processes[0])
         finally:
             for place in places:
-                self._command("umount", str(place))
+                self._command("umount", "--lazy", str(place))
+
+    def _survive(self, dying: Path, other: Path, process: int) -> None:
+        _heading("A snapshot; then one of the two hosts dies with the file open: the other goes on")
+        snapshot = other / ".snap" / "before"
+        self._command("mkdir", str(snapshot))
+        before = (other / "log").read_text()
+        file = os.open(dying / "log", os.O_WRONLY | os.O_APPEND)
+        os.write(file, b"written on host-a, and synced\n")
+        os.fsync(file)
+        sys.stdout.write(f"$ kill -9 {process}\n")
+        os.kill(process, signal.SIGKILL)
+        with suppress(OSError):  # nobody serves it any more
+            os.close(file)
+        started = time.monotonic()
+        with (other / "log").open("a") as file:
+            file.write("written on host-b\n")
+        seconds = time.monotonic() - started
+        self._command("tail", "-n", "3", str(other / "log"))
+        if (
+            other / "log"
+        ).read_text() != f"{before}written on host-a, and synced\nwritten on host-b\n" or seconds > _HELD_UP:
+            raise UnexpectedError(f"the other host was held up for {seconds:.1f} s, or lost what was synced")
+        if (snapshot / "log").read_text() != before:
+            raise UnexpectedError("the snapshot has changed")
+        self._command("rmdir", str(snapshot))
+        (other / "log").unlink()
+        self._summary.add("a host killed", f"the other went on after {seconds:.1f} s, nothing synced is lost")
+
+    def _check(self) -> None:
+        _heading("Checked for every kind of damage that has a name")
+        seconds, said = self._with_key("fsck", _SUBTREE)
+        self._summary.add("fsck", f"{said.splitlines()[-1].strip()} ({seconds:.1f} s)")
 
     def _append_on(self, places: list[Path]) -> None:
         started = time.monotonic()
@@ -194,7 +267,6 @@ class _Story:
             if sorted((place / "log").read_text().splitlines()) != wanted:
                 raise UnexpectedError(f"lines are missing or broken on {place.name}")
         self._command("tail", "-n", "4", str(places[0] / "log"))
-        (places[0] / "log").unlink()
         self._summary.add(
             "shared through mounts",
             f"{_WRITERS} writers on 2 mounts, {len(wanted)} lines, none lost ({seconds:.1f} s)",
@@ -204,6 +276,7 @@ class _Story:
         _heading("What an administrator sees")
         self._command("ceph", "fscrypt", "status")
         self._command("ceph", "fscrypt", "subtree", "ls")
+        self._command("ceph", "fscrypt", "key", "ls")
         self._write_page(Path(os.environ["CEPH_CONF"]).with_name("overview.html"))
         # the mgr tells of what has passed for some seconds yet
         until = time.monotonic() + _PATIENCE

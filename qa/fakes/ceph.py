@@ -7,18 +7,34 @@ Either may have been flushed by itself before, so that a test can have them kept
 """
 
 import errno
+import fcntl
 import os
 import stat
 import time
+import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
 from typing import Self
 
 from mgr_fscrypt.ceph.errors import CephError, LeaseHeldError, LeaseLostError, error_of
-from mgr_fscrypt.ceph.interface import Entry, Kind, Layout, Session, Stat, kind_of_mode
+from mgr_fscrypt.ceph.interface import (
+    Capacity,
+    Entry,
+    Kind,
+    Layout,
+    LeaseState,
+    RangeLock,
+    Session,
+    Stat,
+    kind_of_mode,
+)
+from mgr_fscrypt.engine.acls import ACCESS_ACL
+
+from . import acls, snapshots
+from .ranges import Ranges
 
 _VIRTUAL = ("ceph.fscrypt.auth", "ceph.fscrypt.file", "ceph.dir.layout")
 
@@ -50,8 +66,20 @@ class Inode:
     flushed: bytes = b""
     """The data as its writers flushed it last: what is left of it when they die."""
     target: bytes = b""
+    rdev: int = 0
+    locks: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """flock(2): by owner, what it has and the descriptor that took it."""
+    ranges: Ranges = field(default_factory=Ranges)
     names: dict[bytes, "Inode"] = field(default_factory=dict)
     attributes: dict[str, bytes] = field(default_factory=dict)
+    snapshots: dict[bytes, "Inode"] = field(default_factory=dict)
+    frozen: bool = False
+    lists: "Inode | None" = None
+    """The directory whose `.snap` this is."""
+    alternate_names: dict[bytes, bytes] = field(default_factory=dict)
+    """What kernels stored beside the names in it."""
+    extents: dict[int, int] = field(default_factory=dict)
+    """Lengths of objects that are not what the data says, until the file is truncated."""
 
     @property
     def kind(self) -> Kind:
@@ -64,10 +92,24 @@ class FakeCluster:
     def __init__(self) -> None:
         self.root = Inode(1, stat.S_IFDIR | 0o755)
         self.newest = 1
+        self.identity = f"fake-{uuid.uuid4()}/1"
         self.leases: dict[int, FakeLease] = {}
+        self.left_leases: set[int] = set()
         self.coded: set[str] = set()
         self.sessions: list[Session] = []
         self.mounts: list[FakeMount] = []
+        self.telling = True
+        """May clients `tell` the MDSs?"""
+
+    def find(self, ino: int) -> Inode:
+        """The inode of that number."""
+        left = [self.root]
+        while left:
+            inode = left.pop()
+            if inode.ino == ino:
+                return inode
+            left.extend(inode.names.values())
+        raise AssertionError(f"no inode {ino}")
 
     def inode(self, mode: int) -> Inode:
         self.newest += 1
@@ -79,6 +121,7 @@ class FakeLease:
 
     def __init__(self, cluster: FakeCluster, ino: int) -> None:
         self._leases = cluster.leases
+        self._left = cluster.left_leases
         self._ino = ino
 
     def __enter__(self) -> Self:
@@ -103,6 +146,27 @@ class FakeLease:
     def release(self) -> None:
         if self._leases.get(self._ino) is self:
             del self._leases[self._ino]
+            self._left.discard(self._ino)
+
+    def state(self) -> LeaseState:
+        if self._ino in self._leases:
+            return LeaseState.HELD
+        return LeaseState.LEFT if self._ino in self._left else LeaseState.FREE
+
+
+class FakeExtents:
+    """The objects of all files, of 4 MiB."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+        self.refused = False
+
+    def extent(self, layout: Layout, ino: int, index: int) -> int | None:
+        if self.refused:
+            raise error_of(errno.EPERM, "look at object", str(ino))
+        inode = self._cluster.find(ino)
+        stored = len(inode.data[index * layout.object_size : (index + 1) * layout.object_size])
+        return inode.extents.get(index, stored) or None
 
 
 class FakeMount:
@@ -112,6 +176,7 @@ class FakeMount:
         self.cluster = cluster
         cluster.mounts.append(self)
         self._files: dict[int, Inode] = {}
+        self._written: set[int] = set()
         self._newest = 2
         self._left: int | None = None
         self._loss = Loss.ALL
@@ -129,6 +194,9 @@ class FakeMount:
     def require_writable(self) -> None:
         """Every release of the fake is a proven one."""
 
+    def identity(self) -> str:
+        return self.cluster.identity
+
     # files
 
     def open(self, path: bytes, flags: int, mode: int = 0) -> int:
@@ -143,6 +211,8 @@ class FakeMount:
         else:
             if flags & os.O_CREAT and flags & os.O_EXCL:
                 raise error_of(errno.EEXIST, "open", path)
+            if writes or flags & os.O_ACCMODE != os.O_RDONLY:
+                snapshots.require_living(inode, path)
             if writes:
                 self._change()
         if inode.kind is Kind.SYMLINK:
@@ -151,12 +221,16 @@ class FakeMount:
             raise error_of(errno.EISDIR, "open", path)
         self._newest += 1
         self._files[self._newest] = inode
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            self._written.add(self._newest)
         return self._newest
 
     def close(self, fd: int) -> None:
         # a process that died closes nothing more, and the engine's clean-up must not hide that it did
-        if self._files.pop(fd, None) is None:
+        inode = self._files.pop(fd, None)
+        if inode is None:
             raise error_of(errno.EBADF, "close")
+        inode.locks = {owner: lock for owner, lock in inode.locks.items() if lock[1] != fd}
 
     def pread(self, fd: int, length: int, offset: int) -> bytes:
         return bytes(self._file(fd).data[offset : offset + length])
@@ -173,6 +247,7 @@ class FakeMount:
         if size < len(inode.data) and "ceph.fscrypt.auth" in inode.attributes:
             raise AssertionError("F4: a real client would be aborted here")
         self._change(inode)
+        inode.extents.clear()
         del inode.data[size:]
         inode.flushed = inode.flushed[:size]
         inode.data.extend(bytes(size - len(inode.data)))
@@ -196,20 +271,58 @@ class FakeMount:
     def fchmod(self, fd: int, mode: int) -> None:
         self._chmod(self._file(fd), mode)
 
+    def fchown(self, fd: int, uid: int, gid: int) -> None:
+        self._chown(self._file(fd), uid, gid)
+
+    def futimens(self, fd: int, atime: float, mtime: float) -> None:
+        self._utimens(self._file(fd), atime, mtime)
+
+    def flock(self, fd: int, operation: int, owner: int) -> None:
+        inode = self._file(fd)
+        if operation & fcntl.LOCK_UN:
+            inode.locks.pop(owner, None)
+            return
+        wanted = operation & ~fcntl.LOCK_NB
+        others = [kind for other, (kind, _) in inode.locks.items() if other != owner]
+        if fcntl.LOCK_EX in others or (others and wanted == fcntl.LOCK_EX):
+            raise error_of(errno.EAGAIN, "flock")
+        inode.locks[owner] = (wanted, fd)
+
+    def lock_range(self, ino: int, lock: RangeLock, owner: int) -> None:
+        self._open_inode(ino).ranges.set(lock, (self, owner))
+
+    def range_blocker(self, ino: int, lock: RangeLock, owner: int) -> RangeLock | None:
+        return self._open_inode(ino).ranges.blocker(lock, (self, owner))
+
+    def forget_ranges(self, ino: int) -> None:
+        self._open_inode(ino).ranges.forget(self)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def fgetxattr(self, fd: int, name: str) -> bytes:
         return self._get(self._file(fd), name)
 
     def fsetxattr(self, fd: int, name: str, value: bytes) -> None:
         self._set(self._file(fd), name, value)
 
+    def fremovexattr(self, fd: int, name: str) -> None:
+        self._remove(self._file(fd), name)
+
     def capabilities(self, fd: int) -> str:
         inode = self._file(fd)
-        others = (other for other in self.cluster.mounts if other is not self and not other.dead)
-        return "pAsLsXsFrw" if any(other.has_open(inode) for other in others) else "pAsxLsXsxFsxcrwb"
+        living = [mount for mount in self.cluster.mounts if not mount.dead]
+        if not any(mount is not self and mount.has_open(inode) for mount in living):
+            return "pAsxLsXsxFsxcrwb"
+        return "pAsLsXsFrw" if any(mount.writes(inode) for mount in living) else "pAsLsXsFscr"
 
     def has_open(self, inode: Inode) -> bool:
         """Has this client the file open?"""
         return any(one is inode for one in list(self._files.values()))
+
+    def writes(self, inode: Inode) -> bool:
+        """Has this client the file open for writing?"""
+        return any(self._files.get(fd) is inode for fd in list(self._written))
 
     # inodes
 
@@ -219,16 +332,27 @@ class FakeMount:
     def getxattr(self, path: bytes, name: str) -> bytes:
         return self._get(self._find(path), name, path)
 
-    def setxattr(self, path: bytes, name: str, value: bytes) -> None:
-        self._set(self._find(path), name, value)
+    def listxattr(self, path: bytes) -> list[str]:
+        return sorted(name for name in self._find(path).attributes if not name.startswith("ceph."))
+
+    def setxattr(self, path: bytes, name: str, value: bytes, flags: int = 0) -> None:
+        inode = self._find(path)
+        snapshots.require_living(inode, path)
+        acls.require_fit(inode, name)
+        if flags & os.XATTR_CREATE and name in inode.attributes:
+            raise error_of(errno.EEXIST, f"set {name}", path)
+        if flags & os.XATTR_REPLACE:
+            self._get(inode, name, path)
+        self._set(inode, name, value)
 
     def removexattr(self, path: bytes, name: str) -> None:
         inode = self._find(path)
-        self._get(inode, name, path)
-        if name in _VIRTUAL:
-            raise error_of(errno.EINVAL, f"remove {name}", path)
-        self._change(inode)
-        del inode.attributes[name]
+        snapshots.require_living(inode, path)
+        self._remove(inode, name, path)
+
+    def statfs(self, path: bytes) -> Capacity:
+        self._find(path)
+        return Capacity(1 << 22, 1000, 900, 800, self.cluster.newest, 255)
 
     def layout(self, path: bytes) -> Layout:
         inode = self._find(path)
@@ -244,22 +368,34 @@ class FakeMount:
 
     def chown(self, path: bytes, uid: int, gid: int) -> None:
         inode = self._find(path)
-        self._change(inode)
-        inode.uid = inode.uid if uid == -1 else uid
-        inode.gid = inode.gid if gid == -1 else gid
+        snapshots.require_living(inode, path)
+        self._chown(inode, uid, gid)
 
     def utimens(self, path: bytes, atime: float, mtime: float) -> None:
         inode = self._find(path)
-        self._change(inode)
-        inode.atime, inode.mtime = atime, mtime
+        snapshots.require_living(inode, path)
+        self._utimens(inode, atime, mtime)
 
     # names
 
     def mkdir(self, path: bytes, mode: int) -> None:
-        self._add(path, stat.S_IFDIR | mode)
+        parent, name = self._parent(path)
+        if parent.lists is not None:
+            self._change()
+            snapshots.make(parent, name, path)
+        else:
+            self._add(path, stat.S_IFDIR | mode)
+
+    def mknod(self, path: bytes, mode: int, device: int) -> None:
+        self._add(path, mode).rdev = device
 
     def rmdir(self, path: bytes) -> None:
         parent, name = self._parent(path)
+        if parent.lists is not None:
+            self._change()
+            snapshots.remove(parent, name, path)
+            return
+        snapshots.require_living(parent, path)
         inode = self._find(path)
         if inode.kind is not Kind.DIRECTORY:
             raise error_of(errno.ENOTDIR, "rmdir", path)
@@ -271,6 +407,7 @@ class FakeMount:
     def unlink(self, path: bytes) -> None:
         parent, name = self._parent(path)
         inode = self._find(path)
+        snapshots.require_living(parent, path)
         if inode.kind is Kind.DIRECTORY:
             raise error_of(errno.EISDIR, "unlink", path)
         self._change()
@@ -282,6 +419,13 @@ class FakeMount:
         old_parent, old_name = self._parent(source)
         parent, name = self._parent(target)
         there = parent.names.get(name)
+        if old_parent.frozen or parent.frozen:
+            raise error_of(errno.EXDEV, "rename", source)
+        if target.startswith(source + b"/"):
+            raise error_of(errno.EINVAL, "rename", source)
+        if there is not None and (there.kind is Kind.DIRECTORY) is not (inode.kind is Kind.DIRECTORY):
+            wrong = errno.EISDIR if there.kind is Kind.DIRECTORY else errno.ENOTDIR
+            raise error_of(wrong, "rename", source)
         if there is not None and there.names:
             raise error_of(errno.ENOTEMPTY, "rename", source)
         self._change()
@@ -293,6 +437,8 @@ class FakeMount:
     def link(self, existing: bytes, new: bytes) -> None:
         inode = self._find(existing)
         parent, name = self._parent(new)
+        snapshots.require_living(inode, existing)
+        snapshots.require_living(parent, new)
         if name in parent.names:
             raise error_of(errno.EEXIST, "link", new)
         self._change()
@@ -315,6 +461,12 @@ class FakeMount:
                 yield Entry(name, child.ino, child.kind)
         finally:
             self.streams -= 1
+
+    def alternate_names(self, path: bytes) -> dict[bytes, bytes]:
+        inode = self._find(path)
+        if not self.cluster.telling:
+            raise error_of(errno.EACCES, "tell", path)
+        return dict(inode.alternate_names)
 
     def sync(self) -> None:
         self._change()
@@ -377,15 +529,20 @@ class FakeMount:
     def _find(self, path: bytes) -> Inode:
         self._live()
         inode = self.cluster.root
+        way = [inode]
         for name in path.split(b"/"):
-            if not name or (name == b".snap" and inode.kind is Kind.DIRECTORY):
+            if not name:
                 continue
             if inode.kind is not Kind.DIRECTORY:
                 raise error_of(errno.ENOTDIR, "look up", path)
-            if name not in inode.names:
+            if name == snapshots.SNAPSHOTS and not inode.frozen:
+                inode = snapshots.listed(way)
+            elif name not in inode.names:
                 raise error_of(errno.ENOENT, "look up", path)
-            inode = inode.names[name]
-        return Inode(0, stat.S_IFDIR) if path.endswith(b"/.snap") else inode
+            else:
+                inode = inode.names[name]
+            way.append(inode)
+        return inode
 
     def _parent(self, path: bytes) -> tuple[Inode, bytes]:
         above, _, name = path.rpartition(b"/")
@@ -393,6 +550,7 @@ class FakeMount:
 
     def _add(self, path: bytes, mode: int) -> Inode:
         parent, name = self._parent(path)
+        snapshots.require_living(parent, path)
         if name in parent.names:
             raise error_of(errno.EEXIST, "make", path)
         self._change()
@@ -400,6 +558,7 @@ class FakeMount:
         if parent.mode & stat.S_ISGID:
             inode.gid = parent.gid
             inode.mode |= stat.S_ISGID if stat.S_ISDIR(mode) else 0
+        acls.inherit(parent.attributes, inode)
         return inode
 
     def _file(self, fd: int) -> Inode:
@@ -408,24 +567,51 @@ class FakeMount:
             raise error_of(errno.EBADF, "use a file")
         return self._files[fd]
 
+    def _open_inode(self, ino: int) -> Inode:
+        self._live()
+        return next(inode for inode in self._files.values() if inode.ino == ino)
+
     def _get(self, inode: Inode, name: str, path: bytes | None = None) -> bytes:
+        if name == "ceph.dir.entries":
+            return b"%d" % len(inode.names)
         if name not in inode.attributes:
             raise error_of(errno.ENODATA, f"get {name}", path)
         return inode.attributes[name]
 
+    def _remove(self, inode: Inode, name: str, path: bytes | None = None) -> None:
+        self._get(inode, name, path)
+        if name in _VIRTUAL:
+            raise error_of(errno.EINVAL, f"remove {name}", path)
+        self._change(inode)
+        del inode.attributes[name]
+
     def _set(self, inode: Inode, name: str, value: bytes) -> None:
         if name.startswith("ceph.") and len(value) > 256:
             raise CephError(errno.E2BIG, "too long for a vxattr")
+        snapshots.require_living(inode)
         self._change(inode)
         if name in _VIRTUAL and not value:
             inode.attributes.pop(name, None)
+        elif name == ACCESS_ACL:
+            acls.set_access(inode, value)
         else:
             inode.attributes[name] = value
 
     def _chmod(self, inode: Inode, mode: int) -> None:
+        snapshots.require_living(inode)
         self._change(inode)
         self._old_modes.setdefault(inode.ino, (inode, inode.mode))
         inode.mode = stat.S_IFMT(inode.mode) | mode
+        acls.follow_mode(inode)
+
+    def _chown(self, inode: Inode, uid: int, gid: int) -> None:
+        self._change(inode)
+        inode.uid = inode.uid if uid == -1 else uid
+        inode.gid = inode.gid if gid == -1 else gid
+
+    def _utimens(self, inode: Inode, atime: float, mtime: float) -> None:
+        self._change(inode)
+        inode.atime, inode.mtime = atime, mtime
 
     def _stat(self, inode: Inode) -> Stat:
         self._live()
@@ -441,4 +627,5 @@ class FakeMount:
             mtime=inode.mtime,
             ctime=inode.mtime,
             version=inode.version,
+            rdev=inode.rdev,
         )

@@ -10,12 +10,13 @@ import os
 import random
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
 from mgr_fscrypt.ceph.errors import ExistsError, NoAttributeError, NotFoundError
-from mgr_fscrypt.ceph.interface import Kind, Mount
+from mgr_fscrypt.ceph.interface import Kind, Mount, Stat
 from mgr_fscrypt.engine import (
     BusyError,
     DamagedError,
@@ -70,7 +71,10 @@ class Tree:
 
     def stored(self, *names: bytes) -> bytes:
         """The stored path of names below the root, computed by `format` from the directories' contexts."""
-        path = self.path
+        return self.stored_below(self.path, *names)
+
+    def stored_below(self, path: bytes, *names: bytes) -> bytes:
+        """The same below any directory that has the same key."""
         for name in names:
             path += b"/" + self.names(path).encode(name).dname
         return path
@@ -114,24 +118,35 @@ class Tree:
         assert shown == data.ljust(len(raw), b"\0"), "the tail past the end is zeros"
 
 
+@contextmanager
+def planted(mount: Mount, plain: Mount, name: str) -> Iterator[Tree]:
+    """A new tree by a name of its own; removed afterwards."""
+    path = b"/" + hashlib.sha256(name.encode()).hexdigest()[:12].encode()
+    keyring, key = Keyring(), MasterKey(SECRET)
+    keyring.add(key)
+    fs = FileSystem(mount, keyring, durable_close=True)
+    mount.mkdir(path, 0o755)
+    fs.create_subtree(path, key.identifier)
+    with fs:
+        yield Tree(fs, FileSystem(mount, Keyring()), mount, plain, path, key)
+    remove(mount, path)
+
+
 def refused(number: int) -> "pytest.RaisesExc[OSError]":
     return pytest.raises(OSError, check=lambda error: error.errno == number)
 
 
-class EngineCases:
-    """The cases."""
+class CasesInATree:
+    """Cases that have a subtree each."""
 
     @pytest.fixture
     def tree(self, mount: Mount, plain: Mount, request: pytest.FixtureRequest) -> Iterator[Tree]:
-        path = b"/" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12].encode()
-        keyring, key = Keyring(), MasterKey(SECRET)
-        keyring.add(key)
-        fs = FileSystem(mount, keyring)
-        mount.mkdir(path, 0o755)
-        fs.create_subtree(path, key.identifier)
-        with fs:
-            yield Tree(fs, FileSystem(mount, Keyring()), mount, plain, path, key)
-        remove(mount, path)
+        with planted(mount, plain, request.node.nodeid) as tree:
+            yield tree
+
+
+class EngineCases(CasesInATree):
+    """The cases."""
 
     # subtrees
 
@@ -722,7 +737,7 @@ class EngineCases:
     def test_a_key_that_goes_locks_at_once(self, tree: Tree, mount: Mount) -> None:
         keyring = Keyring()
         keyring.add(tree.key)
-        fs = FileSystem(mount, keyring)
+        fs = FileSystem(mount, keyring, durable_close=True)
         path = tree.make(b"f", b"x")
         with fs.open(path) as file:
             assert keyring.remove(tree.key.identifier)
@@ -823,6 +838,47 @@ class EngineCases:
                     assert list(tree.plain.scandir(top)) == []
         finally:
             remove(mount, kernels)
+
+    def test_a_file_that_its_maker_replaces_or_removes_goes_on_until_it_is_closed(self, tree: Tree) -> None:
+        path = tree.path + b"/f"
+        for take_its_name in (lambda: tree.fs.rename(path + b".new", path), lambda: tree.fs.unlink(path)):
+            tree.make(b"f.new", b"another")
+            with tree.fs.create(path) as made:
+                take_its_name()
+                made.pwrite(b"mine", 0)
+                made.fsync()
+                assert made.pread(9, 0) == b"mine"
+            for name in [entry.name for entry in tree.fs.scandir(tree.path)]:
+                assert tree.read(tree.path + b"/" + name) == b"another"
+                tree.fs.unlink(tree.path + b"/" + name)
+
+    def test_a_file_that_is_completed_while_it_is_asked_for_has_its_mode(
+        self, tree: Tree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tree.path + b"/f"
+        with tree.fs.create(path, 0o640) as file:
+            stored, look = tree.stored(b"f"), tree.mount.stat
+
+            def look_and_complete(asked: bytes) -> Stat:
+                found = look(asked)
+                if asked == stored:
+                    file.fsync()
+                return found
+
+            monkeypatch.setattr(tree.mount, "stat", look_and_complete)
+            assert tree.fs.stat(path).permissions == 0o640
+
+    def test_an_open_file_is_told_of_whatever_its_names_are(self, tree: Tree) -> None:
+        path = tree.make(b"f", b"x" * 5000)
+        with tree.fs.open(path, os.O_RDWR) as file:
+            file.pwrite(b"y", 6000)
+            named = tree.fs.stat(path)
+            assert (file.attributes.size, file.attributes.ino) == (named.size, named.ino) == (6001, file.ino)
+            tree.fs.unlink(path)
+            told = file.attributes
+            assert (told.size, told.nlink, told.file_mode) == (6001, 0, FileMode.ENGINE)
+        with refused(errno.EBADF):
+            _ = file.attributes
 
     def test_discarding_spares_what_another_made_by_the_name(self, tree: Tree) -> None:
         made = tree.fs.create(tree.path + b"/f")

@@ -1,19 +1,23 @@
 """Every operation in every state, as doc/operations.md says: for the fake and for a real cluster alike."""
 
 import errno
+import fcntl
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgr_fscrypt.ceph.interface import Kind, Mount
+from mgr_fscrypt.ceph.interface import Kind, Mount, RangeLock
 from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
+from mgr_fscrypt.engine.acls import ACCESS_ACL
 from mgr_fscrypt.engine.errors import ENOKEY
-from mgr_fscrypt.format import MasterKey
+from mgr_fscrypt.format import AUTH_XATTR, MasterKey
 
+from . import acls
 from .engine_cases import remove
 
 PAGE = Path(__file__).resolve().parents[2] / "doc" / "operations.md"
@@ -154,6 +158,48 @@ def _utimens(scene: Scene) -> None:
     _is((found.atime, found.mtime), (1e9, 2e9))
 
 
+def _special(scene: Scene) -> None:
+    scene.files.mknod(scene.new, stat.S_IFIFO | 0o640)
+    _is(stat.S_ISFIFO(scene.files.stat(scene.new).kind_bits), True)
+
+
+def _list_attributes(scene: Scene) -> None:
+    _is(scene.files.listxattr(scene.file), [])
+    _is(len(scene.files.getxattr(scene.file, AUTH_XATTR)), 48)
+
+
+def _set_attribute(scene: Scene) -> None:
+    scene.files.setxattr(scene.file, "user.a", b"1")
+    _is(scene.files.getxattr(scene.file, "user.a"), b"1")
+    scene.files.removexattr(scene.file, "user.a")
+    _is(scene.files.listxattr(scene.file), [])
+
+
+def _set_acl(scene: Scene) -> None:
+    acl = acls.encode(
+        (acls.OWNER, 6), (acls.USER, 4, 1000), (acls.GROUP, 0), (acls.MASK, 4), (acls.OTHERS, 0)
+    )
+    scene.files.setxattr(scene.file, ACCESS_ACL, acl)
+    _is(scene.files.getxattr(scene.file, ACCESS_ACL), acl)
+    _is(scene.files.stat(scene.file).permissions, 0o640)
+
+
+def _lock(scene: Scene) -> None:
+    with scene.files.open(scene.file) as one, scene.files.open(scene.file) as two:
+        one.flock(fcntl.LOCK_EX)
+        try:
+            two.flock(fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        raise AssertionError("both have the lock")
+
+
+def _lock_range(scene: Scene) -> None:
+    with scene.files.open(scene.file) as file:
+        file.lock_range(RangeLock(fcntl.F_WRLCK, 5, 10), 1)
+        _is(file.range_blocker(RangeLock(fcntl.F_RDLCK, 0, 0), 2), RangeLock(fcntl.F_WRLCK, 5, 10))
+
+
 OPERATIONS: dict[str, Callable[[Scene], None]] = {
     "stat": lambda scene: _is(scene.files.stat(scene.file).size, SIZE),
     "list a directory": _list,
@@ -180,6 +226,16 @@ OPERATIONS: dict[str, Callable[[Scene], None]] = {
     "chmod": _chmod,
     "chown": _chown,
     "set times": _utimens,
+    "make a special file": _special,
+    "list, read extended attributes": _list_attributes,
+    "set, remove an extended attribute": _set_attribute,
+    "change an attribute that holds the encryption": lambda scene: scene.files.setxattr(
+        scene.file, AUTH_XATTR, b""
+    ),
+    "set an ACL": _set_acl,
+    "lock (flock)": _lock,
+    "lock a range (fcntl)": _lock_range,
+    "ask for the room that is left": lambda scene: _is(scene.files.statfs(scene.file).available > 0, True),
 }
 FENCED = "release, hold"
 """Judged by the tests of the modes, which know who else is there."""
@@ -218,7 +274,7 @@ def scene_of(mount: Mount, elsewhere: Mount, column: str) -> Iterator[Scene]:
     locked = column.endswith("locked")
     with ExitStack() as stack:
         keyring, theirs = Keyring(), Keyring()
-        files = stack.enter_context(FileSystem(mount, keyring))
+        files = stack.enter_context(FileSystem(mount, keyring, durable_close=True))
         for key in (KEY, OTHER):
             keyring.add(key)
             theirs.add(key)
@@ -234,7 +290,7 @@ def scene_of(mount: Mount, elsewhere: Mount, column: str) -> Iterator[Scene]:
         files.symlink(b"target", top + b"/link")
         names = {entry.stored: entry.name for entry in files.scandir(top)}
         if column.endswith("shared"):
-            sharer = stack.enter_context(FileSystem(elsewhere, theirs))
+            sharer = stack.enter_context(FileSystem(elsewhere, theirs, durable_close=True))
             shared = stack.enter_context(sharer.open(top + b"/file", os.O_RDWR))
             shared.pwrite(DATA[:8], 0)
         if locked:

@@ -110,7 +110,8 @@ class Cluster:
         """Start a daemon if it does not run; a daemon that is new gets its keys and folder first."""
         if self.pid(kind, name) is not None:
             return
-        folder = self.directory / (kind if kind in ("mon", "mgr") else f"{kind}.{name}")
+        # the first mon's and mgr's are made with the cluster
+        folder = self.directory / (kind if (kind, name) in (("mon", "a"), ("mgr", "x")) else f"{kind}.{name}")
         if not folder.exists():
             folder.mkdir()
             self._introduce(kind, name)
@@ -130,6 +131,12 @@ class Cluster:
                 setsid=True,
             )
         self._pid_file(kind, name).write_text(str(pid))
+
+    def revive(self, pid: int) -> None:
+        """Start the MDS again that was process `pid`."""
+        for kind, name in self.daemons():
+            if kind == "mds" and self._pid_file(kind, name).read_text() == str(pid):
+                self.start(kind, name)
 
     def stop(self, kind: str, name: str) -> None:
         """Ask a daemon to end (SIGTERM) and wait for it."""
@@ -274,6 +281,8 @@ def main(arguments: Sequence[str]) -> int:
                 cluster.up(int(port))
             case ["down"]:
                 cluster.down()
+            case ["revive", pid]:
+                cluster.revive(int(pid))
             case ["status"]:
                 sys.stdout.write(cluster.ceph("-s"))
                 for kind, name in cluster.daemons():

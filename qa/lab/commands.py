@@ -48,14 +48,34 @@ def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
         case "demo":
             return demo.run(release, cache, progress, keep=options.keep)
         case "test":
-            releases = [release] if options.release else list(RELEASES.values())
-            return tests.run(releases, cache, progress, only=options.files)
+            return _test(options, cache, progress)
         case "bench":
             return long_runs.bench(release, cache, progress, options.name, as_json=options.json)
+        case "hygiene":
+            return long_runs.hygiene(release, cache, progress)
         case "soak":
-            return long_runs.soak(release, cache, progress, options.name, size=options.n, seed=options.seed)
+            return long_runs.soak(
+                release,
+                cache,
+                progress,
+                options.name,
+                size=options.n,
+                seed=options.seed,
+                jobs=options.jobs,
+            )
         case _:
             return _cluster(options, NamedClusters(cache, progress))
+
+
+def _test(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
+    match options.files:
+        case ["kms", name]:
+            return tests.run_kms(name, cache, progress)
+        case ["kms", *_]:
+            raise LabError("which key manager? `qa/run test kms BACKEND`, or `all`")
+        case files:
+            releases = [RELEASES[options.release]] if options.release else list(RELEASES.values())
+            return tests.run(releases, cache, progress, only=files)
 
 
 def _cluster(options: argparse.Namespace, clusters: NamedClusters) -> int:
@@ -87,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     demo_command.add_argument("--keep", action="store_true", help="leave the cluster `demo` running")
 
     test = commands.add_parser("test", parents=[release], help="lint, types, unit tests and cluster tests")
-    test.add_argument("files", nargs="*", help="only these test files or pytest arguments, on a cluster")
+    test.add_argument(
+        "files",
+        nargs="*",
+        help="only these test files or pytest arguments, on a cluster; or `kms BACKEND`: "
+        "a kind of key manager (or `all`) against its real server",
+    )
 
     soak = commands.add_parser(
         "soak", parents=[release], help="a long test in full size; goes on where it stopped"
@@ -96,6 +121,18 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--n", type=int, help="how many cases (default: the full size)")
     soak.add_argument(
         "--seed", type=int, help="what the cases are drawn from (default: as last time, else random)"
+    )
+    soak.add_argument(
+        "--jobs",
+        type=int,
+        choices=range(1, 17),
+        default=1,
+        metavar="N",
+        help="how many cases at once, each in a process of its own (up to 16; default: 1)",
+    )
+
+    commands.add_parser(
+        "hygiene", parents=[release], help="use a key in all ways, and search for it where it must not be"
     )
 
     bench = commands.add_parser(

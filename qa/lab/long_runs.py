@@ -1,9 +1,9 @@
-"""`qa/run bench` and `qa/run soak`: what is measured, and long tests in full size."""
+"""`qa/run bench`, `qa/run soak` and `qa/run hygiene`: what is measured, long tests in full size, a search for keys."""
 
 import shutil
 
 from .cache import Cache
-from .releases import Release
+from .releases import TENTACLE, Release
 from .report import LabError, Progress
 from .source import SOURCE, copy_source
 from .workplace import KEPT, enter
@@ -24,11 +24,19 @@ def bench(release: Release, cache: Cache, progress: Progress, name: str, *, as_j
 
 
 def soak(
-    release: Release, cache: Cache, progress: Progress, name: str, *, size: int | None, seed: int | None
+    release: Release,
+    cache: Cache,
+    progress: Progress,
+    name: str,
+    *,
+    size: int | None,
+    seed: int | None,
+    jobs: int,
 ) -> int:
-    """Run qa/soak/NAME.py on a fresh cluster; what it has done is kept, so that a second call goes on.
+    """Run qa/soak/NAME.py on a fresh cluster; what it has done is kept, so that a second call goes on. So many
+    `jobs` of its cases run at once.
 
-    The result file doc/results/NAME.json is the record of the last full run.
+    The record of the last full run is doc/results/NAME.json; on another release than the usual one NAME-RELEASE.json.
     """
     _known("soak", name)
     kept = cache.place("soak", release.name)
@@ -39,18 +47,30 @@ def soak(
         place.boot()
         options = [] if size is None else ["--n", str(size)]
         options += [] if seed is None else ["--seed", str(seed)]
+        options += ["--jobs", str(jobs)]
         command = ["python", "-m", f"qa.soak.{name}", "--state", f"{KEPT}/{name}.json", *options]
         code = place.chamber.run(*command, environment=place.environment())
     result = kept / f"{name}.result"
     if result.exists():
         (SOURCE / "doc/results").mkdir(parents=True, exist_ok=True)
-        shutil.move(result, SOURCE / "doc/results" / f"{name}.json")
+        record = f"{name}.json" if release is TENTACLE else f"{name}-{release.name}.json"
+        shutil.move(result, SOURCE / "doc/results" / record)
         (kept / f"{name}.json").unlink(missing_ok=True)
-        progress.say(f"the record is doc/results/{name}.json")
+        progress.say(f"the record is doc/results/{record}")
     return code
 
 
+def hygiene(release: Release, cache: Cache, progress: Progress) -> int:
+    """Run qa/hygiene on a fresh cluster; its answer is the exit code."""
+    with (
+        copy_source(cache, "hygiene") as source,
+        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+    ):
+        place.boot()
+        return place.chamber.run("python", "-m", "qa.hygiene", environment=place.environment())
+
+
 def _known(room: str, name: str) -> None:
-    there = {path.stem for path in (SOURCE / "qa" / room).glob("[a-z]*.py")} - {"report", "state"}
+    there = {path.stem for path in (SOURCE / "qa" / room).glob("[a-z]*.py")} - {"report", "state", "workers"}
     if name not in there:
         raise LabError(f"there is no {room} {name!r}; there are: {', '.join(sorted(there)) or 'none yet'}")

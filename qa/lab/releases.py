@@ -14,6 +14,7 @@ _PACKAGES = (
     "ceph-osd",
     "fuse3",
     "gcc",
+    "gocryptfs",
     "libc6-dev",
     "libsqlite3-mod-ceph",
     "openssl",
@@ -37,6 +38,9 @@ class Release:
     packages: tuple[str, ...] = _PACKAGES
 
 
-TENTACLE = Release("tentacle", "20.2", "forky")
+# key managers are tested beside one release only: they do not know of Ceph
+_KEY_MANAGERS = ("softhsm2",)
+
+TENTACLE = Release("tentacle", "20.2", "forky", (*_PACKAGES, *_KEY_MANAGERS))
 REEF = Release("reef", "18.2", "trixie")
 RELEASES = {release.name: release for release in (TENTACLE, REEF)}

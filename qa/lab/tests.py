@@ -13,11 +13,12 @@ from pathlib import Path
 from . import selfcheck
 from .cache import Cache
 from .releases import TENTACLE, Release
-from .report import Progress, StepError, tail
-from .source import copy_source
+from .report import LabError, Progress, StepError, tail
+from .source import SOURCE, copy_source
 from .workplace import Workplace, enter
 
 _LINES_OF_A_FAILURE = 150
+_ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,28 @@ def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: 
         return _tell(outcomes, cache.place("logs"))
 
 
+def run_kms(name: str, cache: Cache, progress: Progress) -> int:
+    """Run the tests of one kind of key manager against its real server, or of all; answer the exit code.
+
+    Raises:
+        LabError: there is no such kind.
+    """
+    kinds = sorted(file.stem.removeprefix("test_") for file in (SOURCE / "qa/kms").glob("test_*.py"))
+    if name not in (*kinds, _ALL):
+        raise LabError(f"there is no key manager {name!r}; there are: {', '.join((*kinds, _ALL))}")
+    files = "qa/kms" if name == _ALL else f"qa/kms/test_{name}.py"
+    with (
+        copy_source(cache, "kms") as source,
+        enter(TENTACLE, source.parent / TENTACLE.name, cache, progress, source=source) as place,
+    ):
+        failures: list[StepError] = []
+        try:
+            _tox(place, f"key managers {name}", "kms", files, "--junitxml=/cluster/results-kms.xml")
+        except StepError as error:
+            failures.append(error)
+        return _tell([_outcome(place, failures)], cache.place("logs"))
+
+
 def _selfcheck(log: Path, progress: Progress) -> Outcome:
     progress.say("the lab checks itself")
     with log.open("w") as output:
@@ -76,6 +99,8 @@ def _test(place: Workplace, only: Sequence[str]) -> Outcome:
             attempt("lint", "lint")
             attempt("types", "types")
         attempt("unit tests", "tests", "qa/unit", "--junitxml=/cluster/results-unit.xml")
+        if place.release is TENTACLE:
+            attempt("key managers", "kms", "qa/kms", "--junitxml=/cluster/results-kms.xml")
     try:
         place.boot()
     except StepError as error:
@@ -83,6 +108,12 @@ def _test(place: Workplace, only: Sequence[str]) -> Outcome:
     else:
         files = only or ["qa/cluster", "qa/facts"]
         attempt("cluster tests", "tests", *files, "--junitxml=/cluster/results-cluster.xml")
+        if not only and place.release is TENTACLE:
+            attempt("tenants", "kms", "qa/tenants", "--junitxml=/cluster/results-tenants.xml")
+    return _outcome(place, failures)
+
+
+def _outcome(place: Workplace, failures: Sequence[StepError]) -> Outcome:
     counts = [_counts(file) for file in (place.folder / "cluster").glob("results-*.xml")]
     passed, failed, skipped = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
     return Outcome(

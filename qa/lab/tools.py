@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .cache import Cache
 from .chamber import Bind, Chamber
-from .releases import Release
+from .releases import TENTACLE, Release
 from .report import Progress, StepError
 from .source import SOURCE, copy_source
 
@@ -40,12 +40,14 @@ def obtain(release: Release, rootfs: Path, cache: Cache, progress: Progress) -> 
         stamp = folder / Path(folder_inside()).name / "ready"
         if not stamp.exists():
             progress.say(f"{release.name}: installing the tools of the checks")
-            _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log")
+            # key managers do not depend on the release
+            environments = ["lint", "types", "tests", *(["kms"] if release is TENTACLE else [])]
+            _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log", environments)
             stamp.touch()
     return folder
 
 
-def _make(folder: Path, rootfs: Path, cache: Cache, log: Path) -> None:
+def _make(folder: Path, rootfs: Path, cache: Cache, log: Path, environments: list[str]) -> None:
     with copy_source(cache, "tools") as source:
         chamber = Chamber.start(rootfs, [Bind(source, "/src"), Bind(folder, INSIDE)], detached=False)
         try:
@@ -53,7 +55,7 @@ def _make(folder: Path, rootfs: Path, cache: Cache, log: Path) -> None:
                 for command in (
                     ["python3", "-m", "venv", INSIDE],
                     ["pip", "install", "--quiet", "tox"],
-                    ["tox", "run", "--notest", "-e", "lint,types,tests"],
+                    ["tox", "run", "--notest", "-e", ",".join(environments)],
                 ):
                     if chamber.run(*command, output=output, environment=environment()) != 0:
                         raise StepError(f"`{' '.join(command)}` (is the package registry reachable?)", log)

@@ -1,10 +1,10 @@
 """What a client that died may leave behind: a model of one subtree that is told what was begun and acknowledged.
 
 Names are acknowledged when their call returns; the contents of a file when its `fsync` or `close` does; a new file is
-half made until then. A client that dies leaves the names as they were before or after the call that it was in, and of
-every file a size that was told since its last acknowledgement, with blocks that were its contents since then and reach
-as far as that size says. So a write that was not acknowledged may be there in part, in whole blocks, and nothing
-else of the file may have changed.
+half made until its `fsync`, or until a `sync` after its `close`. A client that dies leaves the names as they were
+before or after the call that it was in, and of every file a size that was told since its last acknowledgement, with
+blocks that were its contents since then and reach as far as that size says. So a write that was not acknowledged may
+be there in part, in whole blocks, and nothing else of the file may have changed.
 """
 
 import os
@@ -16,14 +16,17 @@ from enum import Enum
 from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import DamagedError, File, FileSystem
 from mgr_fscrypt.engine.files import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from mgr_fscrypt.engine.fsck import Code, ObjectExtents, Severity
 
 BLOCK = 4096
 LARGEST = 24 * BLOCK
+_SYNCS = 0.03
 _PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 class Do(Enum):
-    """What one operation does. `CREATE` and `OPEN` keep a handle until `CLOSE`; names of open files do not change."""
+    """What one operation does. `CREATE` and `OPEN` keep a handle until `CLOSE`; names of open files do not change.
+    `SYNC` is of the whole file system, and has no name."""
 
     CREATE = "create"
     OPEN = "open"
@@ -32,6 +35,7 @@ class Do(Enum):
     PUNCH = "punch"
     FSYNC = "fsync"
     CLOSE = "close"
+    SYNC = "sync"
     RENAME = "rename"
     LINK = "link"
     UNLINK = "unlink"
@@ -76,6 +80,11 @@ class Node:
     target: bytes = b""
     made: bool = True
     open: bytes | None = None
+
+    def acknowledge(self) -> None:
+        """It is there, and as it was last."""
+        self.made = True
+        self.contents, self.modes = self.contents[-1:], self.modes[-1:]
 
 
 @dataclass(frozen=True)
@@ -128,17 +137,26 @@ class Model:
     def end(self, operation: Operation) -> None:
         """It has returned."""
         self._before = self._making = None
+        if operation.do is Do.SYNC:
+            for closed in self.names.values():
+                if closed.open is None:
+                    closed.acknowledge()
+            return
         node = self.names.get(operation.name)
+        if operation.do is Do.RENAME and not self.names[operation.other].made:
+            self.names[operation.other].acknowledge()
         if node is None:
             return
         if operation.do is Do.OPEN:
             node.open = operation.name
-        elif operation.do in (Do.FSYNC, Do.CLOSE):
-            node.made = True
+        elif operation.do is Do.FSYNC or (operation.do is Do.LINK and not node.made):
+            # what gets a second name is completed first
+            node.acknowledge()
+        elif operation.do is Do.CLOSE:
+            node.open = None
             node.contents = node.contents[-1:]
-            node.modes = node.modes[-1:]
-            if operation.do is Do.CLOSE:
-                node.open = None
+            if node.made:
+                node.acknowledge()
 
     def judge(self, found: Mapping[bytes, Found]) -> str | None:
         """What is wrong with what a client that died has left, or None."""
@@ -224,6 +242,7 @@ class Client:
             Do.PUNCH: lambda: handles[name].fallocate(_PUNCH, operation.number, operation.length),
             Do.FSYNC: lambda: handles[name].fsync(),
             Do.CLOSE: lambda: handles.pop(name).close(),
+            Do.SYNC: files.sync,
             Do.RENAME: lambda: files.rename(path, other),
             Do.LINK: lambda: files.link(path, other),
             Do.UNLINK: lambda: files.unlink(path),
@@ -263,13 +282,53 @@ class Client:
         for name, one in found.items():
             if one.half_made:
                 path = self._at(name)
-                (self._files.rmdir if one.kind is Kind.DIRECTORY else self._files.unlink)(path)
+                self._remove(name, one)
                 with self._files.create(path) as file:
                     file.pwrite(b"anew", 0)
                 if self._content(path) != b"anew":
                     return f"{name.decode()}: what was made by the name of something half made is not whole"
                 self._files.unlink(path)
         return None
+
+    def check(self, patience: float, objects: ObjectExtents | None = None) -> str | None:
+        """Does `fsck` call anything damaged that a client that died has left? What, or None."""
+        for one in self._files.fsck(self._top, objects, patience=patience).findings():
+            if one.code.severity in (Severity.DAMAGE, Severity.UNKNOWN):
+                return f"{one.plain!r} is called {one.code.word}: {one.detail}"
+        return None
+
+    def repair(
+        self, found: Mapping[bytes, Found], patience: float, objects: ObjectExtents | None = None
+    ) -> str | None:
+        """Repair all that `fsck` names, none of which is damage. What was whole is as it was, nothing is half made, and
+        nothing is named any more; what was half made and is whole now is removed. What is wrong, or None."""
+        fsck = self._files.fsck(self._top, objects, patience=patience)
+        told = list(fsck.findings())
+        for one in told:
+            if one.code.severity is Severity.DAMAGE:
+                return f"{one.plain!r} is called {one.code.word}: {one.detail}"
+            if not fsck.repair(one):
+                return f"{one.plain!r} is {one.code.word} and was not repaired: {one.detail}"
+        known = {one.ino for one in told}
+        again = self._files.fsck(self._top, objects, patience=patience)
+        for one in list(again.findings()):
+            # a lease of the dead client that ran out since the first look: until then it was in use
+            ran_out = one.code is Code.LEFTOVER_LEASE and one.ino not in known
+            if not (ran_out and again.repair(one)):
+                return f"after all repairs {one.plain!r} is {one.code.word}: {one.detail}"
+        now = self.look()
+        for name, one_now in now.items():
+            if one_now.half_made and not fsck.busy:
+                return f"{name.decode()}: half made, and fsck did not say so"
+            if found[name].half_made:
+                self._remove(name, one_now)
+            elif one_now != found[name]:
+                return f"{name.decode()}: fsck changed it"
+        gone = [name for name in found.keys() - now.keys() if not found[name].half_made]
+        return f"{gone[0].decode()}: fsck removed it" if gone else None
+
+    def _remove(self, name: bytes, one: Found) -> None:
+        (self._files.rmdir if one.kind is Kind.DIRECTORY else self._files.unlink)(self._at(name))
 
     def _below(self, directory: bytes) -> Iterator[tuple[bytes, Found]]:
         for entry in self._files.scandir(self._at(directory)):
@@ -330,6 +389,8 @@ class Load:
 
     def _drawn(self, names: Names) -> Operation | None:
         chance = self._chance
+        if chance.random() < _SYNCS:
+            return Operation(Do.SYNC, b"")
         name = chance.choice(self._FILES + self._OTHERS)
         node = names.get(name)
         if b"/" in name and b"directory" not in names:

@@ -17,14 +17,20 @@ from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.engine.fsck import ObjectExtents
 from mgr_fscrypt.format import MasterKey
 
 from .crashes import Client, Do, Found, Load, Model, writable
+from .stopwatch import timed
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = bytes(range(64))
+HELD_UP = 5.0
+"""Seconds that one call of a survivor may take (P4 of the design)."""
 LONGEST_LIFE = 1.5
 """Seconds of load before the kill, at most."""
+SOON = 0.2
+"""Seconds before `fsck` looks again: what still has the lease of the dead client then is in use to it."""
 ENDLESS = 100_000
 _READY = b"+"
 
@@ -33,21 +39,21 @@ _READY = b"+"
 class Killed:
     """One kill: what was wrong or None, how many operations had returned, and how many things were half made.
 
-    Seconds since the kill: `evicted`, the dead session was gone; `looked`, the survivor had read everything (about one
-    second for each half made thing, which it waits for); `held_up`, it had also changed every file, under its lease.
+    Seconds: `held_up`, the longest that one call of the survivor took, named `call`; since the kill until it had read
+    everything (`looked`: about one second for each half made thing, which it waits for).
     """
 
     wrong: str | None
     acknowledged: int
     half_made: int
-    evicted: float
     looked: float
     held_up: float
+    call: str
 
     def __str__(self) -> str:
         return (
-            f"{self.held_up:.2f} s (session evicted after {self.evicted:.2f}, everything read after "
-            f"{self.looked:.2f}, {self.half_made} half made)"
+            f"{self.held_up:.2f} s in one call ({self.call}; everything read after {self.looked:.2f} s, "
+            f"{self.half_made} half made)"
         )
 
 
@@ -58,39 +64,39 @@ def opened(mount: CephMount) -> FileSystem:
     return FileSystem(mount, keyring)
 
 
-def kill(mount: CephMount, survivor: FileSystem, top: bytes, chance: random.Random) -> Killed:
-    """Let a client work in the new subtree `top`, kill it, and judge what the survivor finds."""
+def kill(survivor: FileSystem, top: bytes, chance: random.Random, objects: ObjectExtents) -> Killed:
+    """Let a client work in the new subtree `top`, kill it, and judge what the survivor finds; every other time it has
+    `fsck` clear up."""
     survivor.mkdir(top)
     survivor.create_subtree(top, MasterKey(SECRET).identifier)
     seed = str(chance.randrange(1 << 64))
     returned = _killed_after(top, seed, chance.uniform(0, LONGEST_LIFE))
     killed = time.monotonic()
     model = _model(seed, returned)
-    evict_others(mount)
-    evicted = time.monotonic() - killed
-    heir = Client(survivor, top)
+    files, watch = timed(survivor)
+    heir = Client(files, top)
     found = heir.look()
     looked = time.monotonic() - killed
+    repaired = chance.random() < 0.5
+    wrong = model.judge(found)
+    if wrong is None and repaired:
+        wrong = heir.repair(found, SOON, objects)
     for name in _files(found):
-        with writable(survivor, top + b"/" + name) as file:
+        with writable(files, top + b"/" + name) as file:
             file.truncate(file.size)
-    held_up = time.monotonic() - killed
     growth = chance.choice((Do.WRITE, Do.TRUNCATE))
-    wrong = model.judge(found) or heir.grow_all(found, growth) or heir.clear_away(found)
+    wrong = wrong or heir.grow_all(found, growth)
+    if wrong is None and not repaired:
+        wrong = heir.clear_away(found) or heir.check(SOON, objects)
     if wrong is None:
         model.accept(found)
         wrong = model.judge(heir.look())
+    if wrong is None and watch.longest > HELD_UP:
+        wrong = f"a call of the survivor took {watch.longest:.1f} s: {watch.call}"
     if wrong is not None:
         wrong = f"{top.decode()}, load {seed}, {returned} operations had returned: {wrong}"
     half_made = sum(one.half_made for one in found.values())
-    return Killed(wrong, returned, half_made, evicted, looked, held_up)
-
-
-def evict_others(mount: CephMount) -> None:
-    """End the dead client's session, which would hold others up for a minute (doc/facts.md F14)."""
-    for session in mount.sessions():
-        if not session.manager:
-            mount.evict(session)
+    return Killed(wrong, returned, half_made, looked, watch.longest, watch.call)
 
 
 def _killed_after(top: bytes, seed: str, life: float) -> int:

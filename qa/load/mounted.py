@@ -2,27 +2,23 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .program import ROOT, command
+
 _PATIENCE = 20.0
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The program with these arguments."""
-    return [sys.executable, "-m", "mgr_fscrypt.client.commands", *map(str, arguments)]
-
-
 @contextmanager
-def mounted(subtree: str, directory: Path, key: Path | None) -> Iterator[int]:
-    """Mount in the background, and unmount; the process that serves. It must have ended by itself afterwards."""
+def mounted(subtree: str, directory: Path, key: Path | None, *more: str | Path) -> Iterator[int]:
+    """Mount in the background, with `more` options, and unmount; the process that serves. It must have ended by itself
+    afterwards."""
     options: list[str | Path] = ["--json"] if key is None else ["--json", "--key", key]
     done = subprocess.run(
-        command("mount", *options, subtree, directory),
+        command("mount", *options, *more, subtree, directory),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

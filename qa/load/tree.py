@@ -1,19 +1,28 @@
-"""A tree under random making, renaming, linking and removing, compared with a model by full walks."""
+"""A tree under random making, changing, renaming, linking and removing, compared with a model.
+
+Each operation is done by one of the clients; then another looks at the names that it was about, and at the whole tree
+now and then.
+"""
 
 import errno
+import math
 import os
 import random
-import stat
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence as Sequence_
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 from mgr_fscrypt.ceph.interface import Kind
-from mgr_fscrypt.engine import FileSystem
 
-_CHECK_EVERY = 100
+from .doors import Door
+
+_CHECK_EVERY = 250
 _DEEPEST = 5
+_LARGEST = 9000
+_TOLD = 12
 # short, long enough for several cipher blocks, the longest that fits, not ASCII, not UTF-8
 NAMES = (
     b"a",
@@ -27,129 +36,45 @@ NAMES = (
     "größe".encode(),
     b"\xff\xfe",
 )
+_MODES = (0o755, 0o700, 0o750, 0o644, 0o600, 0o444)
 Path_ = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Found:
-    """One name as a walk sees it: a directory (no content), a file (content, number of links) or a link (target)."""
+    """One name: its kind, the content of a file or the target of a link, a file's number of links, and what chmod and
+    utimens set: None where nothing certain is known of it."""
 
     kind: Kind
     content: bytes = b""
     links: int = 1
+    permissions: int | None = None
+    mtime: int | None = None
 
 
-class TreeUnderTest(Protocol):
-    """A directory that is empty at first; paths are names from there."""
-
-    def create(self, path: Path_, content: bytes) -> None: ...
-    def mkdir(self, path: Path_) -> None: ...
-    def symlink(self, target: bytes, path: Path_) -> None: ...
-    def link(self, existing: Path_, new: Path_) -> None: ...
-    def rename(self, old: Path_, new: Path_) -> None: ...
-    def unlink(self, path: Path_) -> None: ...
-    def rmdir(self, path: Path_) -> None: ...
-    def walk(self) -> dict[Path_, Found]:
-        """All that is there."""
-
-
-class EngineTree:
-    """A tree through the engine's interface."""
-
-    def __init__(self, files: FileSystem, top: bytes) -> None:
-        self._files = files
-        self._top = top
-
-    def create(self, path: Path_, content: bytes) -> None:
-        with self._files.create(self._at(path)) as made:
-            made.pwrite(content, 0)
-
-    def mkdir(self, path: Path_) -> None:
-        self._files.mkdir(self._at(path))
-
-    def symlink(self, target: bytes, path: Path_) -> None:
-        self._files.symlink(target, self._at(path))
-
-    def link(self, existing: Path_, new: Path_) -> None:
-        self._files.link(self._at(existing), self._at(new))
-
-    def rename(self, old: Path_, new: Path_) -> None:
-        self._files.rename(self._at(old), self._at(new))
-
-    def unlink(self, path: Path_) -> None:
-        self._files.unlink(self._at(path))
-
-    def rmdir(self, path: Path_) -> None:
-        self._files.rmdir(self._at(path))
-
-    def walk(self) -> dict[Path_, Found]:
-        return dict(self._below(()))
-
-    def _below(self, directory: Path_) -> Iterator[tuple[Path_, Found]]:
-        for entry in self._files.scandir(self._at(directory)):
-            path = (*directory, entry.name)
-            if entry.kind is Kind.DIRECTORY:
-                yield path, Found(Kind.DIRECTORY)
-                yield from self._below(path)
-            elif entry.kind is Kind.SYMLINK:
-                yield path, Found(Kind.SYMLINK, self._files.readlink(self._at(path)))
-            else:
-                attributes = self._files.stat(self._at(path))
-                with self._files.open(self._at(path)) as file:
-                    content = file.pread(attributes.size, 0)
-                yield path, Found(attributes.kind, content, attributes.nlink)
-
-    def _at(self, path: Path_) -> bytes:
-        return b"/".join((self._top, *path))
+def look(door: Door, path: Path_) -> Found:
+    """What a client sees at a name."""
+    where = b"/".join(path)
+    status = door.stat(where)
+    if status.kind is Kind.SYMLINK:
+        return Found(Kind.SYMLINK, door.readlink(where))
+    mtime = int(status.mtime)
+    if status.kind is Kind.DIRECTORY:
+        return Found(Kind.DIRECTORY, permissions=status.permissions, mtime=mtime)
+    with closing(door.open(where, os.O_RDONLY)) as handle:
+        # one byte more, so that a size that is too small shows
+        content = handle.pread(status.size + 1, 0)
+    return Found(status.kind, content.ljust(status.size, b"?"), status.links, status.permissions, mtime)
 
 
-class PathTree:
-    """A tree through the kernel."""
-
-    def __init__(self, top: Path) -> None:
-        self._top = os.fsencode(top)
-
-    def create(self, path: Path_, content: bytes) -> None:
-        with open(self._at(path), "xb") as made:  # noqa: PTH123 - names of any bytes
-            made.write(content)
-
-    def mkdir(self, path: Path_) -> None:
-        os.mkdir(self._at(path))  # noqa: PTH102
-
-    def symlink(self, target: bytes, path: Path_) -> None:
-        os.symlink(target, self._at(path))  # noqa: PTH211
-
-    def link(self, existing: Path_, new: Path_) -> None:
-        os.link(self._at(existing), self._at(new), follow_symlinks=False)
-
-    def rename(self, old: Path_, new: Path_) -> None:
-        os.rename(self._at(old), self._at(new))  # noqa: PTH104
-
-    def unlink(self, path: Path_) -> None:
-        os.unlink(self._at(path))  # noqa: PTH108
-
-    def rmdir(self, path: Path_) -> None:
-        os.rmdir(self._at(path))  # noqa: PTH106
-
-    def walk(self) -> dict[Path_, Found]:
-        return dict(self._below(()))
-
-    def _below(self, directory: Path_) -> Iterator[tuple[Path_, Found]]:
-        for name in os.listdir(self._at(directory)):  # noqa: PTH208
-            path = (*directory, name)
-            status = os.lstat(self._at(path))
-            if stat.S_ISDIR(status.st_mode):
-                yield path, Found(Kind.DIRECTORY)
-                yield from self._below(path)
-            elif stat.S_ISLNK(status.st_mode):
-                yield path, Found(Kind.SYMLINK, os.readlink(self._at(path)))  # noqa: PTH115
-            else:
-                with open(self._at(path), "rb") as file:  # noqa: PTH123
-                    content = file.read()
-                yield path, Found(Kind.FILE, content, status.st_nlink)
-
-    def _at(self, path: Path_) -> bytes:
-        return b"/".join((self._top, *path))
+def walk(door: Door, directory: Path_ = ()) -> Iterator[tuple[Path_, Found]]:
+    """All that a client sees below a directory."""
+    for name in list(door.names(b"/".join(directory))):
+        path = (*directory, name)
+        found = look(door, path)
+        yield path, found
+        if found.kind is Kind.DIRECTORY:
+            yield from walk(door, path)
 
 
 @dataclass(eq=False)
@@ -158,6 +83,8 @@ class _Node:
 
     kind: Kind
     content: bytes = b""
+    permissions: int | None = None
+    mtime: int | None = None
 
 
 @dataclass
@@ -170,6 +97,7 @@ class _Model:
         if path in self.names:
             raise OSError(errno.EEXIST, "model")
         self.names[path] = node
+        self._touch_parent(path)
 
     def rename(self, old: Path_, new: Path_) -> None:
         moved, there = self.names[old], self.names.get(new)
@@ -185,19 +113,20 @@ class _Model:
             self._require_empty(new)
         for path in [each for each in self.names if each[: len(old)] == old]:
             self.names[new + path[len(old) :]] = self.names.pop(path)
+        self._touch_parent(old)
+        self._touch_parent(new)
 
-    def rmdir(self, path: Path_) -> None:
+    def remove(self, path: Path_) -> None:
         self._require_empty(path)
         del self.names[path]
+        self._touch_parent(path)
 
-    def walk(self) -> dict[Path_, Found]:
-        links: dict[_Node, int] = {}
-        for node in self.names.values():
-            links[node] = links.get(node, 0) + 1
-        return {
-            path: Found(node.kind, node.content, links[node] if node.kind is Kind.FILE else 1)
-            for path, node in self.names.items()
-        }
+    def look(self, path: Path_) -> Found | None:
+        node = self.names.get(path)
+        if node is None:
+            return None
+        links = self.links(path) if node.kind is Kind.FILE else 1
+        return Found(node.kind, node.content, links, node.permissions, node.mtime)
 
     def links(self, path: Path_) -> int:
         """How many names its inode has; none where nothing is there."""
@@ -215,132 +144,263 @@ class _Model:
         if self.is_full(directory):
             raise OSError(errno.ENOTEMPTY, "model")
 
+    def _touch_parent(self, path: Path_) -> None:
+        """Its modification time is now, whenever that is."""
+        if len(path) > 1:
+            self.names[path[:-1]].mtime = None
 
-@dataclass
+
+class _MismatchError(Exception):
+    """The tree is not what the model says."""
+
+
 class Sequence:
-    """A sequence of operations on one tree that is empty at first."""
+    """A sequence of operations on one tree that is empty at first.
 
-    tree: TreeUnderTest
-    chance: random.Random
+    Args:
+        doors: one for each client, to the tree's root.
 
-    def __post_init__(self) -> None:
+    Attributes:
+        done: how many operations were done.
+    """
+
+    def __init__(self, doors: Sequence_[Door], chance: random.Random) -> None:
+        self._doors = doors
+        self._chance = chance
+        self.done = 0
         self._model = _Model()
-        self._operations: list[tuple[int, Callable[[], str | None]]] = [
-            (25, self._create),
-            (20, self._mkdir),
+        self._trail: deque[str] = deque(maxlen=_TOLD)
+        self._operations: list[tuple[int, Callable[[], bool]]] = [
+            (20, self._create),
+            (12, self._mkdir),
             (20, self._rename),
-            (10, self._link),
-            (10, self._symlink),
-            (10, self._unlink),
-            (8, self._rmdir),
+            (8, self._link),
+            (8, self._symlink),
+            (24, self._unlink),
+            (12, self._rmdir),
+            (10, self._write),
+            (6, self._truncate),
+            (6, self._chmod),
+            (6, self._utimens),
         ]
 
-    def run(self, count: int) -> str | None:
-        """Do that many operations; what went wrong first, with the operation's number, or None."""
+    def run(self, count: int, patience: float = math.inf) -> str | None:
+        """Do that many operations, or as many as `patience` seconds have room for.
+
+        What went wrong first, with the operation's number and the last ones, or None.
+        """
         weights = [weight for weight, _ in self._operations]
-        for number in range(1, count + 1):
-            wrong = None
-            # what has nothing to work on yet does not count
-            while wrong is None:
-                (_, operation) = self.chance.choices(self._operations, weights)[0]
-                wrong = operation()
-            if not wrong and (number % _CHECK_EVERY == 0 or number == count):
-                wrong = self._difference()
-            if wrong:
-                return f"operation {number}: {wrong}"
+        end = time.monotonic() + patience
+        try:
+            while self.done < count and time.monotonic() < end:
+                # what has nothing to work on yet does not count
+                while not self._chance.choices(self._operations, weights)[0][1]():
+                    pass
+                self.done += 1
+                if self.done % _CHECK_EVERY == 0:
+                    self._compare_all()
+            self._compare_all()
+        except (_MismatchError, OSError) as error:
+            return f"operation {self.done + 1}: {error!r}; the last ones: {'; '.join(self._trail)}"
         return None
 
-    def _create(self) -> str | None:
-        path, node = self._any_path(), _Node(Kind.FILE, self.chance.randbytes(self.chance.randrange(1, 9000)))
-        return self._both(
-            f"create {path}",
-            lambda: self.tree.create(path, node.content),
-            lambda: self._model.add(path, node),
-        )
+    # operations; each answers whether it had something to work on
 
-    def _mkdir(self) -> str | None:
+    def _create(self) -> bool:
         path = self._any_path()
+        node = _Node(Kind.FILE, self._chance.randbytes(self._chance.randrange(1, _LARGEST)), 0o644)
+
+        def create(door: Door) -> None:
+            self._use(door, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, node.content, 0)
+
+        return self._both("create", create, lambda: self._model.add(path, node), path)
+
+    def _write(self) -> bool:
+        path = self._any_of(Kind.FILE)
+        if path is None:
+            return False
+        node = self._model.names[path]
+        offset = self._chance.randrange(len(node.content) + 1)
+        data = self._chance.randbytes(self._chance.randrange(1, _LARGEST))
+
+        def write() -> None:
+            node.content = node.content[:offset] + data + node.content[offset + len(data) :]
+            node.mtime = None
+
         return self._both(
-            f"mkdir {path}",
-            lambda: self.tree.mkdir(path),
-            lambda: self._model.add(path, _Node(Kind.DIRECTORY)),
+            f"write {len(data)} at {offset} to",
+            lambda door: self._use(door, path, os.O_WRONLY, data, offset),
+            write,
+            path,
         )
 
-    def _symlink(self) -> str | None:
+    def _truncate(self) -> bool:
+        path = self._any_of(Kind.FILE)
+        if path is None:
+            return False
+        node, size = self._model.names[path], self._chance.randrange(_LARGEST)
+
+        def truncate() -> None:
+            node.content = node.content[:size].ljust(size, b"\0")
+            node.mtime = None
+
+        return self._both(
+            f"truncate to {size}", lambda door: door.truncate(b"/".join(path), size), truncate, path
+        )
+
+    def _mkdir(self) -> bool:
+        path = self._any_path()
+        node = _Node(Kind.DIRECTORY, permissions=0o755)
+        return self._both(
+            "mkdir", lambda door: door.mkdir(b"/".join(path)), lambda: self._model.add(path, node), path
+        )
+
+    def _symlink(self) -> bool:
         path, target = self._any_path(), b"/".join(self._any_path())
+        node = _Node(Kind.SYMLINK, target)
         return self._both(
-            f"symlink {path}",
-            lambda: self.tree.symlink(target, path),
-            lambda: self._model.add(path, _Node(Kind.SYMLINK, target)),
+            "symlink",
+            lambda door: door.symlink(target, b"/".join(path)),
+            lambda: self._model.add(path, node),
+            path,
         )
 
-    def _link(self) -> str | None:
-        files = self._model.of_kind(Kind.FILE)
-        if not files:
-            return None
-        existing, new = self.chance.choice(files), self._any_path()
+    def _link(self) -> bool:
+        existing, new = self._any_of(Kind.FILE), self._any_path()
+        if existing is None:
+            return False
         return self._both(
-            f"link {existing} to {new}",
-            lambda: self.tree.link(existing, new),
+            "link",
+            lambda door: door.link(b"/".join(existing), b"/".join(new)),
             lambda: self._model.add(new, self._model.names[existing]),
+            existing,
+            new,
         )
 
-    def _rename(self) -> str | None:
-        if not self._model.names:
-            return None
-        old, new = self.chance.choice(list(self._model.names)), self._any_path()
+    def _rename(self) -> bool:
+        old, new = self._any_of(*Kind), self._any_path()
+        if old is None:
+            return False
         if new == old[: len(new)] and new != old:
             # POSIX gives two errnos to choose from: the target is not empty, and is an ancestor
-            return None
+            return False
         if new == old or self._model.links(new) > 1:
             # libcephfs then loses sight of all names of what was replaced, for a time (18.2.7 and 20.2.4)
-            return None
+            return False
         if self._model.is_full(new) and self._model.names[old].kind is not Kind.DIRECTORY:
             # CephFS says ENOTEMPTY where POSIX says EISDIR
-            return None
+            return False
         return self._both(
-            f"rename {old} to {new}",
-            lambda: self.tree.rename(old, new),
+            "rename",
+            lambda door: door.rename(b"/".join(old), b"/".join(new)),
             lambda: self._model.rename(old, new),
+            old,
+            new,
         )
 
-    def _unlink(self) -> str | None:
-        files = self._model.of_kind(Kind.FILE, Kind.SYMLINK)
-        if not files:
-            return None
-        path = self.chance.choice(files)
+    def _unlink(self) -> bool:
+        path = self._any_of(Kind.FILE, Kind.SYMLINK)
+        if path is None:
+            return False
         return self._both(
-            f"unlink {path}", lambda: self.tree.unlink(path), lambda: self._model.names.pop(path)
+            "unlink", lambda door: door.unlink(b"/".join(path)), lambda: self._model.remove(path), path
         )
 
-    def _rmdir(self) -> str | None:
-        directories = self._model.of_kind(Kind.DIRECTORY)
-        if not directories:
-            return None
-        path = self.chance.choice(directories)
-        return self._both(f"rmdir {path}", lambda: self.tree.rmdir(path), lambda: self._model.rmdir(path))
+    def _rmdir(self) -> bool:
+        path = self._any_of(Kind.DIRECTORY)
+        if path is None:
+            return False
+        return self._both(
+            "rmdir", lambda door: door.rmdir(b"/".join(path)), lambda: self._model.remove(path), path
+        )
 
-    def _both(self, what: str, real: Callable[[], object], model: Callable[[], object]) -> str:
-        """Do it to tree and model; "" where both answered the same."""
-        found, expected = _errno_of(real), _errno_of(model)
-        if found == expected:
-            return ""
-        return f"{what}: {_named(found)}, not {_named(expected)}"
+    def _chmod(self) -> bool:
+        path = self._any_of(Kind.FILE, Kind.DIRECTORY)
+        if path is None:
+            return False
+        node, mode = self._model.names[path], self._chance.choice(_MODES)
 
-    def _difference(self) -> str:
-        expected = self._model.walk()
+        def chmod() -> None:
+            node.permissions = mode
+
+        return self._both(f"chmod {mode:o}", lambda door: door.chmod(b"/".join(path), mode), chmod, path)
+
+    def _utimens(self) -> bool:
+        path = self._any_of(Kind.FILE, Kind.DIRECTORY)
+        if path is None:
+            return False
+        node, atime, mtime = (
+            self._model.names[path],
+            self._chance.getrandbits(30),
+            self._chance.getrandbits(30),
+        )
+
+        def utimens() -> None:
+            node.mtime = mtime
+
+        return self._both(
+            f"utimens {mtime}", lambda door: door.utimens(b"/".join(path), atime, mtime), utimens, path
+        )
+
+    # parts
+
+    def _use(self, door: Door, path: Path_, flags: int, data: bytes, offset: int) -> None:
+        """Open, write, close."""
+        with closing(door.open(b"/".join(path), flags)) as handle:
+            done = handle.pwrite(data, offset)
+        if done != len(data):
+            raise _MismatchError(f"{done} of {len(data)} bytes were written")
+
+    def _both(
+        self, what: str, real: Callable[[Door], object], model: Callable[[], object], *paths: Path_
+    ) -> bool:
+        """Do it to tree and model, which are to answer the same; then somebody looks at what it was about."""
+        client = self._chance.randrange(len(self._doors))
+        self._trail.append(f"{client}: {what} {' '.join(map(_shown, paths))}")
+        found, expected = _errno_of(lambda: real(self._doors[client])), _errno_of(model)
+        if found != expected:
+            raise _MismatchError(f"{_named(found)}, not {_named(expected)}")
+        for path in paths:
+            if all(self._model.names.get(path[:length]) is not None for length in range(1, len(path))):
+                self._compare(path)
+        return True
+
+    def _compare(self, path: Path_) -> None:
+        client = self._chance.randrange(len(self._doors))
+        self._trail.append(f"{client}: look at {_shown(path)}")
         try:
-            found = self.tree.walk()
-        except OSError as error:
-            return f"the walk: {error!r}"
-        for path in sorted(found.keys() | expected.keys()):
-            if found.get(path) != expected.get(path):
-                return f"{path} is {_short(found.get(path))}, not {_short(expected.get(path))}"
-        return ""
+            found: Found | None = look(self._doors[client], path)
+        except FileNotFoundError:
+            found = None
+        self._judge(path, found)
+
+    def _compare_all(self) -> None:
+        client = self._chance.randrange(len(self._doors))
+        self._trail.append(f"{client}: walk")
+        found = dict(walk(self._doors[client]))
+        for path in sorted(found.keys() | self._model.names.keys()):
+            self._judge(path, found.get(path))
+
+    def _judge(self, path: Path_, found: Found | None) -> None:
+        expected = self._model.look(path)
+        if found is not None and expected is not None:
+            found = replace(
+                found,
+                permissions=None if expected.permissions is None else found.permissions,
+                mtime=None if expected.mtime is None else found.mtime,
+            )
+        if found != expected:
+            raise _MismatchError(
+                f"{_shown(path)} is {_short(found)}, not {_short(expected)}{_where(found, expected)}"
+            )
+
+    def _any_of(self, *kinds: Kind) -> Path_ | None:
+        paths = self._model.of_kind(*kinds)
+        return self._chance.choice(paths) if paths else None
 
     def _any_path(self) -> Path_:
         parents = [(), *(path for path in self._model.of_kind(Kind.DIRECTORY) if len(path) < _DEEPEST)]
-        return (*self.chance.choice(parents), self.chance.choice(NAMES))
+        return (*self._chance.choice(parents), self._chance.choice(NAMES))
 
 
 def _errno_of(action: Callable[[], object]) -> int:
@@ -355,9 +415,26 @@ def _named(number: int) -> str:
     return errno.errorcode.get(number, str(number)) if number else "done"
 
 
+def _shown(path: Path_) -> str:
+    return "/".join(
+        repr(name)[2:-1] if len(name) < 20 else f"{name[:1].decode()}*{len(name)}" for name in path
+    )
+
+
 def _short(found: Found | None) -> str:
     if found is None:
         return "missing"
     return (
-        f"{found.kind.value} of {len(found.content)} bytes, {found.links} links, {found.content[:16].hex()}"
+        f"{found.kind.value} of {len(found.content)} bytes, {found.links} links, mode {found.permissions or 0:o}, "
+        f"mtime {found.mtime}, {found.content[:16].hex()}"
     )
+
+
+def _where(found: Found | None, expected: Found | None) -> str:
+    """Where two contents of one length differ."""
+    if found is None or expected is None or len(found.content) != len(expected.content):
+        return ""
+    wrong = [
+        at for at, (one, two) in enumerate(zip(found.content, expected.content, strict=True)) if one != two
+    ]
+    return f"; {len(wrong)} bytes between {wrong[0]} and {wrong[-1]} are wrong" if wrong else ""

@@ -2,11 +2,13 @@
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mgr_fscrypt import format as fmt
 
 from .state import main
+from .workers import Cases
 
 _SIZE = 2_000_000
 _MASTER = fmt.MasterKey(bytes(range(64)))
@@ -63,5 +65,11 @@ def _decoders() -> dict[str, tuple[Decoder, bytes]]:
 
 _DECODERS = _decoders()
 
+
+@contextmanager
+def _cases() -> Iterator[Cases]:
+    yield {"decoders": case}
+
+
 if __name__ == "__main__":
-    sys.exit(main("decoders", _SIZE, case, sys.argv[1:]))
+    sys.exit(main("decoders", _SIZE, _cases, sys.argv[1:]))

@@ -1,65 +1,60 @@
-"""One file under random operations, beside a model: engine and mount in turn, in full size."""
+"""Random operations on files and trees, beside a model, in every cell of the table of doc/testing.md: in full size."""
 
 import random
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.load.fsx import EngineFile, PathFile, Sequence
-from qa.load.mounted import mounted
+from qa.fakes.engine_cases import remove
+from qa.load.cells import CELLS, Cell
 
 from .state import main
+from .workers import Cases
 
 _SIZE = 1000
 _OPERATIONS = 1000
 _SECRET = bytes(range(64))
-_SUBTREE = "/soak-fsx"
 
 
-class Sequences:
-    """One case is one sequence on a new file, which stays only where something was wrong with it."""
+class Loads:
+    """One case is one load of one cell in a subtree of its own, which stays only where something was wrong with it."""
 
-    def __init__(self, files: FileSystem, place: Path) -> None:
-        self._files = files
-        self._place = place
+    def __init__(self, mount: CephMount, key: Path) -> None:
+        keyring = Keyring()
+        self._identifier = keyring.add(MasterKey(key.read_bytes()))
+        self._mount = mount
+        self._files = FileSystem(mount, keyring)
+        self._key = key
 
-    def case(self, chance: random.Random) -> str | None:
-        name = f"{chance.randrange(1 << 64):016x}"
-        through_mount = chance.random() < 0.5
-        path = f"{_SUBTREE}/{name}".encode()
-        file = PathFile(self._place / name) if through_mount else EngineFile(self._files, path)
-        wrong = Sequence(file, chance).run(_OPERATIONS)
-        file.close()
-        if wrong is not None:
-            return f"{'mount' if through_mount else 'engine'}, {name}: {wrong}"
-        self._files.unlink(path)
+    def case(self, cell: Cell, chance: random.Random) -> str | None:
+        """The load of this cell; what was wrong, or None."""
+        subtree = f"/soak-fsx-{chance.randrange(1 << 64):016x}"
+        self._files.mkdir(subtree)
+        self._files.create_subtree(subtree, self._identifier)
+        ran = cell.run(subtree, self._key, chance, _OPERATIONS)
+        if ran.wrong is not None:
+            return f"{subtree}: {ran.wrong}"
+        remove(self._mount, subtree.encode())
         return None
 
 
 @contextmanager
-def _sequences() -> Iterator[Sequences]:
-    key = MasterKey(_SECRET)
-    keyring = Keyring()
-    keyring.add(key)
+def _cases() -> Iterator[Cases]:
     with connect(Access()) as mount, tempfile.TemporaryDirectory() as folder:
-        files = FileSystem(mount, keyring)
-        if not files.exists(_SUBTREE):
-            files.mkdir(_SUBTREE)
-        files.create_subtree(_SUBTREE, key.identifier)
-        secret, place = Path(folder, "key"), Path(folder, "mount")
-        secret.touch(0o600)
-        secret.write_bytes(_SECRET)
-        place.mkdir()
-        with mounted(_SUBTREE, place, secret):
-            yield Sequences(files, place)
+        key = Path(folder, "key")
+        key.touch(0o600)
+        key.write_bytes(_SECRET)
+        loads = Loads(mount, key)
+        yield {str(cell): partial(loads.case, cell) for cell in CELLS}
 
 
 if __name__ == "__main__":
-    with _sequences() as sequences:
-        sys.exit(main("fsx", _SIZE, sequences.case, sys.argv[1:]))
+    sys.exit(main("fsx", _SIZE, _cases, sys.argv[1:], operations=_OPERATIONS))

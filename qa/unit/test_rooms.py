@@ -43,12 +43,38 @@ ROOMS: Mapping[str, Room] = {
     "format": room(theirs=("cryptography",)),
     "ceph": room(theirs=("rados", "cephfs")),
     "engine": room("format", "ceph"),
+    # what a master key is called is the format's to say
+    "keys": room(
+        "format",
+        theirs=(
+            "azure",
+            "barbicanclient",
+            "boto3",
+            "botocore",
+            "cryptography",
+            "google",
+            "google_crc32c",
+            "grpc",
+            "hvac",
+            "keystoneauth1",
+            "kmip",
+            "pkcs11",
+            "requests",
+            "shamir_mnemonic",
+        ),
+    ),
     "messages": room(),
     "store": room(),
-    "control": room("store", "messages"),
-    "module": room("control", "messages", theirs=("mgr_module",)),
+    "backoff": room(),
+    # where keys lie: for all who open them
+    "custody": room("ceph", "keys"),
+    "control": room("store", "messages", "backoff"),
+    "service_link": room("control", "messages"),
+    "door": room("control", "messages", theirs=("mgr_module",)),
+    "module": room("control", "door", "messages", "service_link", theirs=("mgr_module",)),
+    "service": room("engine", "keys", "messages", "backoff", "custody"),
     # it reports the subtrees that it makes to the manager, hence messages
-    "client": room("engine", "messages", theirs=("mfusepy",)),
+    "client": room("engine", "keys", "messages", "custody", theirs=("mfusepy",)),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     PAGES: room("control", theirs=("jinja2",)),
@@ -177,7 +203,16 @@ def test_imports_inside_the_package_are_relative():
 def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
     reached = closure(ROOMS, "__init__")
     assert reached.theirs == {"mgr_module"}
-    assert reached.ours == {"__init__", "module", "control", "store", "messages"}
+    assert reached.ours == {
+        "__init__",
+        "module",
+        "door",
+        "service_link",
+        "control",
+        "store",
+        "messages",
+        "backoff",
+    }
 
 
 @pytest.mark.parametrize(
@@ -196,6 +231,8 @@ def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
         ),
         ("mgr_fscrypt/engine/a.py", "import jinja2", "engine imports jinja2"),
         ("mgr_fscrypt/client/a.py", "from ..control import b", "client imports control"),
+        ("mgr_fscrypt/service/a.py", "from ..control import b", "service imports control"),
+        ("mgr_fscrypt/service_link.py", "from .service import b", "service_link imports service"),
         ("dashboard_ui/a.py", "from mgr_fscrypt.engine import b", "dashboard_ui imports engine"),
         ("mgr_fscrypt/odds/a.py", "import os", "odds is no room"),
     ],
@@ -259,6 +296,7 @@ class CLICommand:
 
 STUB = """
 HandleCommandResult = tuple
+Option = dict
 class MgrDBNotReady(RuntimeError):
     pass
 class MgrModule:
@@ -279,7 +317,10 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         check=False,
     )
     assert done.stderr == ""
-    commands = "fscrypt status; fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls"
+    commands = (
+        "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
+        "fscrypt service status; fscrypt status; fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls"
+    )
     assert done.stdout == f"Module; {commands}\nFalse\n"
 
 

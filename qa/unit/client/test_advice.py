@@ -2,7 +2,13 @@ import errno
 
 import pytest
 
-from mgr_fscrypt.ceph.errors import CephError, NotFoundError, UnreachableError, UnsupportedReleaseError
+from mgr_fscrypt.ceph.errors import (
+    CephError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedReleaseError,
+    error_of,
+)
 from mgr_fscrypt.client.advice import failure_of, shown
 from mgr_fscrypt.client.outcome import Exit, Failure
 from mgr_fscrypt.engine import BusyError, DamagedError, LockedError, NotFencedError, RefusedError
@@ -22,6 +28,7 @@ from mgr_fscrypt.format import ContextError, MasterKeyError, NameTooLongError
         (UnsupportedReleaseError(errno.EOPNOTSUPP, "Ceph 16"), Exit.REFUSED),
         (CephError(errno.ESHUTDOWN, "evicted"), Exit.UNREACHABLE),
         (CephError(errno.EACCES, "not allowed"), Exit.REFUSED),
+        (error_of(errno.EDQUOT, "write", b"/a"), Exit.REFUSED),
         (CephError(errno.EIO, "broken"), Exit.INTERNAL),
         (ContextError("40 bytes"), Exit.DIFFERS),
         (MasterKeyError("another key"), Exit.LOCKED),

@@ -49,5 +49,5 @@ def test_the_arguments_arrive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with pytest.raises(Failure, match="it said nothing"):
         start(Reporter(), ["mount", "--key", "-", "--", "/s", "-m"])
     assert (tmp_path / "arguments").read_text() == (
-        "-P -m mgr_fscrypt.client.commands mount --foreground --json --key - -- /s -m\n"
+        "-P -m mgr_fscrypt.client.commands mount --foreground --detached --json --key - -- /s -m\n"
     )

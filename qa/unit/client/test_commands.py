@@ -19,7 +19,11 @@ COMMANDS = [
     "get",
     "ls",
     "cat",
+    "fsck",
     "mount",
+    "unlock",
+    "lock",
+    "status",
 ]
 
 

@@ -14,6 +14,7 @@ from mgr_fscrypt.ceph.interface import Entry, Kind
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.client import get, put
 from mgr_fscrypt.client.connection import Connection
+from mgr_fscrypt.client.given_keys import GivenKeys
 from mgr_fscrypt.client.outcome import Exit, Failure
 from mgr_fscrypt.client.report import Reporter
 from mgr_fscrypt.engine import FileSystem, Keyring, LockedError
@@ -48,7 +49,7 @@ def connection(mount: LyingMount) -> Connection:
     files.mkdir(b"/plain")
     files.mkdir(b"/secret")
     files.create_subtree(b"/secret", KEY.identifier)
-    return Connection(cast("CephMount", mount), files, KEY)
+    return Connection(cast("CephMount", mount), files, GivenKeys(keyring, KEY))
 
 
 def got(connection: Connection, source: str, target: Path, *, replace: bool = False) -> Exit:
@@ -162,7 +163,7 @@ def test_a_locked_subtree_takes_nothing(
     other = MasterKey(bytes(64))
     keyring = Keyring()
     keyring.add(other)
-    locked = Connection(connection.mount, FileSystem(mount, keyring), other)
+    locked = Connection(connection.mount, FileSystem(mount, keyring), GivenKeys(keyring, other))
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(LockedError) as caught:
         sent(locked, tmp_path / "file", "/secret", dry=dry)

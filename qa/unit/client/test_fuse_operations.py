@@ -1,8 +1,11 @@
 """What the kernel asks, without a kernel: the operations of the mount on the fake cluster."""
 
 import errno
+import fcntl
 import os
 import stat
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +14,9 @@ from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.client.fuse_operations import FuseOperations, Listing
 from mgr_fscrypt.engine import DirEntry, FileSystem, Keyring, NameKind
 from mgr_fscrypt.format import MasterKey
+from qa.fakes import acls
 from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.engine_cases import refused
 
 KEY = MasterKey(bytes(range(64)))
 NOW, OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -21,6 +26,11 @@ def client(cluster: FakeCluster) -> FileSystem:
     keyring = Keyring()
     keyring.add(KEY)
     return FileSystem(FakeMount(cluster), keyring)
+
+
+def read(mount: FuseOperations, handle: int) -> bytes:
+    target = bytearray(100)
+    return bytes(target[: mount.read("/f", memoryview(target), 0, handle)])
 
 
 @pytest.fixture
@@ -49,7 +59,7 @@ def test_a_new_file_is_there_for_others_before_it_is_closed(mount: FuseOperation
     mount.write("/f", b"x" * 5000, 0, handle)
     assert mount.getattr("/f")["st_size"] == 5000
     mount.truncate("/f", 10)
-    assert mount.read("/f", 100, 0, handle) == b"x" * 10
+    assert read(mount, handle) == b"x" * 10
     mount.release("/f", handle)
     assert files.stat("/s/f").size == 10
 
@@ -57,7 +67,7 @@ def test_a_new_file_is_there_for_others_before_it_is_closed(mount: FuseOperation
 def test_a_file_that_another_client_made_first_is_opened(mount: FuseOperations):
     write(mount, "/f", b"theirs")
     handle = mount.create("/f", 0o100644, os.O_RDWR)
-    assert mount.read("/f", 100, 0, handle) == b"theirs"
+    assert read(mount, handle) == b"theirs"
     with pytest.raises(FileExistsError):
         mount.create("/f", 0o100644, os.O_RDWR | os.O_EXCL)
     mount.release("/f", handle)
@@ -71,9 +81,9 @@ def test_handles_share_one_open_file(mount: FuseOperations):
     mount.write("/f", b"n", 0, writer)
     # whatever the kernel takes for the end
     mount.write("/f", b"!", 0, appender)
-    assert mount.read("/f", 100, 0, reader) == b"nld!"
+    assert read(mount, reader) == b"nld!"
     mount.release("/f", writer)
-    assert mount.read("/f", 100, 0, reader) == b"nld!"
+    assert read(mount, reader) == b"nld!"
     mount.release("/f", appender)
     mount.release("/f", reader)
     truncated = mount.open("/f", os.O_WRONLY | os.O_TRUNC)
@@ -102,9 +112,106 @@ def test_a_handle_is_of_its_file_whoever_has_the_path_now(mount: FuseOperations,
     handle = mount.open("/f", os.O_RDWR)
     files.rename("/s/g", "/s/f")
     mount.truncate("/f", 1, handle)
-    assert mount.read("/f", 100, 0, handle) == b"o"
+    assert read(mount, handle) == b"o"
     assert mount.getattr("/f")["st_size"] == 3
+    assert mount.getattr("/f", handle)["st_size"] == 1
+    files.unlink("/s/f")
+    assert mount.getattr("/f", handle)["st_nlink"] == 0
     mount.release("/f", handle)
+
+
+def test_a_shared_page_has_its_place_in_a_file_that_is_open_for_appending(mount: FuseOperations):
+    write(mount, "/f", b"x" * 50)
+    handle = mount.open("/f", os.O_RDWR | os.O_APPEND)
+    mount.write_page(b"page", 0, handle)
+    mount.write("/f", b"end", 0, handle)
+    assert read(mount, handle) == b"page" + b"x" * 46 + b"end"
+    mount.release("/f", handle)
+
+
+def test_attributes_of_a_handle_and_of_a_path(mount: FuseOperations, files: FileSystem):
+    write(mount, "/f", b"open")
+    handle = mount.open("/f", os.O_RDWR)
+    files.rename("/s/f", "/s/moved")
+    assert mount.getattr("/f", handle)["st_size"] == 4
+    mount.release("/f", handle)
+
+
+def test_extended_attributes(mount: FuseOperations):
+    write(mount, "/f", b"")
+    mount.setxattr("/f", "user.a", b"1", os.XATTR_CREATE)
+    with pytest.raises(FileExistsError):
+        mount.setxattr("/f", "user.a", b"2", os.XATTR_CREATE)
+    assert (mount.listxattr("/f"), mount.getxattr("/f", "user.a")) == (["user.a"], b"1")
+    mount.removexattr("/f", "user.a")
+    with refused(errno.ENODATA):
+        mount.getxattr("/f", "user.a")
+    with refused(errno.EPERM):
+        mount.setxattr("/f", "trusted.fscrypt.engine", b"", 0)
+
+
+def test_the_umask_counts_where_there_is_no_default_acl(mount: FuseOperations):
+    for path in ("/plain", "/acl"):
+        mount.mkdir(path, 0o40777, 0o022)
+    assert mount.getattr("/plain")["st_mode"] == stat.S_IFDIR | 0o755
+    allowed = acls.encode((acls.OWNER, 7), (acls.GROUP, 7), (acls.OTHERS, 4))
+    mount.setxattr("/acl", "system.posix_acl_default", allowed, 0)
+    for path, permissions in (("/plain/f", 0o644), ("/acl/f", 0o664)):
+        mount.release(path, mount.create(path, 0o100666, os.O_RDWR, 0o022))
+        assert mount.getattr(path)["st_mode"] == stat.S_IFREG | permissions
+
+
+def test_special_files(mount: FuseOperations):
+    mount.mknod("/null", stat.S_IFCHR | 0o666, os.makedev(1, 3), 0o022)
+    mount.mknod("/empty", stat.S_IFREG | 0o640, 0, 0o022)
+    found = mount.getattr("/null")
+    assert (found["st_mode"], found["st_rdev"]) == (stat.S_IFCHR | 0o644, os.makedev(1, 3))
+    assert mount.getattr("/empty")["st_mode"] == stat.S_IFREG | 0o640
+    handle = mount.opendir("/")
+    listed = {name: known["st_mode"] for name, known, _ in mount.readdir_with_offset("/", 0, handle)}
+    assert (listed["null"], listed["empty"]) == (0, stat.S_IFREG), "only its inode tells which kind it is"
+    mount.releasedir("/", handle)
+
+
+def test_room(mount: FuseOperations):
+    found = mount.statfs("/")
+    assert found["f_bavail"] <= found["f_bfree"] <= found["f_blocks"]
+    assert (found["f_namemax"], found["f_bsize"]) == (128, found["f_frsize"])
+
+
+def test_locks(mount: FuseOperations, monkeypatch: pytest.MonkeyPatch):
+    write(mount, "/f", b"")
+    one, two = (mount.open("/f", os.O_RDONLY) for _ in range(2))
+    mount.flock("/f", one, fcntl.LOCK_EX)
+    with pytest.raises(BlockingIOError):
+        mount.flock("/f", two, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    monkeypatch.setattr("mgr_fscrypt.client.fuse_operations._LOCK_TIMEOUT", 0.1)
+    with pytest.raises(BlockingIOError):
+        mount.flock("/f", two, fcntl.LOCK_SH)
+    # one that waits gets it once it is free
+    monkeypatch.setattr("mgr_fscrypt.client.fuse_operations._LOCK_TIMEOUT", 30.0)
+    freed = threading.Timer(0.1, mount.flock, ("/f", one, fcntl.LOCK_UN))
+    freed.start()
+    mount.flock("/f", two, fcntl.LOCK_EX)
+    freed.join()
+    with pytest.raises(BlockingIOError):
+        mount.flock("/f", one, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    mount.release("/f", two)
+    mount.flock("/f", one, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    mount.release("/f", one)
+
+
+def test_not_all_requests_wait_for_locks(files: FileSystem, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mgr_fscrypt.client.fuse_operations._WAITERS", 0)
+    mount = FuseOperations(files, b"/s", lambda: None)
+    write(mount, "/f", b"")
+    one, two = (mount.open("/f", os.O_RDONLY) for _ in range(2))
+    mount.flock("/f", one, fcntl.LOCK_EX)
+    begun = time.monotonic()
+    with pytest.raises(BlockingIOError):
+        mount.flock("/f", two, fcntl.LOCK_SH)
+    assert time.monotonic() - begun < 5
+    mount.close()
 
 
 def test_times(mount: FuseOperations):
@@ -132,7 +239,7 @@ def test_names(mount: FuseOperations):
     mount.rmdir("/d")
     mount.chmod("/h", 0o100600)
     assert mount.getattr("/h")["st_mode"] == stat.S_IFREG | 0o600
-    with pytest.raises(OSError, check=lambda error: error.errno == errno.ENOENT):
+    with refused(errno.ENOENT):
         mount.getattr("/d")
 
 

@@ -52,6 +52,21 @@ def test_draws_on_a_terminal_not_too_often_and_takes_the_line_away():
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+def test_entries_without_bytes_have_a_pace_of_their_own():
+    now = [0.0]
+    terminal = Terminal()
+    progress = Progress(terminal, clock=lambda: now[0])
+    now[0] = 2.0
+    progress.entry()
+    now[0] = 4.0
+    progress.entry()
+    assert terminal.getvalue() == "\r1 entries, 0/s\x1b[K\r2 entries, 0/s\x1b[K"
+    now[0] = 4.3
+    for _ in range(41):
+        progress.entry()
+    assert "\r3 entries, 1/s" in terminal.getvalue()
+
+
 def test_is_silent_elsewhere():
     stream = io.StringIO()
     progress = Progress(stream, total=10)

@@ -6,7 +6,7 @@ import pytest
 
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.fakes.ceph import DiedError, FakeCluster, FakeMount, Loss
+from qa.fakes.ceph import DiedError, FakeCluster, FakeExtents, FakeMount, Loss
 from qa.fakes.engine_cases import SECRET
 from qa.load.crashes import Client, Do, Model, Operation, judged_content
 
@@ -20,8 +20,12 @@ def do(what: Do, name: bytes = b"f", **rest: object) -> Operation:
     return Operation(what, name, **rest)  # type: ignore[arg-type]
 
 
+SYNC = do(Do.SYNC, b"")
+
+
 def made(name: bytes, data: bytes) -> list[Operation]:
-    return [do(Do.CREATE, name), do(Do.WRITE, name, data=data), do(Do.CLOSE, name)]
+    # a new file is completed behind the back of whoever closes it: the sync keeps the order of all changes the same
+    return [do(Do.CREATE, name), do(Do.WRITE, name, data=data), do(Do.CLOSE, name), SYNC]
 
 
 def write(data: bytes, offset: int) -> list[Operation]:
@@ -34,10 +38,11 @@ def truncate(*sizes: int) -> list[Operation]:
 
 FILE = made(b"f", OLD)
 # a hole of blocks 3 to 11, then data
-SPARSE = [*FILE[:2], do(Do.WRITE, number=50000, data=NEW), do(Do.CLOSE)]
+SPARSE = [*FILE[:2], do(Do.WRITE, number=50000, data=NEW), do(Do.CLOSE), SYNC]
 ACTS: dict[str, tuple[list[Operation], list[Operation]]] = {
     "create with contents": ([], made(b"f", NEW)),
-    "create empty": ([], [do(Do.CREATE), do(Do.CLOSE)]),
+    "create empty": ([], [do(Do.CREATE), do(Do.CLOSE), SYNC]),
+    "create and close, without a sync": ([], made(b"f", NEW)[:3]),
     "create, fsync, then go on": (
         [],
         [*made(b"f", OLD)[:2], do(Do.FSYNC), do(Do.WRITE, number=9000, data=NEW), do(Do.CLOSE)],
@@ -49,6 +54,7 @@ ACTS: dict[str, tuple[list[Operation], list[Operation]]] = {
             do(Do.TRUNCATE, number=5000),
             do(Do.WRITE, number=9000, data=NEW),
             do(Do.CLOSE),
+            SYNC,
         ],
     ),
     "write inside a block": (FILE, write(b"X" * 100, 5000)),
@@ -150,27 +156,35 @@ def crashed(
     whether it had fewer."""
     mount = FakeMount(FakeCluster())
     mount.mkdir(TOP, 0o755)
-    files = opened(mount)
-    files.create_subtree(TOP, KEY.identifier)
     model = Model()
-    run(before, model, Client(files, TOP))
+    with opened(mount) as files:
+        files.create_subtree(TOP, KEY.identifier)
+        run(before, model, Client(files, TOP))
     dying = FakeMount(mount.cluster)
     dying.die_after(changes, loss)
-    client = Client(opened(dying), TOP)
     ended = False
-    with contextlib.suppress(DiedError):
-        run(act, model, client)
+    with contextlib.suppress(DiedError), opened(dying) as files:
+        run(act, model, Client(files, TOP))
         ended = True
         dying.die_after(0, loss)
         dying.sync()
     assert dying.dead
     mount.cluster.leases.clear()
-    heir = Client(opened(FakeMount(mount.cluster)), TOP)
-    found = heir.look()
-    wrong = model.judge(found) or heir.grow_all(found, growth) or heir.clear_away(found)
+    objects = FakeExtents(mount.cluster)
+    keyless = Client(FileSystem(FakeMount(mount.cluster), Keyring()), TOP)
+    with opened(FakeMount(mount.cluster)) as files:
+        heir = Client(files, TOP)
+        wrong = keyless.check(0, objects)
+        found = heir.look()
+        wrong = wrong or model.judge(found)
+        if growth is Do.TRUNCATE:
+            wrong = wrong or heir.repair(found, 0, objects) or heir.grow_all(found, growth)
+        else:
+            wrong = wrong or heir.grow_all(found, growth) or heir.clear_away(found)
     if wrong is None:
         model.accept(found)
-        wrong = model.judge(Client(opened(FakeMount(mount.cluster)), TOP).look())
+        with opened(FakeMount(mount.cluster)) as files:
+            wrong = model.judge(Client(files, TOP).look())
     if mount.cluster.leases:
         wrong = "a lease is left"
     return wrong, ended
@@ -185,7 +199,9 @@ def test_a_client_that_dies_at_any_change(name: str, loss: Loss, growth: Do) -> 
         wrong, ended = crashed(before, act, changes, loss, growth)
         assert wrong is None, f"before change {changes}: {wrong}"
         if ended:
-            assert changes >= len({one.do for one in act} - {Do.OPEN, Do.CLOSE}), "each act changes something"
+            assert changes >= len({one.do for one in act} - {Do.OPEN, Do.CLOSE, Do.SYNC}), (
+                "each act changes something"
+            )
             return
     raise AssertionError("it never ends")
 

@@ -9,29 +9,36 @@ import pytest
 
 from mgr_fscrypt.ceph.errors import NotFoundError
 from mgr_fscrypt.engine import DamagedError, FileMode, FileSystem, Keyring, RefusedError
+from mgr_fscrypt.engine.fsck import Severity
 from mgr_fscrypt.format import AUTH_XATTR, ENGINE_XATTR, Context, EngineRecord, MasterKey, Names, raw_size
 from qa.fakes.ceph import DiedError, FakeCluster, FakeMount
 from qa.fakes.engine_cases import SECRET, EngineCases
+from qa.fakes.long_name_cases import LongNameCases
+from qa.fakes.policy_cases import PolicyCases
+from qa.fakes.posix_cases import PosixCases
+from qa.fakes.snapshot_cases import SnapshotCases
 
-
-@pytest.fixture
-def mount() -> FakeMount:
-    return FakeMount(FakeCluster())
-
-
-@pytest.fixture
-def plain(mount: FakeMount) -> FakeMount:
-    return FakeMount(mount.cluster)
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody completes anything meanwhile here: do not wait for it."""
-    monkeypatch.setattr("mgr_fscrypt.engine.waiting._STEPS", (0,))
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 class TestOnTheFake(EngineCases):
     """Everything that the engine promises of one client."""
+
+
+class TestPosixOnTheFake(PosixCases):
+    """What POSIX has beside names and contents."""
+
+
+class TestSnapshotsOnTheFake(SnapshotCases):
+    """What is seen of snapshots."""
+
+
+class TestLongNamesOnTheFake(LongNameCases):
+    """Names that kernels stored hashed."""
+
+
+class TestPoliciesOnTheFake(PolicyCases):
+    """Policies in each other's way."""
 
 
 KEY = MasterKey(SECRET)
@@ -73,7 +80,7 @@ def subtree() -> tuple[FakeCluster, FakeMount, FileSystem]:
 def opened(mount: FakeMount) -> FileSystem:
     keyring = Keyring()
     keyring.add(KEY)
-    return FileSystem(mount, keyring)
+    return FileSystem(mount, keyring, durable_close=True)
 
 
 def changes_of(act: Callable[[FileSystem], object]) -> int:
@@ -169,10 +176,15 @@ def test_a_job_that_dies_at_any_change_is_ended_by_the_next(job: str) -> None:
             ended = False
         cluster.leases.clear()
         after = opened(FakeMount(cluster))
+        fsck = FileSystem(FakeMount(cluster), Keyring()).fsck(b"/s", patience=0)
+        named = list(fsck.findings())
+        assert {one.code.severity for one in named} <= {Severity.INTERRUPTED}, named
+        assert all(fsck.repair(one) for one in named if one.repair), "and both ways the job can go on"
         assert read(after, b"/s/a") == b"x" * 5000
         assert getattr(after, job)(b"/s").complete
         assert after.subtree(b"/s").mode is (FileMode.KERNEL if job == "release" else FileMode.ENGINE)
         assert read(after, b"/s/a") == b"x" * 5000
+        assert not list(after.fsck(b"/s", patience=0).findings())
         if ended:
             assert changes > 4
             return

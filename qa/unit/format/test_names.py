@@ -231,3 +231,16 @@ def test_iv_ino_lblk_needs_an_inode(inode: Inode | None) -> None:
 def test_directories_have_keys_of_their_own() -> None:
     other = Names(MASTER, context(nonce=NONCE[::-1]))
     assert other.encode(b"name") != DIRECTORIES[3].encode(b"name")
+
+
+@given(st.lists(st.one_of(PLAIN, st.just(b"")), max_size=8), st.sampled_from(DIRECTORIES), st.integers(0, 8))
+def test_many_names_are_decoded_as_each_of_them(plain: list[bytes], names: Names, at: int):
+    dnames = [names.encode(each).dname if each else b"!" for each in plain]
+    dnames.insert(at, DIRECTORIES[0].encode(b"another directory's").dname)
+    for dname, found in zip(dnames, names.decode_all(dnames), strict=True):
+        if isinstance(found, bytes):
+            assert found == names.decode(dname)
+            continue
+        with pytest.raises(type(found)) as refused:
+            names.decode(dname)
+        assert str(found) == str(refused.value)

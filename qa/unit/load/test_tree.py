@@ -2,62 +2,115 @@
 
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from qa.load.tree import Found, Path_, PathTree, Sequence
+from qa.load.doors import Handle, PathDoor, PathHandle, Status
+from qa.load.tree import Sequence
 
 COUNT = 1000
 
 
-class CutsContent(PathTree):
-    def create(self, path: Path_, content: bytes) -> None:
-        super().create(path, content[:-1] if len(content) > 8000 else content)
+class CutsContent(PathDoor):
+    class Cut(PathHandle):
+        def pwrite(self, data: bytes, offset: int) -> int:
+            super().pwrite(data[:-1] if len(data) > 8000 else data, offset)
+            return len(data)
+
+    def open(self, path: bytes, flags: int) -> Handle:
+        return self.Cut(self._at(path), flags)
 
 
-class RenamesOverDirectories(PathTree):
+class RenamesOverDirectories(PathDoor):
     """An errno that is not POSIX's."""
 
-    def rename(self, old: Path_, new: Path_) -> None:
+    def rename(self, old: bytes, new: bytes) -> None:
         try:
             super().rename(old, new)
         except IsADirectoryError as error:
             raise OSError(errno.EPERM, "planted") from error
 
 
-class ChangesTargets(PathTree):
-    def symlink(self, target: bytes, path: Path_) -> None:
+class ChangesTargets(PathDoor):
+    def symlink(self, target: bytes, path: bytes) -> None:
         super().symlink(target + b"/", path)
 
 
-class CopiesInsteadOfLinking(PathTree):
-    def link(self, existing: Path_, new: Path_) -> None:
-        self.create(new, self.walk()[existing].content)
+class CopiesInsteadOfLinking(PathDoor):
+    def link(self, existing: bytes, new: bytes) -> None:
+        if Path(str(self._at(new), "latin1")).exists():
+            raise FileExistsError(errno.EEXIST, "there")
+        with open(self._at(new), "xb") as copy, open(self._at(existing), "rb") as original:  # noqa: PTH123
+            copy.write(original.read())
 
 
-class LeavesNames(PathTree):
-    def unlink(self, path: Path_) -> None:
-        if len(path) < 3:
+class LeavesNames(PathDoor):
+    def unlink(self, path: bytes) -> None:
+        if path.count(b"/") < 2:
             super().unlink(path)
 
 
-class ShowsTooMuch(PathTree):
-    def walk(self) -> dict[Path_, Found]:
-        there = super().walk()
-        return there | {(b"ghost",): next(iter(there.values()))}
+class ShowsTooMuch(PathDoor):
+    def names(self, directory: bytes) -> Iterator[bytes]:
+        found = list(super().names(directory))
+        return iter(found + [b"ghost"] * bool(found and not directory))
+
+    def stat(self, path: bytes) -> Status:
+        return super().stat(b"" if path == b"ghost" else path)
+
+
+class ForgetsModes(PathDoor):
+    def chmod(self, path: bytes, mode: int) -> None:
+        super().chmod(path, mode | 0o100)
+
+
+class ForgetsTimes(PathDoor):
+    def utimens(self, path: bytes, atime: int, mtime: int) -> None:
+        super().utimens(path, mtime, atime)
+
+
+class TruncatesShort(PathDoor):
+    def truncate(self, path: bytes, size: int) -> None:
+        super().truncate(path, size - size % 2)
 
 
 def test_a_tree_that_keeps_everything_passes(tmp_path: Path):
-    assert Sequence(PathTree(tmp_path), random.Random(1)).run(COUNT) is None
+    assert Sequence([PathDoor(tmp_path)] * 2, random.Random(1)).run(COUNT) is None
 
 
 @pytest.mark.parametrize(
     "bug",
-    [CutsContent, RenamesOverDirectories, ChangesTargets, CopiesInsteadOfLinking, LeavesNames, ShowsTooMuch],
+    [
+        CutsContent,
+        RenamesOverDirectories,
+        ChangesTargets,
+        CopiesInsteadOfLinking,
+        LeavesNames,
+        ShowsTooMuch,
+        ForgetsModes,
+        ForgetsTimes,
+        TruncatesShort,
+    ],
 )
-def test_a_planted_bug_is_found_and_its_operation_named(bug: Callable[[Path], PathTree], tmp_path: Path):
-    wrong = Sequence(bug(tmp_path), random.Random(1)).run(COUNT)
+def test_a_planted_bug_is_found_and_its_operation_named(bug: Callable[[Path], PathDoor], tmp_path: Path):
+    wrong = Sequence([bug(tmp_path)], random.Random(1)).run(COUNT)
     assert wrong is not None
     assert wrong.startswith("operation ")
+    assert "the last ones: " in wrong
+
+
+def test_what_one_client_does_not_see_is_found(tmp_path: Path):
+    class Blind(PathDoor):
+        """Sees what was in a file when it was first looked at."""
+
+        def __init__(self, top: Path) -> None:
+            super().__init__(top)
+            self._seen: dict[bytes, Status] = {}
+
+        def stat(self, path: bytes) -> Status:
+            return self._seen.setdefault(path, super().stat(path))
+
+    wrong = Sequence([PathDoor(tmp_path), Blind(tmp_path)], random.Random(1)).run(COUNT)
+    assert "1: look at" in str(wrong)

@@ -45,6 +45,18 @@ def test_a_step_that_fails_leaves_the_old_schema_and_its_number(db: sqlite3.Conn
     assert [column[1] for column in db.execute("PRAGMA table_info(A)")] == ["x"]
 
 
+def test_what_is_deleted_is_overwritten(tmp_path: Path):
+    file = tmp_path / "database"
+    with closing(LocalDatabase(file)) as database:
+        with database.transaction() as found:
+            found.execute("CREATE TABLE Words (word TEXT)")
+            found.execute("INSERT INTO Words VALUES (?)", ("unmistakable" * 20,))
+        assert b"unmistakable" in file.read_bytes()
+        with database.transaction() as found:
+            found.execute("DELETE FROM Words")
+    assert b"unmistakable" not in file.read_bytes()
+
+
 def test_a_newer_database_is_refused_and_left_alone(db: sqlite3.Connection):
     prepare(db, [FIRST, SECOND])
     with pytest.raises(NewerSchemaError, match="has schema 2, this release of the module knows 1"):

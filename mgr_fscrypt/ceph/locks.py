@@ -1,0 +1,75 @@
+"""The OSD's own `lock` class: exclusive locks that the OSD's clock ends, in Ceph's encoding.
+
+Not `Ioctx.lock_exclusive`: the binding leaves the microseconds of the duration unset, so a lease of 2 s lasted up to
+5.1 s (doc/spikes.md, 3).
+"""
+
+import struct
+from dataclasses import dataclass
+
+import rados
+
+from .cluster import translated
+
+NEW_OR_OURS, ONLY_OURS = 1, 2
+"""cls_lock's LOCK_FLAG_MAY_RENEW and LOCK_FLAG_MUST_RENEW."""
+EVEN_WHEN_FULL = 128
+"""librados's LIBRADOS_OPERATION_FULL_FORCE, which the binding does not name. Without it an operation waits in a full
+pool until there is space again (doc/facts.md F16): leases and signs of life would run out meanwhile, and the living be
+taken for dead."""
+_EXCLUSIVE = 1
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One holder's claim on a lock, as steps of an operation on the object that has it.
+
+    Attributes:
+        name: of the lock; an object may have several.
+        cookie: tells holders apart.
+    """
+
+    name: str
+    cookie: str
+
+    def take(self, step: "rados.WriteOp", description: str, duration: float, flag: int) -> None:
+        """Take or renew it, for so many seconds from when the OSD does it.
+
+        The operation is EBUSY where another holder has it; with `ONLY_OURS` ENOENT where it ran out.
+        """
+        times = struct.pack("<IIB", int(duration), int(duration % 1 * 10**9), flag)
+        step.execute("lock", "lock", _framed(self._claim() + _string(description) + times))
+
+    def require(self, step: "rados.WriteOp") -> None:
+        """Let the operation be EBUSY unless it is ours at that moment."""
+        step.execute("lock", "assert_locked", _framed(self._claim()))
+
+    def give_back(self, step: "rados.WriteOp") -> None:
+        """End it; the operation is ENOENT where it is not ours."""
+        step.execute("lock", "unlock", _framed(_string(self.name) + _string(self.cookie)))
+
+    def _claim(self) -> bytes:
+        """What `lock` and `assert_locked` begin with: name, type, cookie, and a tag, which is empty here."""
+        return _string(self.name) + bytes([_EXCLUSIVE]) + _string(self.cookie) + _string("")
+
+
+def holders(ioctx: "rados.Ioctx", subject: str, name: str) -> int:
+    """How many hold the lock `name` on the object `subject`: those whose time is over do not count.
+
+    Raises:
+        NotFoundError: there is no such object.
+    """
+    with translated("look at a lock", subject):
+        _, answer = ioctx.execute(subject, "lock", "get_info", _framed(_string(name)))
+    # the answer is a map of holders after the head of 6 bytes
+    (count,) = struct.unpack_from("<I", answer, 6)
+    return int(count)
+
+
+def _framed(body: bytes) -> bytes:
+    """With the head of an encoding of version 1."""
+    return struct.pack("<BBI", 1, 1, len(body)) + body
+
+
+def _string(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode()

@@ -1,0 +1,279 @@
+"""``key``: master keys that are kept in the cluster, and what opens them."""
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack
+
+from ..ceph.access import Access
+from ..custody import Custody
+from ..format import MasterKey
+from ..keys import bundle
+from ..keys.errors import ContainerError, KeyStoreError
+from ..keys.lockbox import Lockbox, Tombstone
+from ..keys.opener import Opener
+from ..keys.private_files import PresentFileError, write_private
+from .advice import shown
+from .key_files import NEW_KEY_SIZE, read_key, write_key
+from .key_reports import report
+from .key_text import buried, buried_line, line_of, text_of, value_of
+from .openers import NewProtector, new_protector, openers_of
+from .outcome import Exit, Failure
+from .reach import what_dies
+from .report import Reporter
+from .times import moment, span
+
+_LARGEST_BUNDLE = 64 << 20
+_TOLD = 1000
+"""Keys that one record of the audit names."""
+
+
+class Keys:
+    """The verbs, each a method; the options are those of `key_parsers`."""
+
+    def __init__(
+        self, custody_: Custody, reporter: Reporter, options: argparse.Namespace, access: Access
+    ) -> None:
+        self._custody = custody_
+        self._reporter = reporter
+        self._options = options
+        self._access = access
+        self._dry_run = getattr(options, "dry_run", False)
+
+    def create(self) -> Exit:
+        """A new key, or one out of a file."""
+        options = self._options
+        master = MasterKey(os.urandom(NEW_KEY_SIZE)) if options.source is None else read_key(options.source)
+        made = self._new()
+        box = self._custody.acts.create(
+            options.named, options.tenant, master, self._label(), made.opener, drill_every=options.drill_every
+        )
+        return self._done("make", "made", box)
+
+    def add(self) -> Exit:
+        """One protector more."""
+        options, known = self._options, self._known()
+        # all that can be wrong is tried before a code is shown that would open nothing
+        found = self._custody.safe.find(options.named)
+        found.require_free(self._label())
+        self._custody.acts.unlock(found, known)
+        box = self._custody.acts.add(options.named, self._label(), self._new().opener, known)
+        return self._done(f"add protector {self._label()} to", f"added protector {self._label()} to", box)
+
+    def remove(self) -> Exit:
+        """One protector less."""
+        name = self._options.protector
+        box = self._custody.acts.remove(self._options.named, name)
+        return self._done(f"remove protector {name} of", f"removed protector {name} of", box)
+
+    def test(self, *, drill: bool = False) -> Exit:
+        """Open it, or do a drill."""
+        options = self._options
+        named = self._custody.safe.find(options.named).entry(options.protector)
+        trouble: KeyStoreError | None = None
+        for opener in self._known():
+            try:
+                box = self._custody.acts.test(options.named, named.id, opener, drill=drill)
+            except KeyStoreError as error:
+                trouble = error
+            else:
+                return self._done(f"note that {named.name} opens", f"{named.name} opens", box)
+        raise trouble or Failure(Exit.USAGE, "nothing was given to open it with")
+
+    def rewrap(self) -> Exit:
+        """A new container for a protector."""
+        options, known = self._options, self._known()
+        self._custody.acts.unlock(self._custody.safe.find(options.named), known)
+        box = self._custody.acts.rewrap(options.named, options.protector, self._new().opener, known)
+        return self._done(
+            f"wrap anew for {options.protector}",
+            f"wrapped anew for {options.protector} (which revokes nothing: copies of the old container still open):",
+            box,
+        )
+
+    def recover(self) -> Exit:
+        """The key in a file."""
+        box = self._custody.safe.find(self._options.named)
+        write_key(self._options.file, self._custody.acts.unlock(box, self._known()))
+        value = {"key": box.name, "identifier": box.key, "file": str(self._options.file)}
+        text = f"key {box.title} is in {shown(self._options.file)}: whoever has it needs nothing else"
+        self._reporter.answer(value, text)
+        return Exit.DONE
+
+    def listing(self) -> Exit:
+        """A line for each key."""
+        code = Exit.DONE
+        for found in self._custody.safe.lockboxes():
+            if isinstance(found, ContainerError):
+                self._reporter.note(f"damaged: {found}")
+                code = Exit.DIFFERS
+            elif isinstance(found, Tombstone):
+                self._reporter.answer(buried(found), buried_line(found))
+            else:
+                self._reporter.answer(value_of(found), line_of(found))
+        return code
+
+    def rescan(self) -> Exit:
+        """The manager is told of all."""
+        told, damaged = 0, 0
+        for found in self._custody.safe.lockboxes():
+            if isinstance(found, ContainerError):
+                self._reporter.note(f"damaged: {found}")
+                damaged += 1
+            elif not self._tell(found):
+                return Exit.UNREACHABLE
+            else:
+                told += 1
+        text = f"the manager knows of {told} keys" + (f"; {damaged} are damaged" if damaged else "")
+        self._reporter.summary({"told": told, "damaged": damaged}, text)
+        return Exit.DIFFERS if damaged else Exit.DONE
+
+    def show(self) -> Exit:
+        """All of one key."""
+        box = self._custody.safe.find(self._options.named)
+        self._reporter.answer(value_of(box), text_of(box, time.time()))
+        return Exit.DONE
+
+    def disable(self) -> Exit:
+        """It opens for nobody."""
+        return self._done("disable", "disabled", self._custody.lifecycle.disable(self._options.named))
+
+    def enable(self) -> Exit:
+        """It opens again."""
+        return self._done("enable", "enabled", self._custody.lifecycle.enable(self._options.named))
+
+    def expire(self) -> Exit:
+        """A day to replace it."""
+        box = self._custody.lifecycle.expire(self._options.named, self._options.day)
+        return self._done(f"have expire {moment(box.expires)}", f"expires {moment(box.expires)}:", box)
+
+    def drill_every(self) -> Exit:
+        """How often a drill is due."""
+        box = self._custody.lifecycle.drill_every(self._options.named, self._options.time)
+        return self._done(
+            f"ask for drills every {span(box.drill_every)} of", f"drills every {span(box.drill_every)}:", box
+        )
+
+    def destroy(self) -> Exit:
+        """The begin of its end, after all that dies with it was told."""
+        box = self._custody.safe.find(self._options.named)
+        for line in what_dies(self._access, self._custody.keeper.audit, box):
+            self._reporter.note(line)
+        if not self._dry_run:
+            self._require_typed(box)
+        after = self._custody.lifecycle.destroy(box.key, self._options.wait)
+        left = f"it opens for nobody now; `key finish` destroys it from {moment(after.due)} on, `key cancel` keeps it:"
+        return self._done(f"begin the end of (from {moment(after.due)} on)", left, after)
+
+    def cancel(self) -> Exit:
+        """It stays."""
+        return self._done("keep", "kept", self._custody.lifecycle.cancel(self._options.named))
+
+    def finish(self) -> Exit:
+        """It is destroyed."""
+        tombstone = self._custody.lifecycle.finish(self._options.named)
+        would = "would destroy" if self._dry_run else "destroyed"
+        self._reporter.summary(buried(tombstone), f"{would} key {tombstone.name} ({tombstone.key}) for good")
+        self._tell(tombstone)
+        return Exit.DONE
+
+    def export(self) -> Exit:
+        """A bundle."""
+        options, safe = self._options, self._custody.safe
+        kept = () if options.keys else tuple(safe.lockboxes())
+        found = [*map(safe.find, options.keys), *(each for each in kept if isinstance(each, Lockbox))]
+        damaged = [each for each in kept if isinstance(each, ContainerError)]
+        for each in damaged:
+            self._reporter.note(f"damaged, and not in the bundle: {each}")
+        tenants = {box.binding.tenant for box in found}
+        boxes = [*found, *(box for tenant in sorted(tenants) for box in safe.tenant_keys(tenant))]
+        with ExitStack() as told:
+            for begin in range(0, len(found), _TOLD):
+                titles = ", ".join(box.title for box in found[begin : begin + _TOLD])
+                told.enter_context(self._custody.keeper.told("export-bundle", titles))
+            try:
+                write_private(options.file, bundle.encode(boxes))
+            except PresentFileError as error:
+                raise Failure(Exit.REFUSED, str(error), remedy=error.remedy) from error
+        value = {"file": str(options.file), "keys": [box.key for box in found], "damaged": len(damaged)}
+        text = f"{shown(options.file)} holds {len(found)} wrapped keys"
+        self._reporter.summary(value, text + (f"; {len(damaged)} are damaged" if damaged else ""))
+        return Exit.DIFFERS if damaged else Exit.DONE
+
+    def import_(self) -> Exit:
+        """What a bundle brings."""
+        data = self._options.file.read_bytes()
+        brought, refused = [], 0
+        for box in bundle.decoded(data[:_LARGEST_BUNDLE]):
+            try:
+                with self._custody.keeper.told("import-bundle", box.title):
+                    if bundle.bring_in(self._custody.safe, box):
+                        brought.append(box)
+                        if not box.is_tenant_key:
+                            self._tell(box)
+            except KeyStoreError as error:
+                refused += 1
+                self._reporter.note(f"{error}. {error.remedy}")
+        would = "would bring" if self._dry_run else "brought"
+        value = {"file": str(self._options.file), "keys": [box.key for box in brought], "refused": refused}
+        text = f"{would} back {len(brought)} keys" + (f"; {refused} were refused" if refused else "")
+        self._reporter.summary({**value, "dry_run": self._dry_run}, text)
+        return Exit.DIFFERS if refused else Exit.DONE
+
+    def audit(self) -> Exit:
+        """Every act, checked."""
+        for record in self._custody.keeper.audit.records():
+            value = {
+                name: getattr(record, name)
+                for name in ("number", "at", "who", "act", "key", "result", "digest")
+            }
+            text = f"{record.number:>6}  {moment(record.at)}  {record.act}: {record.key}: {record.result}; {record.who}"
+            self._reporter.answer(value, shown(text))
+        return Exit.DONE
+
+    # parts
+
+    def _known(self) -> tuple[Opener, ...]:
+        return openers_of(self._options.open, self._custody.by_tenant)
+
+    def _new(self) -> NewProtector:
+        options, by_tenant = self._options, self._custody.by_tenant
+        found = new_protector(options.new, by_tenant, seconds=options.seconds, dry_run=self._dry_run)
+        if found.words:
+            kind = found.opener.kind
+            value = {"kind": kind, "words": list(found.words)}
+            text = "\n\n".join(found.words)
+            self._reporter.answer(
+                value, f"Write this {kind} down. It is shown once, and is not kept anywhere:\n\n{text}\n"
+            )
+        return found
+
+    def _label(self) -> str:
+        return str(self._options.label or self._options.new.kind)
+
+    def _done(self, would: str, did: str, box: Lockbox) -> Exit:
+        value = {**value_of(box), "dry_run": self._dry_run}
+        what = f"would {would}" if self._dry_run else did
+        self._reporter.summary(value, f"{what} key {box.title}")
+        self._tell(box)
+        return Exit.DONE
+
+    def _tell(self, box: Lockbox | Tombstone) -> bool:
+        refusal = None if self._dry_run else report(self._custody, box)
+        if refusal is not None:
+            self._reporter.note(
+                f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later"
+            )
+        return refusal is None
+
+    def _require_typed(self, box: Lockbox) -> None:
+        typed = self._options.confirm
+        if typed is None:
+            sys.stderr.write(f"To go on, type the name of the key ({box.name}): ")
+            sys.stderr.flush()
+            typed = sys.stdin.readline().rstrip("\n")
+        if typed != box.name:
+            raise Failure(
+                Exit.REFUSED, f"that is not the name of key {box.name}", remedy="type it as `key ls` shows it"
+            )

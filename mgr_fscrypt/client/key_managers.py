@@ -1,0 +1,108 @@
+"""``tenant`` and ``kms``: the keys of tenants, and the key managers that open them."""
+
+import argparse
+import time
+
+from ..custody import Custody
+from ..keys.kms import KINDS, Settings
+from .advice import shown
+from .outcome import Exit
+from .report import Reporter
+
+
+class KeyManagers:
+    """The verbs, each a method; the options are those of `key_parsers`."""
+
+    def __init__(self, custody: Custody, reporter: Reporter, options: argparse.Namespace) -> None:
+        self._custody = custody
+        self._reporter = reporter
+        self._options = options
+        self._dry_run = getattr(options, "dry_run", False)
+
+    def create(self) -> Exit:
+        """Its first key."""
+        tenant, name = self._options.tenant, self._options.kms
+        self._custody.tenants.create(tenant, self._custody.managed(name))
+        would = "would make" if self._dry_run else "made"
+        value = {"tenant": tenant, "kms": name, "version": 1, "dry_run": self._dry_run}
+        self._reporter.summary(value, f"{would} the key of tenant {tenant}, which {name} opens")
+        return Exit.DONE
+
+    def tenants(self) -> Exit:
+        """Tenants that have a key."""
+        for tenant in self._custody.safe.tenants():
+            boxes = self._custody.safe.tenant_keys(tenant)
+            ways = sorted({entry.name for box in boxes for entry in box.in_use()})
+            versions = [box.key.rpartition(" ")[2] for box in boxes]
+            value = {"tenant": tenant, "versions": versions, "kms": ways}
+            self._reporter.answer(value, f"{tenant}  key version {', '.join(versions)}  by {', '.join(ways)}")
+        return Exit.DONE
+
+    def rotate(self) -> Exit:
+        """A new key, and all master keys under it."""
+        tenant = self._options.tenant
+        managed = {name: self._custody.managed(name) for name in self._custody.managers_of(tenant)}
+        if self._options.kms_too and not self._dry_run:
+            for each in managed.values():
+                each.rotate()
+        done = self._custody.tenants.rotate(tenant, managed, self._custody.acts)
+        would = "would have" if self._dry_run else "has"
+        value = {
+            "tenant": tenant,
+            "version": done.version,
+            "rewrapped": done.rewrapped,
+            "dry_run": self._dry_run,
+        }
+        text = f"tenant {tenant} {would} version {done.version} of its key, with {done.rewrapped} master keys under it"
+        self._reporter.summary(value, text)
+        return Exit.DONE
+
+    def add(self) -> Exit:
+        """A key manager that is known from now on."""
+        options = self._options
+        extra = dict(each.partition("=")[::2] for each in options.option)
+        settings = Settings(
+            options.kms, options.kind, options.address, options.kms_key, options.credentials_file, extra
+        )
+        with self._custody.keeper.told("kms-add", settings.name):
+            self._custody.kms.add(settings)
+        would = "would add" if self._dry_run else "added"
+        title, name = KINDS[settings.kind].title, settings.name
+        text = f"{would} {name}: {title}; try it with `cephfs-fscrypt kms test {name}`"
+        self._reporter.summary({"kms": settings.name, "dry_run": self._dry_run}, text)
+        return Exit.DONE
+
+    def listing(self) -> Exit:
+        """All that are known."""
+        for each in self._custody.kms:
+            kind = KINDS.get(each.kind)
+            title = each.kind if kind is None else kind.title
+            if kind is not None and not kind.flags.proven:
+                title += ", untested against the real service"
+            value = {"name": each.name, "kind": each.kind, "address": each.address, "key": each.key}
+            value |= {"credentials": each.credentials}
+            self._reporter.answer(
+                {**value, "options": dict(each.options)},
+                shown(f"{each.name}  {title}  {each.address}  key {each.key}"),
+            )
+        return Exit.DONE
+
+    def test(self) -> Exit:
+        """Is it there, and does it wrap for us?"""
+        begun = time.monotonic()
+        self._custody.managed(self._options.kms).check()
+        took = time.monotonic() - begun
+        value = {"kms": self._options.kms, "seconds": round(took, 4)}
+        self._reporter.answer(value, f"{self._options.kms} wraps and unwraps, in {took:.3f} s")
+        return Exit.DONE
+
+    def remove(self) -> Exit:
+        """One that is not known any more."""
+        name = self._options.kms
+        with self._custody.keeper.told("kms-rm", name):
+            self._custody.kms.remove(name)
+        would = "would forget" if self._dry_run else "forgot"
+        self._reporter.summary(
+            {"kms": name, "dry_run": self._dry_run}, f"{would} {name}; what it wrapped stays wrapped"
+        )
+        return Exit.DONE

@@ -1,0 +1,50 @@
+"""What dies with a key, and what its end does not reach."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ..ceph.access import Access
+from ..ceph.connect import connect
+from ..ceph.errors import CephError
+from ..ceph.mount import CephMount
+from ..keys.audit import Audit
+from ..keys.lockbox import Lockbox
+from .advice import shown
+from .times import moment
+
+
+def what_dies(access: Access, audit: Audit, box: Lockbox) -> Iterator[str]:
+    """A line for each subtree under a key, with its snapshots, and for each copy of the key that is known of."""
+    yield from _subtrees(access, box)
+    for record in audit.records():
+        if record.act == "export-bundle" and box.key in record.key and record.result == "done":
+            yield f"out of reach: the bundle that {record.who} wrote on {moment(record.at)}"
+    yield "out of reach: mounts, programs and kernels' keyrings that have it unlocked, on any host: lock them there"
+    yield "out of reach: backups of the pool, what key managers keep of old versions, and key files that people made"
+
+
+def _subtrees(access: Access, box: Lockbox) -> Iterator[str]:
+    with connect(access) as mount:
+        try:
+            name = mount.cluster.file_system().name
+            page = mount.cluster.command("fscrypt subtree ls", fs=name, limit=10_000)
+        except CephError as error:
+            yield f"what dies with key {box.name} is not known, the manager does not tell: {error.strerror}"
+            return
+        paths = [each["path"] for each in page["subtrees"] if each["key_identifier"] == box.key]
+        for path in paths:
+            snapshots = ", ".join(_snapshots(mount, path))
+            yield f"dies with key {box.name}: {shown(path)}" + (
+                f", snapshots {snapshots}" if snapshots else ""
+            )
+        if page["following"]:
+            yield "there are more than 10,000 subtrees: not all were looked at"
+        if not paths:
+            yield f"no subtree under key {box.name} is registered with the manager; others may be there"
+
+
+def _snapshots(mount: CephMount, path: str) -> Iterator[str]:
+    with suppress(CephError):
+        for entry in mount.scandir(os.fsencode(path).rstrip(b"/") + b"/.snap"):
+            yield shown(entry.name)

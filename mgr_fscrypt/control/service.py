@@ -1,0 +1,381 @@
+"""The manager's view of the engine service: that there is one, how it is, and when health has to tell.
+
+How it is reached comes in as a `Launcher`; what it does is its own (doc/service.md).
+"""
+
+import errno
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ..backoff import Backoff
+from ..messages import RELEASE
+from ..messages.service import (
+    Ask,
+    Greeting,
+    Hello,
+    KeyState,
+    Lock,
+    Said,
+    ServiceStatus,
+    StatusQuestion,
+    Trouble,
+    Unlock,
+)
+from ..messages.strict import MessageError
+from .results import Result
+from .text import moment, one_line, table
+from .values import Simplified
+
+DOWN = "FSCRYPT_SERVICE_DOWN"
+GRACE = 30.0
+"""Seconds without a service that works before health tells: a successor waits for the turn of one that was killed."""
+SILENCE = 15.0
+"""Seconds without an answer after which a service is given up: its machine may be busy."""
+PATIENCE = 4.0
+"""Seconds that a command waits for an answer."""
+LOOK = 2.0
+"""Seconds between two questions how it is."""
+
+Settings = TypeVar("Settings")
+
+
+class ChannelError(Exception):
+    """The service is not there, does not answer, or is no service of ours. `remedy` says what to do."""
+
+    def __init__(self, happened: str, *, remedy: str = "") -> None:
+        super().__init__(happened)
+        self.remedy = remedy
+
+
+class BusyError(Exception):
+    """The service was not asked: others were before us."""
+
+
+class Channel(Protocol):
+    """A connection to a service. Calls may come from several threads."""
+
+    def ask(self, ask: Ask, patience: float) -> Said:
+        """What it answers.
+
+        Raises:
+            ChannelError: nothing, in so many seconds. An answer that is late is dropped.
+            BusyError: others have asked before, and have no answer yet.
+        """
+
+    def idle(self, seconds: float) -> None:
+        """Wait so long, or until the other end is gone or `hang_up` is called."""
+
+    def hang_up(self) -> None:
+        """End the connection; returns at once."""
+
+    def close(self) -> None:
+        """See to it that nothing is left of the connection, nor of a child that served it. Takes seconds at most."""
+
+
+class Launcher(Protocol[Settings]):
+    """Starts a service, or finds one."""
+
+    def settings(self) -> Settings | None:
+        """How it should run as things are now; None: it should not."""
+
+    def start(self, settings: Settings) -> Channel:
+        """Reach one.
+
+        Raises:
+            ChannelError: there is none.
+        """
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """What `ceph fscrypt service status` shows.
+
+    Args:
+        state: "off", "down", or the service's own state ("serving", "standby", "unreachable").
+        since: when that began, in seconds since the epoch.
+        failure: why it is down, or was the last time.
+        remedy: what to do about that.
+        failures: how often it was lost or could not be reached since it last answered for a minute.
+        answered: when it answered last, in seconds since the epoch; None: it did not yet.
+        service: what it said then; None while it is down.
+    """
+
+    state: str
+    since: float
+    failure: str
+    remedy: str
+    failures: int
+    answered: float | None
+    service: ServiceStatus | None
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        return asdict(self)
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        lines = [f"engine service: {self.state} since {moment(self.since)}"]
+        lines += [f"  {one_line(text)}" for text in (self.failure, self.remedy) if text]
+        if self.service is not None:
+            lines += _described(self.service)
+        return "\n".join(lines)
+
+
+class ServiceKeeper(Generic[Settings]):
+    """Keeps a service reachable. `run` in a thread of its own, which outlives each service that it starts (doc/facts.md
+    M11); all else answers at once, to any thread."""
+
+    def __init__(
+        self,
+        launcher: Launcher[Settings],
+        *,
+        now: Callable[[], float],
+        date: Callable[[], float],
+        wait: Callable[[float], object] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Begin without one.
+
+        Args:
+            launcher: reaches it.
+            now: seconds that only go forward.
+            date: seconds since the epoch.
+            wait: waits for so many seconds, or until `stop`.
+            backoff: pauses between two attempts to reach one.
+        """
+        self._launcher = launcher
+        self._now = now
+        self._date = date
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
+        self._backoff = backoff or Backoff()
+        self._turn = threading.Lock()
+        self._channel: Channel | None = None
+        self._settings: Settings | None = None
+        self._reached = now()
+        self._worked = now()
+        self._again = now()
+        self._report = ServiceReport("down", date(), "not started yet", "", 0, None, None)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        try:
+            while not self._stopping.is_set():
+                self.round()
+        finally:
+            self._part()
+
+    def stop(self) -> None:
+        """Have the service end; returns at once, and `run` soon after."""
+        self._stopping.set()
+        with self._turn:
+            channel = self._channel
+        if channel is not None:
+            channel.hang_up()
+
+    def round(self) -> None:
+        """Look once, start what has to be, and wait for the next time."""
+        wanted = self._launcher.settings()
+        if wanted != self._settings:
+            self._part()
+            self._settings = wanted
+            self._again = self._now()
+            self._backoff.reset()
+        if wanted is None:
+            self._worked = self._now()
+            self._tell("off")
+            self._wait(LOOK)
+            return
+        left = self._again - self._now()
+        if left > 0:
+            # in pieces: other settings are not to wait for the end of the pause
+            self._wait(min(left, LOOK))
+            return
+        try:
+            if self._channel is None:
+                self._meet(wanted)
+            self._look()
+        except ChannelError as error:
+            self._part()
+            if not self._stopping.is_set():
+                self._lost(error)
+                self._again = self._now() + self._backoff.delay()
+
+    def status(self) -> Result:
+        """How it is, as it was seen last."""
+        with self._turn:
+            return Result(answer=self._report)
+
+    def unlock(self, identifier: str, seconds: float) -> Result:
+        """Have the service unlock a key and keep it for a time, by its key manager."""
+        return self._commanded(lambda: Unlock(identifier, seconds), f"key {identifier}")
+
+    def lock(self, identifier: str) -> Result:
+        """Have the service wipe a key, until it is told to unlock it."""
+        return self._commanded(lambda: Lock(identifier), f"key {identifier}")
+
+    def checks(self) -> Simplified:
+        """Give the health checks, as ceph-mgr takes them."""
+        with self._turn:
+            report, silent = self._report, self._now() - self._worked
+        if silent < GRACE:
+            return {}
+        trouble = report.failure or (report.service.trouble if report.service else "") or report.state
+        return {
+            DOWN: {
+                "severity": "warning",
+                "summary": "no engine service works: no key is unlocked, and no job goes on",
+                "count": 1,
+                "detail": [
+                    f"for {silent:.0f} s: {trouble}",
+                    report.remedy or "see `ceph fscrypt service status`",
+                    "clients with keys of their own go on",
+                ],
+            }
+        }
+
+    def _commanded(self, ask: Callable[[], Ask], subject: str) -> Result:
+        try:
+            wish = ask()
+        except MessageError as error:
+            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
+        with self._turn:
+            channel = self._channel
+        if channel is None:
+            return Result.failed(
+                errno.EAGAIN,
+                "there is no engine service, nothing was changed; `ceph fscrypt service status` says why",
+            )
+        try:
+            return _result_of(channel.ask(wish, PATIENCE), subject)
+        except BusyError:
+            return Result.failed(
+                errno.EAGAIN,
+                "the engine service is busy with another question, nothing was changed; run it again",
+            )
+        except ChannelError as error:
+            return Result.failed(
+                errno.EAGAIN,
+                f"{error}; it may have been done: look at `ceph fscrypt service status`, then run it again "
+                "(twice does no harm)",
+            )
+
+    def _meet(self, settings: Settings) -> None:
+        channel = self._launcher.start(settings)
+        with self._turn:
+            self._channel = channel
+        if self._stopping.is_set():
+            raise ChannelError("the module is stopping")
+        self._reached = self._now()
+        said = channel.ask(Hello(RELEASE), SILENCE)
+        if not isinstance(said, Greeting):
+            raise _no_answer_to("hello", said)
+
+    def _look(self) -> None:
+        channel = self._channel
+        if channel is None:
+            raise ChannelError("the module is stopping")
+        try:
+            said = channel.ask(StatusQuestion(), SILENCE)
+        except BusyError:
+            return  # a command has asked: its answer tells as much
+        if not isinstance(said, ServiceStatus):
+            raise _no_answer_to("status", said)
+        # in standby another one works: it is the one that holds the lease
+        if said.state in ("serving", "standby"):
+            self._worked = self._now()
+        if self._now() - self._reached >= 60:
+            self._backoff.reset()
+        self._tell(said.state, service=said)
+        channel.idle(LOOK)
+
+    def _part(self) -> None:
+        with self._turn:
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def _lost(self, error: ChannelError) -> None:
+        with self._turn:
+            failures = self._report.failures + 1
+        self._tell("down", failure=str(error), remedy=error.remedy, failures=failures)
+
+    def _tell(
+        self,
+        state: str,
+        *,
+        service: ServiceStatus | None = None,
+        failure: str = "",
+        remedy: str = "",
+        failures: int | None = None,
+    ) -> None:
+        date = self._date()
+        with self._turn:
+            before = self._report
+            if failures is None:
+                failures = 0 if self._now() - self._reached >= 60 else before.failures
+            self._report = ServiceReport(
+                state=state,
+                since=before.since if before.state == state else date,
+                failure=failure,
+                remedy=remedy,
+                failures=failures,
+                answered=before.answered if service is None else date,
+                service=service,
+            )
+
+
+def _result_of(said: Said, subject: str) -> Result:
+    """What a service's answer means for whoever gave the command."""
+    match said:
+        case Trouble():
+            code = errno.EPERM if said.code == "refused" else errno.EAGAIN
+            return Result.failed(code, "; ".join(filter(None, (said.text, said.remedy))))
+        case KeyState():
+            return Result(status=f"{subject}: {said.state}; see `ceph fscrypt service status`")
+        case _:
+            return Result(status=f"{subject}: done")
+
+
+def _no_answer_to(question: str, said: Said) -> ChannelError:
+    if isinstance(said, Trouble):
+        return ChannelError(f"the service refused {question}: {said.text}", remedy=said.remedy)
+    return ChannelError(
+        f"the service answered something else to {question}",
+        remedy="run the manager module and the service of one release",
+    )
+
+
+def _described(service: ServiceStatus) -> list[str]:
+    turn = f", turn {service.epoch}" if service.epoch is not None else ""
+    lines = [f"  process {service.pid} on {service.host}, release {service.release}{turn}"]
+    if service.holder:
+        lines.append(f"  the turn is with {service.holder}")
+    if service.trouble:
+        lines.append(f"  the cluster: {service.trouble}")
+    if service.keys:
+        rows = [
+            (
+                key.key_identifier,
+                key.state,
+                str(key.uses),
+                "the last job" if key.until is None else moment(key.until),
+                key.error,
+            )
+            for key in service.keys
+        ]
+        lines += ["", table(("KEY", "STATE", "JOBS", "UNTIL", "ERROR"), rows, numbers={2})]
+    if service.backends:
+        met = [
+            (
+                backend.name,
+                "reachable" if backend.reachable else "unreachable",
+                moment(backend.since),
+                backend.error,
+            )
+            for backend in service.backends
+        ]
+        lines += ["", table(("KEY MANAGER", "STATE", "SINCE", "LAST ERROR"), met)]
+    return lines

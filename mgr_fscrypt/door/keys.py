@@ -1,0 +1,51 @@
+"""Keys: `ceph fscrypt key ...`."""
+
+from mgr_module import HandleCommandResult
+
+from ..control.keys import shut_by
+from .command import Command, MaybeNumber, MaybeText
+from .desk import Desk
+
+
+class KeyCommands(Desk):
+    """Master keys as they were reported, and in the service's memory."""
+
+    @Command("fscrypt key ls", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def list_keys(
+        self,
+        fs: MaybeText = None,
+        _end_positional_: int = 0,
+        after: MaybeText = None,
+        limit: MaybeNumber = None,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """List master keys that were reported, of one file system or all; --after shows the next page"""
+        return self.reply(lambda: self.keys.listing(fs, after, limit), format)
+
+    @Command("fscrypt key show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def show_key(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+        """Show what is known of a master key (its name or 32 hex digits): state, dates, what opens it"""
+        return self.reply(lambda: self.keys.show(fs, key), format)
+
+    @Command("fscrypt key adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def adopt_key(
+        self, fs: str, dry_run: bool = False, report: MaybeText = None, inbuf: MaybeText = None
+    ) -> HandleCommandResult:
+        """Record what a lockbox was reported to be, by --report or -i FILE; see cephfs-fscrypt key rescan"""
+        text = report or inbuf
+        reply = self.reply(lambda: self.keys.adopt(fs, text, dry_run=dry_run))
+        shut = None if dry_run or reply.retval else shut_by(text)
+        if shut is not None:
+            # wherever a service holds it, it is wiped; where there is none, there is nothing to wipe
+            self.service.lock(shut)
+        return reply
+
+    @Command("fscrypt key unlock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def unlock_key(self, key: str, seconds: int) -> HandleCommandResult:
+        """Have the engine service unlock a key (32 hex digits) by its key manager, and keep it for so many seconds"""
+        return self.reply_at_once(lambda: self.service.unlock(key, seconds))
+
+    @Command("fscrypt key lock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def lock_key(self, key: str) -> HandleCommandResult:
+        """Have the engine service wipe a key (32 hex digits), and stop its jobs, until it is unlocked again"""
+        return self.reply_at_once(lambda: self.service.lock(key))

@@ -1,0 +1,92 @@
+"""Files with secrets, which nobody but their owner may read: keys, and what opens key managers."""
+
+import os
+import stat
+from pathlib import Path
+
+from .errors import KeyStoreError
+
+
+class UnsafeFileError(KeyStoreError):
+    """Others may use it, it belongs to another user, or it cannot be read."""
+
+
+class AbsentFileError(KeyStoreError):
+    """There is no such file."""
+
+
+class PresentFileError(KeyStoreError):
+    """There is a file of that name, and what is in it is not written over."""
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Make a new file that only its owner may read; durable when it returns.
+
+    Raises:
+        PresentFileError: there is one of that name.
+        OSError: it cannot be made; nothing of it is left.
+    """
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise PresentFileError(f"{file} exists", remedy="choose another name") from error
+    with os.fdopen(descriptor, "wb") as opened:
+        try:
+            opened.write(data)
+            opened.flush()
+            os.fsync(descriptor)
+        except BaseException:
+            # half a secret would stand in the way of a whole one
+            file.unlink()
+            raise
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_private(
+    file: Path, what: str, *, limit: int, irregular: str = "put what is in it into a file"
+) -> bytes:
+    """Read a file of the caller's own that nobody else may use.
+
+    Args:
+        file: where it is.
+        what: it is, for messages: "key file".
+        limit: how many bytes to read at most.
+        irregular: what to do where it is a pipe, a directory or a device.
+
+    Raises:
+        AbsentFileError: it is not there.
+        UnsafeFileError: it is not the caller's alone, or cannot be read. Nothing of it was read then.
+    """
+    try:
+        # not blocking: a FIFO would wait for its writer before it can be refused
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise AbsentFileError(f"there is no {what} {file}") from error
+    except OSError as error:
+        raise UnsafeFileError(
+            f"cannot read {what} {file}: {error.strerror}", remedy=f"look at `ls -l {file}`"
+        ) from error
+    try:
+        _require_private(file, what, os.fstat(descriptor), irregular)
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _require_private(file: Path, what: str, found: os.stat_result, irregular: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeFileError(f"{what} {file} is not a regular file", remedy=irregular)
+    if found.st_uid != os.geteuid():
+        raise UnsafeFileError(
+            f"{what} {file} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
+            remedy="take a copy of your own that nobody else may read, or run this as its owner",
+        )
+    if found.st_mode & 0o077:
+        raise UnsafeFileError(
+            f"others may use {what} {file} (mode {stat.S_IMODE(found.st_mode):04o})",
+            remedy=f"run `chmod 600 {file}`, and ask yourself who has read it",
+        )

@@ -1,0 +1,211 @@
+"""What the manager asks the engine service, and what it answers.
+
+To ask for more, a class goes into `ASKS`; to answer more, into `ANSWERS`.
+Nothing here has a place for a secret: keys go by their identifiers. Times are seconds since the epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect
+
+STATES = ("serving", "standby", "unreachable")
+"""Of a service: it has its turn; another one has it; it cannot ask for one, since the cluster does not answer."""
+KEY_STATES = ("unlocked", "unlocking", "failed")
+CODES = (
+    "unknown",  # the request is none that this release knows
+    "refused",  # it would be unsafe, or is not allowed here
+    "not-serving",  # another service has its turn, or none can
+    "failed",  # the key cannot be unlocked: it, its container or its key manager refuses
+    "internal",  # a mistake of the service
+)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Who is there? Stays as it is in all versions.
+
+    Args:
+        release: of who asks.
+    """
+
+    release: str
+
+
+@dataclass(frozen=True)
+class StatusQuestion:
+    """How is it?"""
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """Unlock a key by its key manager, and keep it for a time; said again, the time begins anew.
+
+    Answered at once by its `KeyState`; the service goes on trying while the key manager cannot be reached.
+
+    Args:
+        key_identifier: the key's public name.
+        seconds: how long it is kept from now on beyond the jobs that need it.
+    """
+
+    key_identifier: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _expect_identifier(self.key_identifier)
+        expect(0 < self.seconds <= 366 * 86400, "seconds", "more than 0 and at most a year")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Wipe a key, for those who use it too, until it is told to be unlocked."""
+
+    key_identifier: str
+
+    def __post_init__(self) -> None:
+        _expect_identifier(self.key_identifier)
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Wipe all keys, and end."""
+
+
+Ask = Hello | StatusQuestion | Unlock | Lock | Shutdown
+ASKS: Mapping[str, type[Ask]] = {
+    "hello": Hello,
+    "status": StatusQuestion,
+    "unlock": Unlock,
+    "lock": Lock,
+    "shutdown": Shutdown,
+}
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """The service that answers.
+
+    Args:
+        release: of it.
+        pid: its process.
+        epoch: the number of its turn; None while it has none.
+        host: where it runs.
+    """
+
+    release: str
+    pid: int
+    epoch: int | None
+    host: str
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """One key in the service's memory, or on its way there.
+
+    Args:
+        key_identifier: the key's public name.
+        state: one of `KEY_STATES`.
+        uses: by how many jobs.
+        until: when it is wiped if no job needs it; None: with the last job.
+        error: why it is not unlocked yet, or never: a class of error; empty where it is.
+    """
+
+    key_identifier: str
+    state: str
+    uses: int
+    until: float | None
+    error: str
+
+    def __post_init__(self) -> None:
+        _expect_identifier(self.key_identifier)
+        expect(self.state in KEY_STATES, "state", " or ".join(KEY_STATES))
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """One key manager as the service met it last.
+
+    Args:
+        name: what we call it.
+        reachable: did it answer, be it by a refusal?
+        since: when it was first met like this.
+        error: the class of its last error like this; empty when it did what was asked.
+    """
+
+    name: str
+    reachable: bool
+    since: float
+    error: str
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """A service and what it holds.
+
+    Args:
+        release: of the service.
+        pid: its process.
+        host: where it runs.
+        started: when.
+        state: one of `STATES`.
+        since: when that began.
+        epoch: the number of its turn, if it has one.
+        holder: in standby, who has the turn.
+        trouble: where the cluster cannot be reached, what it said last.
+        longest: seconds for which a key may be kept beyond the jobs that need it; 0: for none.
+        keys: in its memory, or on their way.
+        backends: key managers, by name.
+    """
+
+    release: str
+    pid: int
+    host: str
+    started: float
+    state: str
+    since: float
+    epoch: int | None
+    holder: str
+    trouble: str
+    longest: float
+    keys: tuple[KeyState, ...]
+    backends: tuple[BackendState, ...]
+
+    def __post_init__(self) -> None:
+        expect(self.state in STATES, "state", " or ".join(STATES))
+
+
+@dataclass(frozen=True)
+class Done:
+    """It was done, and there is nothing to tell."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """It was not done.
+
+    Args:
+        code: one of `CODES`.
+        text: what happened.
+        remedy: what to do next.
+    """
+
+    code: str
+    text: str
+    remedy: str
+
+    def __post_init__(self) -> None:
+        expect(self.code in CODES, "code", " or ".join(CODES))
+
+
+Said = Greeting | KeyState | ServiceStatus | Done | Trouble
+ANSWERS: Mapping[str, type[Said]] = {
+    "greeting": Greeting,
+    "key": KeyState,
+    "status": ServiceStatus,
+    "done": Done,
+    "trouble": Trouble,
+}
+
+
+def _expect_identifier(text: str) -> None:
+    expect(KEY_IDENTIFIER.fullmatch(text) is not None, "key_identifier", KEY_IDENTIFIER_IS)

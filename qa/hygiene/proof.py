@@ -1,0 +1,64 @@
+"""Run all flows, then search everywhere."""
+
+import uuid
+from pathlib import Path
+
+import rados
+
+from qa.lab.cluster import Cluster
+
+from .cores import search_core
+from .database import search_database
+from .decoys import left_behind, new_decoy, shown_by_a_process
+from .files import search_files
+from .flows import FLOWS, set_up
+from .forms import Needles, Searched
+from .objects import search_objects
+from .processes import Watch
+from .verdict import NotProvedError, believed
+
+# what must have been seen running, or the watch looked away
+_SEEN = (b"\0put\0", b"\0ls\0", b"\0mount\0")
+
+
+def prove(folder: Path, cluster: Cluster) -> list[Searched]:
+    """Use a new key and passphrase in all flows, on a real cluster, and search for them in all places.
+
+    Args:
+        folder: an empty directory for what the flows make.
+
+    Raises:
+        NotProvedError: a searcher has not found the decoy.
+        FlowError: a flow did not go as it should.
+        UnavailableError: core dumps do not go to the working directory here.
+    """
+    cores = folder / "cores"
+    cores.mkdir()
+    scene, secrets = set_up(folder, cluster.directory / "ceph.conf", f"/hygiene-{uuid.uuid4().hex[:8]}")
+    decoy = new_decoy()
+    needles = Needles([*secrets, decoy])
+    with Watch(needles) as watch, shown_by_a_process(decoy):
+        for flow in FLOWS:
+            flow(scene)
+        dumped = search_core(scene.holder(), cores, needles, decoy)
+    missed = [words for words in _SEEN if not watch.saw(words)]
+    if missed:
+        raise NotProvedError(f"no process was seen with {missed}")
+    directory = cluster.directory
+    with (
+        rados.Rados(conffile=str(directory / "ceph.conf")) as client,
+        left_behind(decoy, scene, cluster, client),
+    ):
+        # what the MDS holds in its journal goes into the directories' objects as well
+        cluster.ceph("tell", "mds.a", "flush", "journal")
+        results = [
+            watch.result,
+            dumped,
+            search_files("what our programs said", [folder / "outputs"], needles),
+            search_files("the mount's cache and log", [scene.cache, scene.mount_log], needles),
+            search_files("Ceph's logs", [directory / "log", directory / "crash"], needles),
+            search_files("the monitor's store", [directory / "mon"], needles),
+            search_objects(client, needles),
+            search_database(client, needles),
+        ]
+    return believed(results, decoy)

@@ -1,0 +1,39 @@
+"""A directory of a million entries is listed as a stream, in bounded memory."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.format import MasterKey
+from qa.load.listing import SECRET, fill, judge, listed
+
+from .state import main
+from .workers import Cases
+
+_SIZE = 1
+_ENTRIES = 1_000_000
+
+
+def case(files: FileSystem, chance: random.Random) -> str | None:
+    """One directory, which stays: to remove it would take as long as to make it, and its cluster goes."""
+    top = f"/soak-listing-{chance.randrange(1 << 64):016x}"
+    fill(files, top, _ENTRIES)
+    found = listed(top, _ENTRIES)
+    sys.stderr.write(f"listing: {found}\n")
+    return judge(found, _ENTRIES)
+
+
+@contextmanager
+def _cases() -> Iterator[Cases]:
+    keyring = Keyring()
+    keyring.add(MasterKey(SECRET))
+    with connect(Access()) as mount, FileSystem(mount, keyring) as files:
+        yield {"entries": lambda chance: case(files, chance)}
+
+
+if __name__ == "__main__":
+    sys.exit(main("listing", _SIZE, _cases, sys.argv[1:], operations=_ENTRIES))

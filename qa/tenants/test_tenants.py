@@ -1,0 +1,135 @@
+"""Keys of tenants on a real cluster, opened by a real key manager: by people, and by the engine service."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.service.kept_keys import KeptKeys
+from mgr_fscrypt.service.unlocking import UnlockError
+from qa.fakes.engine_cases import remove
+from qa.kms.bao import Bao
+from qa.lab.cluster import Cluster
+from qa.load.program import done, refused
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enabled(cluster: Cluster) -> None:
+    cluster.enable_module("fscrypt")
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    found = Bao(tmp_path_factory.mktemp("bao"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def kms(bao: Bao) -> str:
+    """A key manager that is known on the file system."""
+    settings, name = bao.settings(), f"bao-{uuid.uuid4().hex[:8]}"
+    words = ["--kind", "vault", "--address", settings.address, "--key", settings.key]
+    words += ["--file", settings.credentials, "--option", f"ca={settings.options['ca']}"]
+    done("kms", "add", name, *words, "--credentials", bao.credentials)
+    return name
+
+
+@pytest.fixture
+def tenant(kms: str, bao: Bao) -> str:
+    """One with a key."""
+    name = f"acme-{uuid.uuid4().hex[:8]}"
+    done("tenant", "create", name, "--kms", kms, "--credentials", bao.credentials)
+    return name
+
+
+@pytest.fixture
+def key(tenant: str, bao: Bao) -> str:
+    """A master key of the tenant."""
+    name = f"key-{uuid.uuid4().hex[:8]}"
+    done("key", "create", name, "--tenant", tenant, "--with", "kms", "--credentials", bao.credentials)
+    return name
+
+
+@pytest.fixture
+def directory() -> Iterator[str]:
+    path = f"/test-tenants-{uuid.uuid4().hex[:8]}"
+    yield path
+    with connect(Access()) as mount:
+        remove(mount, path.encode())
+
+
+def identifier(key: str) -> bytes:
+    return bytes.fromhex(json.loads(done("key", "show", key, "--json"))["identifier"])
+
+
+def test_a_key_manager_is_tried_listed_and_forgotten(kms: str, bao: Bao):
+    assert "wraps and unwraps" in done("kms", "test", kms, "--credentials", bao.credentials)
+    assert kms in done("kms", "ls")
+    assert "would forget" in done("kms", "rm", kms, "--dry-run")
+    done("kms", "rm", kms)
+    refused(5, "kms", "test", kms, "--credentials", bao.credentials)
+
+
+def test_a_subtree_is_opened_by_its_tenants_key_manager(key: str, bao: Bao, directory: str, tmp_path: Path):
+    by = ("--open", "kms", "--credentials", bao.credentials)
+    done("subtree", "create", "--make", directory, "--key-name", key, *by)
+    (tmp_path / "f").write_bytes(b"contents")
+    done("put", tmp_path / "f", directory, *by)
+    assert done("cat", f"{directory}/f", *by) == "contents"
+
+
+def test_while_the_key_manager_hangs_other_protectors_open(key: str, bao: Bao, tmp_path: Path):
+    phrase = tmp_path / "phrase"
+    phrase.touch(0o600)
+    phrase.write_text("correct horse battery\n")
+    by = ("--credentials", bao.credentials, "--timeout", "3")
+    done("key", "add", key, "--with", f"passphrase:{phrase}", "--seconds", "0.1", "--open", "kms", *by)
+    bao.pause()
+    try:
+        begun = time.monotonic()
+        assert "bao-" in refused(6, "key", "test", key, "kms", "--open", "kms", *by)
+        assert time.monotonic() - begun < 30, "not for ever"
+        done("key", "test", key, "passphrase", "--open", f"passphrase:{phrase}", *by)
+    finally:
+        bao.resume()
+    done("key", "test", key, "kms", "--open", "kms", *by)
+
+
+def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao):
+    by = ("--credentials", bao.credentials)
+    assert "would have version 2" in done("tenant", "rotate", tenant, "--dry-run", *by)
+    told = json.loads(done("tenant", "rotate", tenant, "--kms-too", "--json", *by))
+    assert (told["version"], told["rewrapped"]) == (2, 1)
+    (shown,) = [json.loads(line) for line in done("tenant", "ls", "--json").splitlines() if tenant in line]
+    assert shown["versions"] == ["2"]
+    done("key", "test", key, "kms", "--open", "kms", *by)
+
+
+def test_the_service_opens_what_a_key_manager_opens(key: str, bao: Bao, cluster: Cluster):
+    name = identifier(key)
+    unlocked = KeptKeys(Access(), bao.credentials).unlock(name)
+    assert unlocked.key.identifier == name
+    assert unlocked.backend.startswith("bao-")
+    bao.pause()
+    try:
+        with pytest.raises(UnlockError) as caught:
+            KeptKeys(Access(timeout=2), bao.credentials).unlock(name)
+    finally:
+        bao.resume()
+    assert (caught.value.again, caught.value.backend) == (True, unlocked.backend)
+    with pytest.raises(UnlockError) as caught:
+        KeptKeys(Access(), bao.credentials).unlock(bytes(16))
+    assert (caught.value.again, caught.value.kind) == (False, "NoSuchKeyError")
+
+
+def test_the_manager_lists_what_was_made(key: str, tenant: str, cluster: Cluster):
+    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
+    shown = json.loads(cluster.ceph("fscrypt", "key", "show", fs, key, "--format", "json"))
+    assert (shown["tenant"], shown["state"]) == (tenant, "active")
+    assert [each["kind"] for each in shown["protectors"]] == ["tenant"]

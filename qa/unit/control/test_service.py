@@ -1,0 +1,326 @@
+"""The manager's view of a service that comes, goes, hangs and refuses."""
+
+import errno
+import json
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from mgr_fscrypt.backoff import Backoff
+from mgr_fscrypt.control.results import Result
+from mgr_fscrypt.control.service import (
+    DOWN,
+    GRACE,
+    LOOK,
+    BusyError,
+    ChannelError,
+    ServiceKeeper,
+    ServiceReport,
+)
+from mgr_fscrypt.messages.service import (
+    Ask,
+    BackendState,
+    Done,
+    Greeting,
+    Hello,
+    KeyState,
+    Lock,
+    Said,
+    ServiceStatus,
+    StatusQuestion,
+    Trouble,
+    Unlock,
+)
+
+KEY = "00112233445566778899aabbccddeeff"
+STATUS = ServiceStatus(
+    release="0.1.0",
+    pid=7,
+    host="a",
+    started=1.0,
+    state="serving",
+    since=2.0,
+    epoch=3,
+    holder="",
+    trouble="",
+    longest=0.0,
+    keys=(),
+    backends=(),
+)
+
+
+class Service:
+    """What is at the other end of a channel."""
+
+    def __init__(self, stage: "Stage") -> None:
+        self.stage = stage
+        self.asked: list[Ask] = []
+        self.closed = self.hung_up = False
+
+    def ask(self, ask: Ask, patience: float) -> Said:
+        self.asked.append(ask)
+        if self.closed or self.hung_up or self.stage.dead:
+            raise ChannelError("it is gone: it ended with code 1", remedy="look at the log")
+        return self.stage.answer(ask)
+
+    def idle(self, seconds: float) -> None:
+        self.stage.wait(seconds)
+
+    def hang_up(self) -> None:
+        self.hung_up = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Stage:
+    """A manager, and a launcher that starts what it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.waits: list[float] = []
+        self.way: str | None = "child"
+        self.dead = self.unable = False
+        self.status: Said = STATUS
+        self.answers: dict[type[Ask], Said | Exception] = {Hello: Greeting("0.1.0", 7, 3, "a")}
+        self.started: list[tuple[str, Service]] = []
+        self.starts: list[float] = []
+        self.keeper = ServiceKeeper(
+            self,
+            now=lambda: self.time,
+            date=lambda: 1_700_000_000 + self.time,
+            wait=self.wait,
+            backoff=Backoff(chance=lambda: 0.0),
+        )
+
+    def settings(self) -> str | None:
+        return self.way
+
+    def start(self, settings: str) -> Service:
+        self.starts.append(self.time)
+        if self.unable:
+            raise ChannelError("it cannot be started", remedy="name another interpreter")
+        self.started.append((settings, Service(self)))
+        return self.started[-1][1]
+
+    def answer(self, ask: Ask) -> Said:
+        found = self.status if isinstance(ask, StatusQuestion) else self.answers.get(type(ask), Done())
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.time += seconds
+
+    def rounds(self, count: int) -> None:
+        for _ in range(count):
+            self.keeper.round()
+
+    def report(self) -> ServiceReport:
+        answer = self.keeper.status().answer
+        assert isinstance(answer, ServiceReport)
+        return answer
+
+
+def test_it_starts_one_and_looks_again_and_again():
+    stage = Stage()
+    stage.rounds(5)
+    ((_, service),) = stage.started
+    assert service.asked == [Hello("0.1.0"), *[StatusQuestion()] * 5]
+    assert stage.waits == [LOOK] * 5
+    report = stage.report()
+    assert (report.state, report.failure, report.failures, report.service) == ("serving", "", 0, STATUS)
+    assert stage.keeper.checks() == {}
+
+
+def test_one_that_dies_is_followed_by_another_with_growing_pauses():
+    stage = Stage()
+    stage.rounds(2)
+    stage.dead = True
+    while len(stage.starts) < 9:
+        stage.rounds(1)
+    pauses = [after - before for before, after in pairwise(stage.starts)]
+    # the first one lived for two looks
+    assert pauses == [2 * LOOK + 1, 2, 4, 8, 16, 32, 60, 60]
+    assert max(stage.waits) == LOOK
+    assert all(service.closed for _, service in stage.started)
+    report = stage.report()
+    assert (report.state, report.failures) == ("down", 9)
+    assert (report.failure, report.remedy) == ("it is gone: it ended with code 1", "look at the log")
+    stage.dead = False
+    while stage.report().state == "down":
+        stage.rounds(1)
+    assert (stage.report().state, stage.report().failures) == ("serving", 9)
+    stage.rounds(31)
+    assert stage.report().failures == 0
+    stage.dead = True
+    died = stage.time
+    while len(stage.starts) < 11:
+        stage.rounds(1)
+    assert stage.starts[-1] - died == 1, "the pauses begin anew"
+
+
+def test_other_settings_end_the_pause():
+    stage = Stage()
+    stage.unable = True
+    while len(stage.starts) < 8:
+        stage.rounds(1)
+    stage.unable = False
+    stage.way = "socket"
+    changed = stage.time
+    while stage.report().state == "down":
+        stage.rounds(1)
+    assert stage.starts[-1] - changed <= LOOK
+
+
+def test_health_is_patient_then_tells_then_recovers():
+    stage = Stage()
+    stage.unable = True
+    while stage.time < 1000 + GRACE:
+        assert stage.keeper.checks() == {}
+        stage.rounds(1)
+    stage.rounds(1)
+    check = stage.keeper.checks()[DOWN]
+    assert check["severity"] == "warning"
+    assert "it cannot be started" in check["detail"][0]
+    assert check["detail"][1] == "name another interpreter"
+    stage.unable = False
+    while stage.report().state == "down":
+        stage.rounds(1)
+    assert stage.keeper.checks() == {}
+
+
+@pytest.mark.parametrize(("state", "told"), [("serving", False), ("standby", False), ("unreachable", True)])
+def test_health_by_state(state: str, told: bool):
+    stage = Stage()
+    stage.status = STATUS.__class__(**vars(STATUS) | {"state": state, "epoch": None, "trouble": "no answer"})
+    stage.rounds(round(GRACE / LOOK) + 2)
+    assert (DOWN in stage.keeper.checks()) == told
+    if told:
+        assert "no answer" in stage.keeper.checks()[DOWN]["detail"][0]
+
+
+def test_one_that_is_not_wanted_ends_and_health_is_silent():
+    stage = Stage()
+    stage.rounds(1)
+    stage.way = None
+    stage.rounds(30)
+    assert stage.started[0][1].closed
+    assert stage.report().state == "off"
+    assert stage.keeper.checks() == {}
+    stage.way = "child"
+    stage.rounds(1)
+    assert stage.report().state == "serving"
+
+
+def test_other_settings_are_for_another_one():
+    stage = Stage()
+    stage.rounds(2)
+    stage.way = "socket"
+    stage.rounds(2)
+    assert [way for way, _ in stage.started] == ["child", "socket"]
+    assert [service.closed for _, service in stage.started] == [True, False]
+    assert stage.report().failures == 0
+
+
+def test_stop_ends_it():
+    stage = Stage()
+    stage.rounds(1)
+    stage.keeper.stop()
+    assert stage.started[0][1].hung_up
+    stage.keeper.run()
+    assert stage.started[0][1].closed
+    assert len(stage.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        (
+            Trouble("unknown", "version must be 1", "run one release"),
+            "the service refused hello: version must be 1",
+        ),
+        (Done(), "the service answered something else to hello"),
+    ],
+)
+def test_one_that_is_none_of_ours(said: Said, failure: str):
+    stage = Stage()
+    stage.answers[Hello] = said
+    stage.rounds(1)
+    assert (stage.report().state, stage.report().failure) == ("down", failure)
+    assert "one release" in stage.report().remedy
+    assert stage.started[0][1].closed
+
+
+def test_a_question_that_is_under_way_is_no_loss():
+    stage = Stage()
+    stage.rounds(1)
+    stage.answers[StatusQuestion] = BusyError()
+    stage.rounds(1)
+    assert not stage.started[0][1].closed
+
+
+UNLOCK: Callable[[ServiceKeeper[str]], Result] = lambda keeper: keeper.unlock(KEY, 60)  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "status"),
+    [
+        (KeyState(KEY, "unlocking", 0, 1.0, ""), 0, f"key {KEY}: unlocking"),
+        (
+            Trouble("refused", "only for jobs", "raise the limit"),
+            errno.EPERM,
+            "only for jobs; raise the limit",
+        ),
+        (Trouble("not-serving", "no turn", "look"), errno.EAGAIN, "no turn; look"),
+        (BusyError(), errno.EAGAIN, "nothing was changed; run it again"),
+        (ChannelError("no answer in 4 s"), errno.EAGAIN, "twice does no harm"),
+    ],
+)
+def test_a_command_to_unlock(answer: Said | Exception, code: int, status: str):
+    stage = Stage()
+    stage.rounds(1)
+    stage.answers[Unlock] = answer
+    result = stage.keeper.unlock(KEY, 60)
+    assert (result.code, status in result.status) == (code, True), result.status
+    assert stage.started[0][1].asked[-1] == Unlock(KEY, 60)
+
+
+def test_a_command_to_lock():
+    stage = Stage()
+    assert stage.keeper.lock(KEY).code == errno.EAGAIN
+    stage.rounds(1)
+    assert stage.keeper.lock(KEY).success
+    assert stage.started[0][1].asked[-1] == Lock(KEY)
+    refused = stage.keeper.lock("a passphrase")
+    assert (refused.code, "32 lower-case hexadecimal digits" in refused.status) == (errno.EINVAL, True)
+    assert "a passphrase" not in refused.status
+
+
+def test_what_is_shown():
+    stage = Stage()
+    stage.status = STATUS.__class__(
+        **vars(STATUS)
+        | {
+            "keys": (KeyState(KEY, "unlocking", 2, None, "KmsUnreachableError"),),
+            "backends": (BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError"),),
+        }
+    )
+    stage.rounds(1)
+    shown = stage.keeper.status().rendered(None)[1].splitlines()
+    assert shown[0] == "engine service: serving since 2023-11-14 22:30:00 UTC"
+    assert shown[1] == "  process 7 on a, release 0.1.0, turn 3"
+    assert shown[4].split() == [KEY, "unlocking", "2", "the", "last", "job", "KmsUnreachableError"]
+    assert shown[7].split() == [
+        "vault",
+        "unreachable",
+        "2023-11-14",
+        "22:13:20",
+        "UTC",
+        "KmsUnreachableError",
+    ]
+    value = json.loads(stage.keeper.status().rendered("json")[1])
+    assert value["service"]["backends"][0]["since"] == 1_700_000_000
+    assert (value["state"], value["service"]["keys"][0]["uses"]) == ("serving", 2)
