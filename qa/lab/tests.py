@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from . import selfcheck
 from .cache import Cache
@@ -19,36 +21,78 @@ from .workplace import Workplace, enter
 
 _LINES_OF_A_FAILURE = 150
 _ALL = "all"
+# clusters of each release: most tests wait for Ceph's timers, so two of them take little more time than one
+_SIDES = 2
+_TOLD_AS_LONGEST = 12
+# what `qa/run test` tells of at its end; the order matters, not the times
+_LONGEST = (
+    "qa/cluster/test_fsx.py",
+    "qa/cluster/test_kills.py",
+    "qa/cluster/test_mount.py",
+    "qa/cluster/test_service.py",
+    "qa/cluster/test_outages.py",
+    "qa/cluster/test_hygiene.py",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One call of tox: what it is called in progress lines, its environment and what pytest is told."""
+
+    what: str
+    environment: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Took:
+    """How long a part took, in seconds."""
+
+    what: str
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one part of the run came to: how many tests, and the steps that failed."""
+    """What one release came to: how many tests, the steps that failed, and how long each part took."""
 
     subject: str
     passed: int
     failed: int
     skipped: int
     failures: tuple[StepError, ...]
+    times: tuple[Took, ...] = ()
 
 
 def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: Sequence[str]) -> int:
     """Run everything (or the test files in `only`); answer the exit code. The log of what failed is shown."""
     with (
         copy_source(cache, "test") as source,
-        ThreadPoolExecutor(len(releases)) as pool,
+        ThreadPoolExecutor(len(releases) * _SIDES) as pool,
         # left before the pool: an interrupt ends the chambers, and with them what the pool's threads wait for
         ExitStack() as chambers,
     ):
         # chambers end with the thread that starts them: all start here, in the main one
-        places = [
-            chambers.enter_context(
-                enter(release, source.parent / release.name, cache, progress, source=source)
-            )
+        sides = {
+            release: [
+                chambers.enter_context(
+                    enter(release, source.parent / f"{release.name}-{side}", cache, progress, source=source)
+                )
+                for side in range(_SIDES)
+            ]
             for release in releases
-        ]
+        }
         outcomes = [] if only else [_selfcheck(source.parent / "selfcheck.log", progress)]
-        outcomes += pool.map(lambda place: _test(place, only), places)
+        running = []
+        for release, places in sides.items():
+            parts: SimpleQueue[Part] = SimpleQueue()
+            for part in _parts(release, only):
+                parts.put(part)
+            running.append((release, places, [pool.submit(_work, place, parts) for place in places]))
+        outcomes += [
+            _outcome(release, places, [side.result() for side in working])
+            for release, places, working in running
+        ]
         return _tell(outcomes, cache.place("logs"))
 
 
@@ -68,10 +112,10 @@ def run_kms(name: str, cache: Cache, progress: Progress) -> int:
     ):
         failures: list[StepError] = []
         try:
-            _tox(place, f"key managers {name}", "kms", files, "--junitxml=/cluster/results-kms.xml")
+            _tox(place, Part(f"key managers {name}", "kms", (files,)))
         except StepError as error:
             failures.append(error)
-        return _tell([_outcome(place, failures)], cache.place("logs"))
+        return _tell([_outcome(TENTACLE, [place], [(failures, [])])], cache.place("logs"))
 
 
 def _selfcheck(log: Path, progress: Progress) -> Outcome:
@@ -84,47 +128,74 @@ def _selfcheck(log: Path, progress: Progress) -> Outcome:
     return Outcome("the lab", result.testsRun - failed, failed, len(result.skipped), failures)
 
 
-def _test(place: Workplace, only: Sequence[str]) -> Outcome:
+def _parts(release: Release, only: Sequence[str]) -> list[Part]:
+    """What is to be run of a release, longest first: what is begun last should not be waited for long."""
+    if only:
+        return [Part(_title(name), "tests", (name,)) for path in only for name in _files(path)]
+    parts = [Part("unit tests", "tests", ("qa/unit",))]
+    if release is TENTACLE:
+        # style, types and key managers do not depend on the release
+        parts += [
+            Part("key managers", "kms", ("qa/kms",)),
+            Part("types", "types"),
+            Part("tenants", "kms", ("qa/tenants",)),
+            Part("lint", "lint"),
+        ]
+    files = [name for folder in ("qa/cluster", "qa/facts") for name in _files(folder)]
+    return parts + [Part(_title(name), "tests", (name,)) for name in sorted(files, key=_rank)]
+
+
+def _files(path: str) -> list[str]:
+    """The test files of a folder, or the file itself, as seen from the source."""
+    if not (SOURCE / path).is_dir():
+        return [path]
+    return sorted(str(file.relative_to(SOURCE)) for file in (SOURCE / path).rglob("test_*.py"))
+
+
+def _title(name: str) -> str:
+    return name.removeprefix("qa/").replace("/", " ").removesuffix(".py")
+
+
+def _rank(name: str) -> int:
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+
+def _work(place: Workplace, parts: SimpleQueue[Part]) -> tuple[list[StepError], list[Took]]:
+    """Boot one cluster, and run parts on it until none is left; what failed, and how long each took."""
     failures: list[StepError] = []
-
-    def attempt(what: str, environment: str, *arguments: str) -> None:
-        try:
-            _tox(place, what, environment, *arguments)
-        except StepError as error:
-            failures.append(error)
-
-    if not only:
-        # style and types do not depend on the release
-        if place.release is TENTACLE:
-            attempt("lint", "lint")
-            attempt("types", "types")
-        attempt("unit tests", "tests", "qa/unit", "--junitxml=/cluster/results-unit.xml")
-        if place.release is TENTACLE:
-            attempt("key managers", "kms", "qa/kms", "--junitxml=/cluster/results-kms.xml")
+    times: list[Took] = []
     try:
         place.boot()
     except StepError as error:
-        failures.append(error)
-    else:
-        files = only or ["qa/cluster", "qa/facts"]
-        attempt("cluster tests", "tests", *files, "--junitxml=/cluster/results-cluster.xml")
-        if not only and place.release is TENTACLE:
-            attempt("tenants", "kms", "qa/tenants", "--junitxml=/cluster/results-tenants.xml")
-    return _outcome(place, failures)
+        return [error], times
+    while True:
+        try:
+            part = parts.get_nowait()
+        except Empty:
+            return failures, times
+        begun = time.monotonic()
+        try:
+            _tox(place, part)
+        except StepError as error:
+            failures.append(error)
+        times.append(Took(part.what, time.monotonic() - begun))
 
 
-def _outcome(place: Workplace, failures: Sequence[StepError]) -> Outcome:
-    counts = [_counts(file) for file in (place.folder / "cluster").glob("results-*.xml")]
-    passed, failed, skipped = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
-    return Outcome(
-        f"{place.release.name} ({place.release.version})", passed, failed, skipped, tuple(failures)
-    )
+def _outcome(
+    release: Release, places: Sequence[Workplace], sides: Sequence[tuple[list[StepError], list[Took]]]
+) -> Outcome:
+    results = [file for place in places for file in (place.folder / "cluster").glob("results-*.xml")]
+    passed, failed, skipped = (sum(column) for column in zip((0, 0, 0), *map(_counts, results), strict=True))
+    failures = tuple(failure for side, _ in sides for failure in side)
+    times = tuple(took for _, side in sides for took in side)
+    return Outcome(f"{release.name} ({release.version})", passed, failed, skipped, failures, times)
 
 
-def _tox(place: Workplace, what: str, environment: str, *arguments: str) -> None:
+def _tox(place: Workplace, part: Part) -> None:
+    results = f"--junitxml=/cluster/results-{part.what.replace(' ', '-')}.xml"
     # nothing behind the dashes would take the place of the environment's own arguments
-    words = ["--", *arguments] if arguments else []
-    log = place.step(what, "tox", "run", "-q", "--skip-pkg-install", "-e", environment, *words)
+    words = ["--", *part.files, results] if part.files else []
+    log = place.step(part.what, "tox", "run", "-q", "--skip-pkg-install", "-e", part.environment, *words)
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("sampled: "):
             place.progress.say(f"{place.release.name}: {line}")
@@ -153,6 +224,10 @@ def _tell(outcomes: Sequence[Outcome], logs: Path) -> int:
         verdict = "; ".join(str(failure) for failure in outcome.failures) or "all steps passed"
         counts = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
         sys.stdout.write(f"{outcome.subject}: {counts}; {verdict}\n")
+        longest = sorted(outcome.times, key=lambda took: took.seconds, reverse=True)[:_TOLD_AS_LONGEST]
+        if longest:
+            told = ", ".join(f"{took.what} {took.seconds:.0f} s" for took in longest)
+            sys.stdout.write(f"{outcome.subject}: longest: {told}\n")
     passed = sum(outcome.passed for outcome in outcomes)
     # a step that fails outside of a test (lint, boot) counts as one failure
     failed = sum(max(outcome.failed, len(outcome.failures)) for outcome in outcomes)

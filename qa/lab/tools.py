@@ -24,8 +24,9 @@ def environment() -> dict[str, str]:
     return {
         "PATH": f"{work}/tests/bin:{INSIDE}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TOX_WORK_DIR": work,
-        # a named cluster sees the checkout read-only
-        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",  # noqa: S108 - a tmpfs of the chamber's own
+        # a tmpfs of the chamber's own: the work folder is shared, and a named cluster sees the checkout read-only
+        "TOX_LOG_DIR": "/tmp/tox",  # noqa: S108
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",  # noqa: S108
     }
 
 
