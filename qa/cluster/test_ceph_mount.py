@@ -26,6 +26,7 @@ from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.ceph.objects import ObjectChangedError, Objects, object_name
 from mgr_fscrypt.ceph.releases import Release
 from qa.lab.cluster import Cluster
+from qa.load.promptness import prompt
 
 
 @pytest.fixture(params=[connect, connect_guarded])
@@ -327,7 +328,7 @@ def test_a_cluster_that_is_down_is_reported_in_time(tmp_path: Path) -> None:
         connect(Access(conf=conf, timeout=3)),
     ):
         pytest.fail("there is nothing to connect to")
-    assert time.monotonic() - begun < 10
+    prompt(time.monotonic() - begun, 10)
 
 
 def test_a_file_system_or_root_that_is_not_there(mount: CephMount | GuardedMount) -> None:

@@ -26,6 +26,7 @@ from mgr_fscrypt.engine import File, FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET
 from qa.lab.cluster import Cluster
+from qa.load.promptness import prompt
 
 HELD_UP = 5.0
 POOL = "cephfs_data"
@@ -162,7 +163,7 @@ def test_the_locks_of_a_dead_client_are_free(
             file.flock(fcntl.LOCK_SH | fcntl.LOCK_NB)
         holder.kill()
         holder.communicate()
-        assert timed(lambda: lock(file)) < HELD_UP
+        prompt(timed(lambda: lock(file)), HELD_UP)
 
 
 ACTS: dict[str, Callable[[FileSystem, str], object]] = {
@@ -194,7 +195,7 @@ def test_a_killed_client_holds_nobody_up_for_long(
     time.sleep(pause)
     took = timed(lambda: ACTS[act](files, path))
     print(f"{act}, begun {pause:g} s after the kill: {took:.2f} s")
-    assert took < HELD_UP
+    prompt(took, HELD_UP)
     assert_forgotten(registry)
 
 
@@ -212,7 +213,7 @@ def test_a_killed_reader_holds_nobody_up_for_long(
     reader.communicate()
     took = timed(lambda: write(files, path))
     print(f"after a reader's death: {took:.2f} s")
-    assert took < HELD_UP
+    prompt(took, HELD_UP)
     assert_forgotten(registry)
 
 
@@ -229,7 +230,7 @@ def test_twenty_killed_clients_hold_nobody_up_for_long(
     begun = time.monotonic()
     took = [timed(lambda path=path: write(files, path)) for path in paths]  # type: ignore[misc]
     print(f"20 dead: longest {max(took):.2f} s, all files in {time.monotonic() - begun:.2f} s")
-    assert max(took) < HELD_UP
+    prompt(max(took), HELD_UP)
     assert_forgotten(registry)
 
 
@@ -248,7 +249,7 @@ def test_a_sleeper_that_wakes_up_cannot_write_any_more(files: FileSystem, subtre
     time.sleep(max(0, 10 - took))
     late = sleeper.go_on()
     print(f"held up by a sleeper: {took:.2f} s; when it woke up: {late}")
-    assert took < HELD_UP
+    prompt(took, HELD_UP)
     write, stat = late
     # it may first hear of its lease
     assert write.startswith((f"SessionLostError {errno.ESHUTDOWN} ", f"DamagedError {errno.EIO} "))
@@ -344,7 +345,7 @@ def test_an_administrator_ends_the_sessions_of_other_entities(
     holder.kill()
     took = timed(lambda: write(files, path))
     print(f"by eviction: {took:.2f} s")
-    assert took < HELD_UP
+    prompt(took, HELD_UP)
     cluster.ceph("auth", "rm", "client.narrow")
 
 

@@ -14,6 +14,7 @@ from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET, remove
+from qa.load.promptness import prompt
 
 PATH = b"/clients"
 KEY = MasterKey(SECRET)
@@ -23,6 +24,7 @@ import os, sys, time
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileSystem, Keyring
+from qa.load.promptness import prompt
 from mgr_fscrypt.format import MasterKey
 keyring = Keyring(); keyring.add(MasterKey(bytes(range(64))))
 path = "/clients/f"
@@ -155,7 +157,7 @@ def test_an_idle_writer_lets_others_write_and_tells_them_first(fs: FileSystem) -
     begun = time.monotonic()
     with fs.open(PATH + b"/f", os.O_RDWR | os.O_APPEND) as file:
         file.pwrite(b"z", 0)
-        assert time.monotonic() - begun < 2
+        prompt(time.monotonic() - begun, 2)
         assert file.pread(9999, 0) == b"y" * 5000 + b"z"
     idle.go()
     idle.end()
@@ -232,7 +234,7 @@ def test_a_killed_writer_is_outlived_once_it_is_evicted(fs: FileSystem, mount: C
     with fs.open(PATH + b"/f", os.O_RDWR) as file:
         assert file.pread(9999, 0) == b"x" * 50 + b"y" * 5000
         file.pwrite(b"z", 0)
-    assert time.monotonic() - begun < 10
+    prompt(time.monotonic() - begun, 10)
 
 
 def test_what_was_acknowledged_outlives_a_kill_at_once(fs: FileSystem, mount: CephMount) -> None:

@@ -8,7 +8,8 @@ from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.ceph.objects import Extents
 from mgr_fscrypt.engine import FileSystem
 from qa.fakes.engine_cases import remove
-from qa.load.kills import kill
+from qa.load.kills import HELD_UP, kill
+from qa.load.promptness import prompt
 from qa.load.seeds import seed
 
 KILLS = 30
@@ -23,6 +24,7 @@ def test_clients_killed_at_random_moments(mount: CephMount, files: FileSystem, s
             top = f"/kills-{uuid.uuid4().hex[:8]}".encode()
             done.append(kill(files, top, chance, objects))
             assert done[-1].wrong is None, f"FSCRYPT_QA_SEED={chosen}: kill {len(done)}: {done[-1].wrong}"
+            prompt(done[-1].held_up, HELD_UP, f"{done[-1].call} of a survivor")
             remove(mount, top)
     longest = max(done, key=lambda one: one.held_up)
     print(

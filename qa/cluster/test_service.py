@@ -39,6 +39,7 @@ from mgr_fscrypt.messages.service import (
     Unlock,
 )
 from qa.lab.cluster import Cluster, ClusterError
+from qa.load.promptness import prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = bytes(range(7, 71))
@@ -222,7 +223,9 @@ def test_a_turn_that_is_not_renewed_ends(lease: Callable[[float], EpochLease]):
     assert first is not None
     begun = time.monotonic()
     until(lambda: two.take() is not None, "the next turn")
-    assert 1.5 < time.monotonic() - begun < 4
+    took = time.monotonic() - begun
+    assert took > 1.5
+    prompt(took, 4)
     assert not one.renew()
 
 
@@ -245,7 +248,7 @@ def test_keys_by_hand(tmp_path: Path, keys: Path):
         until(lambda: [key.state for key in connection.status().keys] == ["unlocked"], "the key", 10)
         assert [(one.name, one.reachable) for one in connection.status().backends] == [("files", True)]
         lasted = until(lambda: connection.status().keys == (), "the end of its time", 10)
-        assert lasted < 4
+        prompt(lasted, 4)
         connection.ask(Unlock(KEY, 60))
         until(lambda: [key.state for key in connection.status().keys] == ["unlocked"], "the key", 10)
         assert connection.ask(Lock(KEY)) == Done()
@@ -566,7 +569,7 @@ def test_a_child_that_hangs_is_replaced_and_holds_nobody_up(cluster: Cluster, ch
     begun = time.monotonic()
     cluster.ceph("fscrypt", "service", "status")
     cluster.ceph("fscrypt", "status")
-    assert time.monotonic() - begun < 5
+    prompt(time.monotonic() - begun, 5)
     heir = served(cluster, but=child)
     assert list(processes()) == [heir]
 

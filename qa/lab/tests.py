@@ -197,7 +197,7 @@ def _tox(place: Workplace, part: Part) -> None:
     words = ["--", *part.files, results] if part.files else []
     log = place.step(part.what, "tox", "run", "-q", "--skip-pkg-install", "-e", part.environment, *words)
     for line in log.read_text(errors="replace").splitlines():
-        if line.startswith("sampled: "):
+        if line.startswith(("sampled: ", "RERUN ")):
             place.progress.say(f"{place.release.name}: {line}")
 
 

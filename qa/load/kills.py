@@ -50,6 +50,15 @@ class Killed:
     held_up: float
     call: str
 
+    @property
+    def late(self) -> str | None:
+        """How long the survivor was held up, where that was too long."""
+        return (
+            None
+            if self.held_up < HELD_UP
+            else f"a call of the survivor took {self.held_up:.1f} s: {self.call}"
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.held_up:.2f} s in one call ({self.call}; everything read after {self.looked:.2f} s, "
@@ -91,8 +100,6 @@ def kill(survivor: FileSystem, top: bytes, chance: random.Random, objects: Objec
     if wrong is None:
         model.accept(found)
         wrong = model.judge(heir.look())
-    if wrong is None and watch.longest > HELD_UP:
-        wrong = f"a call of the survivor took {watch.longest:.1f} s: {watch.call}"
     if wrong is not None:
         wrong = f"{top.decode()}, load {seed}, {returned} operations had returned: {wrong}"
     half_made = sum(one.half_made for one in found.values())

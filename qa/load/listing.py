@@ -74,8 +74,6 @@ def judge(found: Listed, count: int) -> str | None:
     """What is wrong with it, or None."""
     if found.entries != count or found.wrong:
         return f"{found.entries} of {count} entries, and {found.wrong} others"
-    if found.first > FIRST_ENTRY:
-        return f"the first entry came after {found.first:.1f} s"
     if found.memory > MOST_MEMORY:
         return f"it took {found.memory >> 20} MiB"
     return None

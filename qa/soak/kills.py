@@ -32,8 +32,8 @@ class Kills:
         killed = kill(self._files, top, chance, self._objects)
         if self.longest is None or killed.held_up > self.longest.held_up:
             self.longest = killed
-        if killed.wrong is not None:
-            return killed.wrong
+        if wrong := killed.wrong or killed.late:
+            return wrong
         remove(self._mount, top)
         return None
 

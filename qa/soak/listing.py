@@ -9,7 +9,7 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.load.listing import SECRET, fill, judge, listed
+from qa.load.listing import FIRST_ENTRY, SECRET, fill, judge, listed
 
 from .state import main
 from .workers import Cases
@@ -24,7 +24,8 @@ def case(files: FileSystem, chance: random.Random) -> str | None:
     fill(files, top, _ENTRIES)
     found = listed(top, _ENTRIES)
     sys.stderr.write(f"listing: {found}\n")
-    return judge(found, _ENTRIES)
+    late = None if found.first < FIRST_ENTRY else f"the first entry came after {found.first:.1f} s"
+    return judge(found, _ENTRIES) or late
 
 
 @contextmanager
