@@ -9,7 +9,7 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.load.listing import FIRST_ENTRY, SECRET, fill, judge, listed
+from qa.load.listing import FIRST_ENTRY, MOST_MEMORY, OF_OURS, SECRET, fill, judge, listed, listed_plain
 
 from .state import main
 from .workers import Cases
@@ -22,10 +22,10 @@ def case(files: FileSystem, chance: random.Random) -> str | None:
     """One directory, which stays: to remove it would take as long as to make it, and its cluster goes."""
     top = f"/soak-listing-{chance.randrange(1 << 64):016x}"
     fill(files, top, _ENTRIES)
-    found = listed(top, _ENTRIES)
-    sys.stderr.write(f"listing: {found}\n")
+    found, plain = listed(top, _ENTRIES), listed_plain(top)
+    sys.stderr.write(f"listing: {found}; libcephfs alone had {plain >> 20} MiB\n")
     late = None if found.first < FIRST_ENTRY else f"the first entry came after {found.first:.1f} s"
-    return judge(found, _ENTRIES) or late
+    return judge(found, _ENTRIES, max(MOST_MEMORY, plain + OF_OURS)) or late
 
 
 @contextmanager
