@@ -348,7 +348,8 @@ def test_the_second_waits_for_the_first_and_follows_it(tmp_path: Path, keys: Pat
         until(lambda: {first.status().state, second.status().state} == {"serving", "standby"}, "a turn")
         if first.status().state != "serving":
             one, two, first, second = two, one, second, first
-        assert f"process {one.process.pid} on" in second.status().holder
+        # the second may have asked between the lock and the words beside it
+        until(lambda: f"process {one.process.pid} on" in second.status().holder, "the holder's name")
         refused = second.ask(Unlock(KEY, 1))
         assert isinstance(refused, Trouble)
         assert refused.code == "not-serving"
@@ -364,7 +365,8 @@ def test_the_second_waits_for_the_first_and_follows_it(tmp_path: Path, keys: Pat
         until(lambda: first.status().keys == () and first.status().state == "standby", "its end", 5)
         # in good order the next one begins at once, after a kill when the turn ran out
         assert second.ask(Shutdown()) == Done()
-        handed = until(lambda: first.status().state == "serving", "the turn again", 3)
+        handed = until(lambda: first.status().state == "serving", "the turn again")
+        prompt(handed, 3, "handing over a turn")
         print(
             f"sampled: turn taken from a stopped service in {taken:.1f} s, from one that ends in {handed:.1f} s"
         )
@@ -380,8 +382,8 @@ def test_a_cluster_that_does_not_answer_ends_the_turn(cluster: Cluster, tmp_path
         until(lambda: [key.state for key in connection.status().keys] == ["unlocked"], "the key", 10)
         cluster.stop("osd", "0")
         try:
-            lasted = until(lambda: connection.status().keys == (), "the wiping", 15)
-            assert lasted < DURATION + 1
+            lasted = until(lambda: connection.status().keys == (), "the wiping")
+            prompt(lasted, DURATION + 1, "the wiping")
             assert connection.status().state == "unreachable"
         finally:
             cluster.start("osd", "0")
