@@ -3,33 +3,44 @@
 import random
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
-from mgr_fscrypt.ceph.mount import CephMount
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.objects import Extents
-from mgr_fscrypt.engine import FileSystem
 from qa.fakes.engine_cases import remove
-from qa.load.kills import HELD_UP, kill
+from qa.load.kills import HELD_UP, Killed, kill, opened
 from qa.load.promptness import prompt
 from qa.load.seeds import seed
 
 KILLS = 30
+LANES = 3
+"""Survivors at work at once, each with a client of its own: most of a kill is waiting."""
 
 
-def test_clients_killed_at_random_moments(mount: CephMount, files: FileSystem, settled_manager: None) -> None:
-    chosen, started = seed(), time.monotonic()
-    chance = random.Random(chosen)
-    done = []
-    with Extents(mount.cluster) as objects:
-        for _ in range(KILLS):
+def lane(chosen: int, number: int) -> list[Killed]:
+    """Every third kill."""
+    chance, done = random.Random(f"{chosen} {number}"), []
+    with connect(Access()) as mount, opened(mount) as files, Extents(mount.cluster) as objects:
+        for _ in range(number, KILLS, LANES):
             top = f"/kills-{uuid.uuid4().hex[:8]}".encode()
-            done.append(kill(files, top, chance, objects))
-            assert done[-1].wrong is None, f"FSCRYPT_QA_SEED={chosen}: kill {len(done)}: {done[-1].wrong}"
-            prompt(done[-1].held_up, HELD_UP, f"{done[-1].call} of a survivor")
+            killed = kill(files, top, chance, objects)
+            assert killed.wrong is None, f"FSCRYPT_QA_SEED={chosen}: lane {number}: {killed.wrong}"
             remove(mount, top)
+            done.append(killed)
+    return done
+
+
+def test_clients_killed_at_random_moments(settled_manager: None) -> None:
+    chosen, started = seed(), time.monotonic()
+    with ThreadPoolExecutor(LANES) as lanes:
+        done = [one for each in lanes.map(lane, [chosen] * LANES, range(LANES)) for one in each]
     longest = max(done, key=lambda one: one.held_up)
     print(
         f"sampled: kills: {KILLS}, seed {chosen}, {sum(one.acknowledged for one in done)} operations had returned, "
         f"{sum(one.half_made for one in done)} half made; the survivor was held up for at most "
         f"{longest}; {time.monotonic() - started:.0f} s"
     )
+    assert len(done) == KILLS
     assert any(one.half_made for one in done), "kills that find nothing under way show little"
+    prompt(longest.held_up, HELD_UP, f"{longest.call} of a survivor")

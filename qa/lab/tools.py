@@ -1,6 +1,7 @@
-"""The Python environments of our checks (tox's), made once for each content of setup.cfg and tox.ini."""
+"""The Python environments of our checks (tox's), made once for each list of what is in them."""
 
 import hashlib
+from configparser import RawConfigParser
 from pathlib import Path
 
 from .cache import Cache
@@ -10,12 +11,25 @@ from .report import Progress, StepError
 from .source import SOURCE, copy_source
 
 INSIDE = "/tox"
+_SETTINGS_ONLY = ("mypy", "pytest")
+"""Beginnings of sections that say nothing of what is installed."""
 
 
 def folder_inside() -> str:
-    """tox's work folder as the chamber sees it; another content of the two files has another folder."""
-    recipe = b"".join((SOURCE / name).read_bytes() for name in ("setup.cfg", "tox.ini"))
-    return f"{INSIDE}/{hashlib.sha256(recipe).hexdigest()[:12]}"
+    """tox's work folder as the chamber sees it; another one where setup.cfg or tox.ini ask for something else."""
+    recipe = [
+        (section, sorted(parser[section].items()))
+        for parser in (_parsed("setup.cfg"), _parsed("tox.ini"))
+        for section in parser.sections()
+        if not section.startswith(_SETTINGS_ONLY)
+    ]
+    return f"{INSIDE}/{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
+
+
+def _parsed(name: str) -> RawConfigParser:
+    parser = RawConfigParser()
+    parser.read(SOURCE / name)
+    return parser
 
 
 def environment() -> dict[str, str]:
