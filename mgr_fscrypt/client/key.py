@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import time
 from contextlib import ExitStack
 
@@ -23,6 +22,7 @@ from .outcome import Exit, Failure
 from .reach import what_dies
 from .report import Reporter
 from .times import moment, span
+from .typed import require_typed
 
 _LARGEST_BUNDLE = 64 << 20
 _TOLD = 1000
@@ -161,7 +161,7 @@ class Keys:
         for line in what_dies(self._access, self._custody.keeper.audit, box):
             self._reporter.note(line)
         if not self._dry_run:
-            self._require_typed(box)
+            require_typed("key", box.name, self._options.confirm)
         after = self._custody.lifecycle.destroy(box.key, self._options.wait)
         left = f"it opens for nobody now; `key finish` destroys it from {moment(after.due)} on, `key cancel` keeps it:"
         return self._done(f"begin the end of (from {moment(after.due)} on)", left, after)
@@ -266,14 +266,3 @@ class Keys:
                 f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later"
             )
         return refusal is None
-
-    def _require_typed(self, box: Lockbox) -> None:
-        typed = self._options.confirm
-        if typed is None:
-            sys.stderr.write(f"To go on, type the name of the key ({box.name}): ")
-            sys.stderr.flush()
-            typed = sys.stdin.readline().rstrip("\n")
-        if typed != box.name:
-            raise Failure(
-                Exit.REFUSED, f"that is not the name of key {box.name}", remedy="type it as `key ls` shows it"
-            )

@@ -37,6 +37,7 @@ _MANAGERS: dict[str, Callable[[KeyManagers], Exit]] = {
     "tenant ls": KeyManagers.tenants,
     "tenant rotate": KeyManagers.rotate,
     "kms add": KeyManagers.add,
+    "kms trust": KeyManagers.trust,
     "kms ls": KeyManagers.listing,
     "kms test": KeyManagers.test,
     "kms rm": KeyManagers.remove,

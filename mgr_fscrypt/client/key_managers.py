@@ -2,12 +2,14 @@
 
 import argparse
 import time
+from dataclasses import asdict
 
 from ..custody import Custody
-from ..keys.kms import KINDS, Settings
+from ..keys.kms import KINDS, Settings, Standing, standing, trust
 from .advice import shown
-from .outcome import Exit
+from .outcome import Exit, Failure
 from .report import Reporter
+from .typed import require_typed
 
 
 class KeyManagers:
@@ -64,12 +66,38 @@ class KeyManagers:
         settings = Settings(
             options.kms, options.kind, options.address, options.kms_key, options.credentials_file, extra
         )
+        here = self._standing(settings)
         with self._custody.keeper.told("kms-add", settings.name):
             self._custody.kms.add(settings)
+        if here is Standing.UNPINNED and not self._dry_run:
+            trust(options.credentials, settings)
         would = "would add" if self._dry_run else "added"
         title, name = KINDS[settings.kind].title, settings.name
+        if here is Standing.ABSENT:
+            self._reporter.note(
+                f"{options.credentials / settings.credentials} is not there: on each host that has such a file, "
+                f"`cephfs-fscrypt kms trust {name}` says that it is for {name}"
+            )
         text = f"{would} {name}: {title}; try it with `cephfs-fscrypt kms test {name}`"
         self._reporter.summary({"kms": settings.name, "dry_run": self._dry_run}, text)
+        return Exit.DONE
+
+    def trust(self) -> Exit:
+        """Credentials on this host are used for what is stored now."""
+        options = self._options
+        settings = self._custody.kms.find(options.kms)
+        file = options.credentials / settings.credentials
+        value: dict[str, object] = {"kms": settings.name, "file": str(file)}
+        self._reporter.answer({**value, "settings": asdict(settings)}, _lines_of(settings))
+        here = standing(options.credentials, settings)
+        if here is not Standing.PINNED and not self._dry_run:
+            require_typed("kms", settings.name, options.confirm)
+            trust(options.credentials, settings)
+        would = "would be" if self._dry_run and here is not Standing.PINNED else "is"
+        self._reporter.summary(
+            {**value, "dry_run": self._dry_run},
+            f"{shown(file)} {would} for these settings, and for no others",
+        )
         return Exit.DONE
 
     def listing(self) -> Exit:
@@ -106,3 +134,22 @@ class KeyManagers:
             {"kms": name, "dry_run": self._dry_run}, f"{would} {name}; what it wrapped stays wrapped"
         )
         return Exit.DONE
+
+    # parts
+
+    def _standing(self, settings: Settings) -> Standing:
+        found = standing(self._options.credentials, settings)
+        if found is Standing.ELSEWHERE:
+            raise Failure(
+                Exit.REFUSED,
+                f"{shown(self._options.credentials / settings.credentials)} is for other settings",
+                remedy="give each key of a key manager a file of its own: a copy without the field `for` will do",
+            )
+        return found
+
+
+def _lines_of(settings: Settings) -> str:
+    """All that is stored, a line each."""
+    told = {"kind": settings.kind, "address": settings.address, "key": settings.key}
+    told |= {f"option {name}": value for name, value in sorted(settings.options.items())}
+    return "\n".join(shown(f"{name:<16} {value}") for name, value in told.items())

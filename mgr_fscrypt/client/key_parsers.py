@@ -83,15 +83,18 @@ cluster. What was destroyed here is not brought back by one.
 PLAIN = """Keys are named by their name or their 32 hexadecimal digits.
 """
 TENANT = """examples:
-  cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --credentials vault.json
+  cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --file vault.json
   cephfs-fscrypt tenant create acme --kms vault
   cephfs-fscrypt tenant rotate acme
 """
 KMS = """examples:
-  cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --credentials vault.json
+  cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --file vault.json
   cephfs-fscrypt kms test vault
+  cephfs-fscrypt kms trust vault                       (on every other host that has credentials for it)
 
-Kinds, their options and what their credentials files hold: doc/kms.md. Credentials never leave this host.
+Kinds, their options and what their credentials files hold: doc/kms.md. A credentials file is used for the settings
+that it was pinned to on its host (`add`, `trust`), and for no others: whoever may write where the cluster keeps them
+cannot have credentials sent elsewhere.
 """
 
 
@@ -199,7 +202,7 @@ def add_kms(verbs: Verbs, add: Add) -> None:
     one.add_argument("--address", required=True, help="where it is: a URL, host:port, or a library's file")
     one.add_argument("--key", dest="kms_key", required=True, help="which of its keys")
     one.add_argument(
-        "--file", dest="credentials_file", default="", help="name of its credentials file on each host"
+        "--file", dest="credentials_file", required=True, help="name of its credentials file on each host"
     )
     one.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="what else its kind knows"
@@ -208,6 +211,12 @@ def add_kms(verbs: Verbs, add: Add) -> None:
     add(verbs, "ls", "list the key managers that are known", KMS)
     one = add(verbs, "test", "reach a key manager, and wrap and unwrap some random bytes", KMS)
     _named(one, "kms")
+    one = add(
+        verbs, "trust", "show the settings of a key manager, and use credentials on this host for them", KMS
+    )
+    _named(one, "kms")
+    one.add_argument("--confirm", metavar="NAME", help="the key manager's name, instead of typing it")
+    _dry_run(one)
     one = add(verbs, "rm", "forget a key manager; what it wrapped stays wrapped", KMS)
     _named(one, "kms")
     _dry_run(one)

@@ -1,6 +1,7 @@
 """Files with secrets, which nobody but their owner may read: keys, and what opens key managers."""
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -39,11 +40,26 @@ def write_private(file: Path, data: bytes) -> None:
             # half a secret would stand in the way of a whole one
             file.unlink()
             raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(file.parent)
+
+
+def replace_private(file: Path, data: bytes) -> None:
+    """Put other bytes into a file that only its owner may read: whoever reads it finds the old or the new ones,
+    whole. Durable when it returns.
+
+    Raises:
+        OSError: it cannot be written; it is as it was.
+    """
+    # a link stays one
+    file = file.resolve()
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    write_private(beside, data)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        beside.replace(file)
+    except OSError:
+        beside.unlink()
+        raise
+    _sync(file.parent)
 
 
 def read_private(
@@ -73,6 +89,14 @@ def read_private(
     try:
         _require_private(file, what, os.fstat(descriptor), irregular)
         return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -22,7 +22,7 @@ from mgr_fscrypt.keys.errors import (
     KmsRefusedError,
     KmsUnreachableError,
 )
-from mgr_fscrypt.keys.kms import Kms, Sealed, Settings, open_kms
+from mgr_fscrypt.keys.kms import Kms, Sealed, Settings
 from qa.kms.place import LocalPlace, Place, free_port
 from qa.kms.standins import babbling, cutting, silent, standing_in, trickling
 
@@ -89,7 +89,7 @@ class KmsCases:
     @pytest.fixture
     def reach(self, place: LocalPlace) -> Callable[..., AbstractContextManager[Kms]]:
         def reach(settings: Settings, timeout: float = TIMEOUT) -> AbstractContextManager[Kms]:
-            return open_kms(settings, place.credentials, timeout=timeout)
+            return place.open(settings, timeout)
 
         return reach
 

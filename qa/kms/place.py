@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.kms import Kms, Settings, open_kms, trust
 from qa.kms.certificates import Authority, Pair
 
 _PATIENCE = 90.0
@@ -48,6 +48,11 @@ class LocalPlace(ABC):
     @abstractmethod
     def revocations(self) -> Mapping[str, Callable[[Settings], None]]:
         """The ways in which its administrator can take a key away, by name."""
+
+    def open(self, settings: Settings, timeout: float) -> Kms:
+        """Reach it, with a credentials file that is for these settings."""
+        trust(self.credentials, settings)
+        return open_kms(settings, self.credentials, timeout=timeout)
 
     def write_credentials(self, name: str, fields: Mapping[str, str]) -> str:
         """A credentials file; answers its name."""
@@ -110,6 +115,7 @@ class Place(LocalPlace):
 
 
 _PUBLIC = (
+    "for",
     "role_id",
     "access_key_id",
     "certificate",

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from mgr_fscrypt.keys.errors import KmsRefusedError, KmsSettingsError
-from mgr_fscrypt.keys.kms import Settings, open_kms
+from mgr_fscrypt.keys.kms import Settings
 from qa.kms.cases import CONTEXT, TIMEOUT, NetworkCases
 from qa.kms.place import Place, Process, listens
 from qa.kms.strict_moto import ACCESS_KEY, SECRET_VARIABLE
@@ -73,14 +73,14 @@ class TestAws(NetworkCases):
 def test_an_access_key_that_is_not_known(place: Moto):
     fields = {"access_key_id": "AKIANOBODYNOBODYNOBO", "secret_access_key": place.secret}
     settings = replace(place.settings(), credentials=place.write_credentials("nobody", fields))
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms, pytest.raises(KmsRefusedError):
+    with place.open(settings, TIMEOUT) as kms, pytest.raises(KmsRefusedError):
         kms.check()
 
 
 def test_an_alias(place: Moto):
     settings = place.settings()
     place.admin.create_alias(AliasName="alias/tenant", TargetKeyId=settings.key)
-    with open_kms(replace(settings, key="alias/tenant"), place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(replace(settings, key="alias/tenant"), TIMEOUT) as kms:
         sealed = kms.wrap(b"secret", CONTEXT)
         kms.rotate()
         assert kms.unwrap(kms.rewrap(sealed, CONTEXT), CONTEXT) == b"secret"
@@ -92,7 +92,7 @@ def test_destroying_waits_as_long_as_is_said(place: Moto):
     for days, more in ((30, {}), (7, {"waiting-days": "7"})):
         fresh = place.settings()
         fresh = replace(fresh, options={**fresh.options, **more})
-        with open_kms(fresh, place.credentials, timeout=TIMEOUT) as kms:
+        with place.open(fresh, TIMEOUT) as kms:
             kms.destroy()
         found = place.admin.describe_key(KeyId=fresh.key)["KeyMetadata"]
         assert round((found["DeletionDate"] - found["CreationDate"]).total_seconds() / 86400) == days
@@ -101,11 +101,11 @@ def test_destroying_waits_as_long_as_is_said(place: Moto):
 @pytest.mark.parametrize("options", [{}, {"region": _REGION, "waiting-days": "3"}])
 def test_options_that_are_not_right(place: Moto, options: dict[str, str]):
     with pytest.raises(KmsSettingsError):
-        open_kms(replace(place.settings(), options=options), place.credentials, timeout=TIMEOUT)
+        place.open(replace(place.settings(), options=options), TIMEOUT)
 
 
 def test_the_environment_does_not_count(place: Moto, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANOBODYNOBODYNOBO")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://localhost:1")
-    with open_kms(place.settings(), place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(place.settings(), TIMEOUT) as kms:
         kms.check()

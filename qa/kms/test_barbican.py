@@ -11,7 +11,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from mgr_fscrypt.keys.errors import KmsKeyError, KmsSettingsError
-from mgr_fscrypt.keys.kms import Settings, open_kms
+from mgr_fscrypt.keys.kms import Settings
 from qa.kms.barbican_server import IDENTIFIER, IDENTITY, SECRET_VARIABLE
 from qa.kms.cases import CONTEXT, TIMEOUT, NetworkCases
 from qa.kms.place import LocalPlace, Place, Process, listens
@@ -85,7 +85,7 @@ class TestBarbican(NetworkCases):
 
 def test_what_is_not_needed_any_more_goes(place: Barbican):
     settings = place.settings()
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(settings, TIMEOUT) as kms:
         gone, kept = kms.wrap(b"gone", CONTEXT), kms.wrap(b"kept", CONTEXT)
         kms.forget(gone)
         with pytest.raises(KmsKeyError):
@@ -98,8 +98,8 @@ def test_what_is_not_needed_any_more_goes(place: Barbican):
 def test_all_of_a_name_are_destroyed_and_no_others(place: Barbican):
     settings, other = place.settings(), place.settings()
     with (
-        open_kms(settings, place.credentials, timeout=TIMEOUT) as kms,
-        open_kms(other, place.credentials, timeout=TIMEOUT) as neighbour,
+        place.open(settings, TIMEOUT) as kms,
+        place.open(other, TIMEOUT) as neighbour,
     ):
         for _ in range(12):
             kms.wrap(b"secret", CONTEXT)
@@ -111,4 +111,4 @@ def test_all_of_a_name_are_destroyed_and_no_others(place: Barbican):
 
 def test_where_keystone_is_must_be_told(place: Barbican):
     with pytest.raises(KmsSettingsError, match="auth-url"):
-        open_kms(replace(place.settings(), options={}), place.credentials, timeout=TIMEOUT)
+        place.open(replace(place.settings(), options={}), TIMEOUT)

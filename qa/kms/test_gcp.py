@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import kms_v1
 
 from mgr_fscrypt.keys.errors import KmsSettingsError, KmsUnreachableError
-from mgr_fscrypt.keys.kms import Settings, open_kms
+from mgr_fscrypt.keys.kms import Settings
 from qa.kms.cases import TIMEOUT, KmsCases
 from qa.kms.certificates import Authority
 from qa.kms.gcp_fake import FakeKms, Key
@@ -91,7 +91,7 @@ class TestGcp(KmsCases):
 def test_credentials_of_another_form(place: Gcp):
     broken = place.write_credentials("broken", {"type": "service_account", "private_key": "very-secret"})
     with pytest.raises(KmsSettingsError) as caught:
-        open_kms(replace(place.settings(), credentials=broken), place.credentials, timeout=TIMEOUT)
+        place.open(replace(place.settings(), credentials=broken), TIMEOUT)
     assert caught.value.__context__ is None
     fields = json.loads((place.credentials / broken).read_text())
     assert fields["private_key"] not in str(caught.value)

@@ -13,7 +13,7 @@ import pytest
 from pkcs11 import Attribute, KeyType, MechanismFlag
 
 from mgr_fscrypt.keys.errors import KmsKeyError, KmsSettingsError, KmsUnreachableError
-from mgr_fscrypt.keys.kms import Settings, open_kms
+from mgr_fscrypt.keys.kms import Settings
 from qa.kms.cases import CONTEXT, SHORT, TIMEOUT, KmsCases
 from qa.kms.place import LocalPlace, program
 
@@ -106,15 +106,15 @@ def test_another_mechanism_by_now(place: SoftHsm):
     settings = place.settings()
     other = replace(settings, options={**settings.options, "mechanism": "aes-key-wrap-pad"})
     with (
-        open_kms(settings, place.credentials, timeout=TIMEOUT) as one,
-        open_kms(other, place.credentials, timeout=TIMEOUT) as two,
+        place.open(settings, TIMEOUT) as one,
+        place.open(other, TIMEOUT) as two,
     ):
         assert two.unwrap(one.wrap(b"secret", CONTEXT), CONTEXT) == b"secret"
         assert one.unwrap(two.wrap(b"secret", CONTEXT), CONTEXT) == b"secret"
 
 
 def test_versions_are_numbers(place: SoftHsm):
-    with open_kms(place.settings(), place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(place.settings(), TIMEOUT) as kms:
         for number in range(1, 4):
             assert kms.wrap(b"secret", CONTEXT).version == str(number)
             kms.rotate()
@@ -122,7 +122,7 @@ def test_versions_are_numbers(place: SoftHsm):
 
 def test_a_key_that_was_rotated_cannot_leave(place: SoftHsm):
     settings = place.settings()
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(settings, TIMEOUT) as kms:
         kms.rotate()
 
     def look(session: pkcs11.Session) -> None:
@@ -136,13 +136,13 @@ def test_a_key_that_was_rotated_cannot_leave(place: SoftHsm):
 @pytest.mark.parametrize("options", [{}, {"token": "box", "mechanism": "rot13"}])
 def test_options_that_are_not_right(place: SoftHsm, options: dict[str, str]):
     with pytest.raises(KmsSettingsError):
-        open_kms(replace(place.settings(), options=options), place.credentials, timeout=TIMEOUT)
+        place.open(replace(place.settings(), options=options), TIMEOUT)
 
 
 def test_no_such_token(place: SoftHsm):
     settings = replace(place.settings(), options={"token": "another"})
     with (
-        open_kms(settings, place.credentials, timeout=TIMEOUT) as kms,
+        place.open(settings, TIMEOUT) as kms,
         pytest.raises(KmsUnreachableError, match="no token another"),
     ):
         kms.check()
@@ -151,14 +151,14 @@ def test_no_such_token(place: SoftHsm):
 def test_no_such_library(place: SoftHsm):
     settings = replace(place.settings(), address="/usr/lib/none.so")
     with pytest.raises(KmsUnreachableError, match="no library"):
-        open_kms(settings, place.credentials, timeout=TIMEOUT)
+        place.open(settings, TIMEOUT)
 
 
 def test_a_file_that_is_no_library(place: SoftHsm, tmp_path: Path):
     file = tmp_path / "text.so"
     file.write_text("no library")
     settings = replace(place.settings(), address=str(file))
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms, pytest.raises(KmsUnreachableError):
+    with place.open(settings, TIMEOUT) as kms, pytest.raises(KmsUnreachableError):
         kms.check()
 
 
@@ -167,7 +167,7 @@ def test_a_library_that_others_may_change(place: SoftHsm, tmp_path: Path):
     shutil.copy(_LIBRARY, file)
     file.chmod(0o666)
     with pytest.raises(KmsSettingsError, match="others may change"):
-        open_kms(replace(place.settings(), address=str(file)), place.credentials, timeout=TIMEOUT)
+        place.open(replace(place.settings(), address=str(file)), TIMEOUT)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def hanging(tmp_path: Path) -> Path:
 def test_a_library_that_hangs(place: SoftHsm, hanging: Path):
     settings = replace(place.settings(), address=str(hanging))
     with (
-        open_kms(settings, place.credentials, timeout=SHORT) as kms,
+        place.open(settings, SHORT) as kms,
         pytest.raises(KmsUnreachableError, match="within 1 s"),
     ):
         kms.check()

@@ -9,7 +9,7 @@ import hvac
 import pytest
 
 from mgr_fscrypt.keys.errors import KmsKeyError, KmsRefusedError, KmsSettingsError
-from mgr_fscrypt.keys.kms import Settings, open_kms
+from mgr_fscrypt.keys.kms import Settings
 from qa.kms.bao import Bao
 from qa.kms.cases import CONTEXT, TIMEOUT, KmsCases, NetworkCases
 
@@ -53,7 +53,7 @@ def role(place: Bao) -> Settings:
 
 
 def test_a_role_logs_in_anew_when_its_token_has_run_out(place: Bao, role: Settings):
-    with open_kms(role, place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(role, TIMEOUT) as kms:
         for _ in range(4):
             assert kms.unwrap(kms.wrap(b"secret", CONTEXT), CONTEXT) == b"secret"
 
@@ -62,7 +62,7 @@ def test_a_role_logs_in_anew_when_its_token_has_run_out(place: Bao, role: Settin
 def test_a_role_that_is_not_known(place: Bao, role: Settings, field: str):
     fields = json.loads((place.credentials / role.credentials).read_text()) | {field: str(uuid.uuid4())}
     forged = replace(role, credentials=place.write_credentials("no-role", fields))
-    with open_kms(forged, place.credentials, timeout=TIMEOUT) as kms, pytest.raises(KmsRefusedError):
+    with place.open(forged, TIMEOUT) as kms, pytest.raises(KmsRefusedError):
         kms.check()
 
 
@@ -72,7 +72,7 @@ def test_a_key_that_would_bind_nothing(place: Bao):
         replace(derived, options=plain.options),
         replace(plain, options=derived.options),
     ):
-        with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms:
+        with place.open(settings, TIMEOUT) as kms:
             with pytest.raises(KmsSettingsError, match=settings.key) as caught:
                 kms.wrap(b"secret", CONTEXT)
             assert "binding=" in caught.value.remedy
@@ -80,7 +80,7 @@ def test_a_key_that_would_bind_nothing(place: Bao):
 
 def test_a_key_that_is_not_there_is_not_made(place: Bao):
     settings = replace(place.settings(), key="typo")
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms, pytest.raises(KmsKeyError):
+    with place.open(settings, TIMEOUT) as kms, pytest.raises(KmsKeyError):
         kms.wrap(b"secret", CONTEXT)
     with pytest.raises(hvac.exceptions.InvalidPath):
         place.admin.secrets.transit.read_key("typo")
@@ -92,7 +92,7 @@ def test_another_mount(place: Bao):
     root = place.write_credentials("root", {"token": place.admin.token})
     options = {"ca": "ca.crt", "mount": "elsewhere"}
     settings = replace(place.settings(), key="key", credentials=root, options=options)
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(settings, TIMEOUT) as kms:
         kms.check()
 
 
@@ -106,5 +106,5 @@ def test_a_namespace(place: Bao):
     root = place.write_credentials("root", {"token": place.admin.token})
     options = {"ca": "ca.crt", "namespace": "blue"}
     settings = replace(place.settings(), key="key", credentials=root, options=options)
-    with open_kms(settings, place.credentials, timeout=TIMEOUT) as kms:
+    with place.open(settings, TIMEOUT) as kms:
         kms.check()

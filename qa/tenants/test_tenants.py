@@ -1,21 +1,27 @@
 """Keys of tenants on a real cluster, opened by a real key manager: by people, and by the engine service."""
 
 import json
+import socket
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.cluster import Cluster as CephCluster
 from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.named_objects import NamedObjects
+from mgr_fscrypt.keys.safe import NAMESPACE
 from mgr_fscrypt.service.kept_keys import KeptKeys
 from mgr_fscrypt.service.unlocking import UnlockError
 from qa.fakes.engine_cases import remove
 from qa.kms.bao import Bao
+from qa.kms.standins import standing_in
 from qa.lab.cluster import Cluster
-from qa.load.program import done, refused
+from qa.load.program import done, refused, run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,6 +70,14 @@ def directory() -> Iterator[str]:
         remove(mount, path.encode())
 
 
+HEARD: list[socket.socket] = []
+"""Whoever came to the wrong address."""
+
+
+def heard(connection: socket.socket, _: Event) -> None:
+    HEARD.append(connection)
+
+
 def identifier(key: str) -> bytes:
     return bytes.fromhex(json.loads(done("key", "show", key, "--json"))["identifier"])
 
@@ -74,6 +88,26 @@ def test_a_key_manager_is_tried_listed_and_forgotten(kms: str, bao: Bao):
     assert "would forget" in done("kms", "rm", kms, "--dry-run")
     done("kms", "rm", kms)
     refused(5, "kms", "test", kms, "--credentials", bao.credentials)
+
+
+def test_credentials_are_sent_to_nobody_whom_their_owner_did_not_name(kms: str, bao: Bao):
+    by = ("--credentials", bao.credentials)
+    with standing_in(heard) as port, CephCluster(Access()) as cluster:
+        pool = cluster.file_system().metadata_pool
+        with NamedObjects(cluster, pool, NAMESPACE) as objects:
+            stored = objects.read(f"kms.{kms}")
+            assert stored is not None
+            moved = stored.data.replace(str(bao.port).encode(), str(port).encode())
+            assert objects.replace(f"kms.{kms}", moved, stored.version)
+        assert "another address" in refused(3, "kms", "test", kms, *by)
+        assert "Nothing was sent" in refused(3, "kms", "test", kms, *by)
+        mistyped = run("kms", "trust", kms, *by, stdin=b"another\n")
+        assert (mistyped.returncode, b"that is not the name" in mistyped.stderr) == (3, True)
+        refused(3, "kms", "test", kms, *by)
+        assert not HEARD, "nobody came by"
+        assert f"https://localhost:{port}" in done("kms", "trust", kms, "--confirm", kms, *by)
+        refused(6, "kms", "test", kms, *by, "--timeout", "3")
+        assert HEARD
 
 
 def test_a_subtree_is_opened_by_its_tenants_key_manager(key: str, bao: Bao, directory: str, tmp_path: Path):

@@ -1,14 +1,58 @@
-"""What opens a key manager: one file of the caller's own in the directory for them, JSON with text fields."""
+"""What opens a key manager: one file of the caller's own in the directory for them, JSON with text fields.
+
+Settings lie in the cluster, where whoever may write them could have the credentials sent to an address of their own. So
+a file says itself, in its field `for`, for which settings it is used.
+"""
 
 import json
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 from ..errors import KmsSettingsError
-from ..private_files import AbsentFileError, UnsafeFileError, read_private
+from ..private_files import AbsentFileError, UnsafeFileError, read_private, replace_private
 from .interface import Settings
 
 _LIMIT = 64 * 1024
 _WHAT = "credentials file"
+_FOR = "for"
+_TRUST = "`cephfs-fscrypt kms trust {name}` shows the settings that are stored, and pins them on this host"
+
+
+class Standing(Enum):
+    """What a credentials file on this host says of settings."""
+
+    ABSENT = "there is no such file"
+    UNPINNED = "it does not say for which settings it is"
+    PINNED = "it is for these settings"
+    ELSEWHERE = "it is for other settings"
+
+
+def standing(directory: Path, settings: Settings) -> Standing:
+    """Whether the file that settings name is used for them.
+
+    Raises:
+        KmsSettingsError: it is not safe, or not of its form.
+    """
+    file = _beside(directory, settings.credentials)
+    if not file.exists():
+        return Standing.ABSENT
+    pin = _document(file).get(_FOR)
+    if pin is None:
+        return Standing.UNPINNED
+    return Standing.PINNED if pin == _pin_of(settings) else Standing.ELSEWHERE
+
+
+def trust(directory: Path, settings: Settings) -> None:
+    """Have the file that settings name used for them, and for no others from now on.
+
+    Raises:
+        KmsSettingsError: it is not there, not safe, or not of its form; or settings name none.
+        OSError: it cannot be written; it is as it was.
+    """
+    file = _beside(directory, settings.credentials)
+    document = {**_document(file), _FOR: _pin_of(settings)}
+    replace_private(file, json.dumps(document, indent=1).encode() + b"\n")
 
 
 class Credentials:
@@ -18,11 +62,11 @@ class Credentials:
         """Read the file that `settings` name; where they name none, there are no fields.
 
         Raises:
-            KmsSettingsError: it is not there, not safe, or not of its form.
+            KmsSettingsError: it is not there, not safe, not of its form, or not for these settings.
         """
         self._directory = directory
         self._name = settings.credentials
-        self._fields = self._read() if settings.credentials else {}
+        self._fields = _fields_for(_beside(directory, self._name), settings) if self._name else {}
 
     def __repr__(self) -> str:
         return f"Credentials({self._name!r})"
@@ -88,19 +132,55 @@ class Credentials:
             )
         return file
 
-    def _read(self) -> dict[str, str]:
-        file = _beside(self._directory, self._name)
-        try:
-            fields = json.loads(_read(file, _WHAT))
-        except ValueError:
-            # the error would quote what is in it
-            fields = None
-        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
-            raise KmsSettingsError(
-                f"{_WHAT} {file} is not a JSON object of text fields",
-                remedy="doc/kms.md shows one for each kind",
-            )
-        return fields
+
+def _fields_for(file: Path, settings: Settings) -> dict[str, str]:
+    document = _document(file)
+    pin = document.pop(_FOR, None)
+    if pin is None:
+        raise KmsSettingsError(
+            f"{_WHAT} {file} does not say for which settings it is, so nothing was sent to {settings.name}",
+            remedy=_TRUST.format(name=settings.name),
+        )
+    wanted = _pin_of(settings)
+    if pin != wanted:
+        raise KmsSettingsError(
+            f"{_WHAT} {file} is for another {_differing(pin, wanted)} than key manager {settings.name} has in the "
+            "cluster: somebody changed its settings, or it is another one's file. Nothing was sent",
+            remedy=f"find out who changed them, and why; {_TRUST.format(name=settings.name)}",
+        )
+    return {name: str(value) for name, value in document.items()}
+
+
+def _pin_of(settings: Settings) -> dict[str, object]:
+    """All but what we call it, and the file itself: that decides where credentials go, and to what."""
+    return {
+        "kind": settings.kind,
+        "address": settings.address,
+        "key": settings.key,
+        "options": dict(settings.options),
+    }
+
+
+def _differing(pin: object, wanted: Mapping[str, object]) -> str:
+    """In which of its parts, in words."""
+    found = pin if isinstance(pin, Mapping) else {}
+    return " and ".join(name for name in wanted if found.get(name) != wanted[name]) or "form"
+
+
+def _document(file: Path) -> dict[str, object]:
+    """What is in a credentials file: text fields, and perhaps what it is for."""
+    try:
+        found = json.loads(_read(file, _WHAT))
+    except ValueError:
+        # the error would quote what is in it
+        found = None
+    if not isinstance(found, dict) or not all(
+        isinstance(value, str) for name, value in found.items() if name != _FOR
+    ):
+        raise KmsSettingsError(
+            f"{_WHAT} {file} is not a JSON object of text fields", remedy="doc/kms.md shows one for each kind"
+        )
+    return found
 
 
 def _beside(directory: Path, name: str) -> Path:

@@ -1,21 +1,23 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mgr_fscrypt.keys.errors import KmsSettingsError
-from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.kms import Settings, Standing, standing, trust
 from mgr_fscrypt.keys.kms.credentials import Credentials
 
 FIELDS = {"token": "very-secret-token", "user": "me"}
+FOR = {"kind": "vault", "address": "https://localhost", "key": "key", "options": {}}
 
 
 def settings(name: str) -> Settings:
     return Settings("safe", "vault", "https://localhost", "key", name)
 
 
-def written(folder: Path, text: str = json.dumps(FIELDS), mode: int = 0o600) -> Credentials:
+def written(folder: Path, text: str = json.dumps({**FIELDS, "for": FOR}), mode: int = 0o600) -> Credentials:
     file = folder / "safe"
     file.write_text(text)
     file.chmod(mode)
@@ -94,7 +96,9 @@ def test_another_form(tmp_path: Path, text: str):
 
 
 def test_files_beside(tmp_path: Path):
-    credentials = written(tmp_path, json.dumps({"private_key": "client.key", "elsewhere": "../client.key"}))
+    credentials = written(
+        tmp_path, json.dumps({"private_key": "client.key", "elsewhere": "../client.key", "for": FOR})
+    )
     key = tmp_path / "client.key"
     with pytest.raises(KmsSettingsError, match="there is no private key"):
         credentials.private_file("private_key")
@@ -107,3 +111,84 @@ def test_files_beside(tmp_path: Path):
         credentials.private_file("elsewhere")
     with pytest.raises(KmsSettingsError, match="there is no file"):
         credentials.public_file("ca.crt")
+
+
+# for which settings
+
+
+def pinned(folder: Path) -> Settings:
+    """Settings, and a file that is for them."""
+    file = folder / "safe"
+    file.touch(0o600)
+    file.write_text(json.dumps(FIELDS))
+    found = settings("safe")
+    trust(folder, found)
+    return found
+
+
+def test_a_file_is_used_for_the_settings_that_it_names(tmp_path: Path):
+    found = pinned(tmp_path)
+    assert json.loads((tmp_path / "safe").read_text()) == {
+        **FIELDS,
+        "for": FOR,
+    }
+    credentials = Credentials(tmp_path, replace(found, name="another-name"))
+    assert credentials.require("token") == "very-secret-token"
+    credentials.only("token", "user")
+    assert sorted(credentials.secrets()) == ["me", "very-secret-token"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "gcp"},
+        {"address": "https://thief.example"},
+        {"key": "another"},
+        {"options": {"ca": "thief.crt"}},
+    ],
+    ids=["kind", "address", "key", "options"],
+)
+def test_a_file_is_used_for_no_others(tmp_path: Path, change: dict[str, object]):
+    changed = replace(pinned(tmp_path), **change)
+    assert standing(tmp_path, changed) is Standing.ELSEWHERE
+    with pytest.raises(KmsSettingsError, match=f"is for another {next(iter(change))} than") as caught:
+        Credentials(tmp_path, changed)
+    assert "Nothing was sent" in str(caught.value)
+    assert "`cephfs-fscrypt kms trust safe`" in caught.value.remedy
+    trust(tmp_path, changed)
+    assert Credentials(tmp_path, changed).require("token")
+
+
+def test_a_file_that_names_none_is_not_used(tmp_path: Path):
+    file = tmp_path / "safe"
+    file.touch(0o600)
+    file.write_text(json.dumps(FIELDS))
+    assert standing(tmp_path, settings("safe")) is Standing.UNPINNED
+    with pytest.raises(KmsSettingsError, match="does not say for which settings it is") as caught:
+        Credentials(tmp_path, settings("safe"))
+    assert "kms trust safe" in caught.value.remedy
+
+
+@pytest.mark.parametrize("pin", ['"vault"', "[]", "{}", '{"kind": "vault"}', "7"])
+def test_what_says_nothing_fits_nothing(tmp_path: Path, pin: str):
+    (tmp_path / "safe").touch(0o600)
+    (tmp_path / "safe").write_text('{"token": "x", "for": ' + pin + "}")
+    with pytest.raises(KmsSettingsError, match="is for another"):
+        Credentials(tmp_path, settings("safe"))
+
+
+def test_what_is_trusted_stays_private_and_whole(tmp_path: Path):
+    assert standing(tmp_path, settings("safe")) is Standing.ABSENT
+    with pytest.raises(KmsSettingsError, match="there is no credentials file"):
+        trust(tmp_path, settings("safe"))
+    found = pinned(tmp_path)
+    assert standing(tmp_path, found) is Standing.PINNED
+    assert (tmp_path / "safe").stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["safe"]
+    link = tmp_path / "link"
+    link.symlink_to("safe")
+    trust(tmp_path, replace(found, credentials="link"))
+    assert link.is_symlink()
+    (tmp_path / "safe").chmod(0o640)
+    with pytest.raises(KmsSettingsError, match="others may use"):
+        trust(tmp_path, found)

@@ -2,12 +2,13 @@ import builtins
 import configparser
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mgr_fscrypt.keys.errors import KmsMissingError, KmsSettingsError
-from mgr_fscrypt.keys.kms import KINDS, Flags, Kind, Settings, kinds, open_kms
+from mgr_fscrypt.keys.kms import KINDS, Flags, Kind, Settings, kinds, open_kms, trust
 from mgr_fscrypt.keys.kms.backend import Backend
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -41,8 +42,10 @@ def test_a_library_that_is_missing(kind: str, tmp_path: Path, monkeypatch: pytes
             monkeypatch.delitem(sys.modules, module)
     (tmp_path / "file").touch(0o600)
     (tmp_path / "file").write_text(json.dumps({"token": "x"}))
+    settings = Settings("safe", kind, "https://localhost:1", "key", "file")
+    trust(tmp_path, settings)
     with pytest.raises(KmsMissingError) as caught:
-        open_kms(Settings("safe", kind, "https://localhost:1", "key", "file"), tmp_path, timeout=1)
+        open_kms(settings, tmp_path, timeout=1)
     assert caught.value.remedy == f"run `pip install cephfs-fscrypt[{KINDS[kind].extra}]`"
 
 
@@ -72,3 +75,20 @@ def test_what_a_library_does_not_take(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(KmsSettingsError, match="takes no such address") as caught:
         open_kms(Settings("safe", "odd", "", ""), tmp_path, timeout=1)
     assert caught.value.__context__ is None
+
+
+def test_no_library_sees_settings_that_were_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def connect(settings: Settings, *_: object) -> Backend:
+        asked.append(settings)
+        raise AssertionError
+
+    monkeypatch.setattr(kinds, "KINDS", {"odd": Kind("odd", Flags(), "odd", connect)})
+    (tmp_path / "file").touch(0o600)
+    (tmp_path / "file").write_text(json.dumps({"token": "x"}))
+    settings = Settings("safe", "odd", "https://safe", "key", "file")
+    trust(tmp_path, settings)
+    with pytest.raises(KmsSettingsError, match="another address"):
+        open_kms(replace(settings, address="https://thief"), tmp_path, timeout=1)
+    assert asked == []
