@@ -19,7 +19,7 @@ from .keys.errors import NoSuchKeyError
 from .keys.keeper import Keeper
 from .keys.kms import open_kms
 from .keys.lifecycle import Lifecycle
-from .keys.managed import Managed
+from .keys.managed import Managed, Managers
 from .keys.objects import Objects
 from .keys.opener import Opener
 from .keys.overlay import Overlay
@@ -67,17 +67,25 @@ class Custody:
         """What is done to tenants' keys."""
         return Tenants(self.keeper)
 
-    def by_tenant(self) -> ByTenant:
-        """What opens keys by their tenants' key managers."""
-        return ByTenant(self.tenants, self.openers_of)
+    def by_tenant(self, openers: Iterable[Opener] | None = None) -> ByTenant:
+        """What opens keys by those of their tenants, which `openers` open; key managers where they are not given."""
+        given = (self.managers,) if openers is None else tuple(openers)
+        return ByTenant(self.tenants, lambda _: given)
+
+    def for_keys(self, openers: Iterable[Opener]) -> tuple[Opener, ...]:
+        """What was given, for master keys: it opens them, or the keys of their tenants."""
+        given = tuple(openers)
+        return (*given, self.by_tenant(given))
+
+    @property
+    def managers(self) -> Managers:
+        """Whatever key managers wrapped, each reached when it is asked for."""
+        return Managers(self.managed)
 
     def managers_of(self, tenant: str) -> list[str]:
-        """Names of the key managers that open the key of a tenant."""
-        return sorted({entry.name for box in self.safe.tenant_keys(tenant) for entry in box.in_use()})
-
-    def openers_of(self, tenant: str) -> Iterable[Opener]:
-        """Of the key of a tenant: its key managers, reached when they are asked for."""
-        return map(self.managed, self.managers_of(tenant))
+        """Names of the key managers that open the newest key of a tenant."""
+        newest = self.safe.tenant_keys(tenant)[:1]
+        return [entry.name for box in newest for entry in box.in_use() if entry.kind == Managed.kind]
 
     def unlocked(self, identifier: bytes, openers: Iterable[Opener]) -> MasterKey | None:
         """The master key of that identifier, or None where none is kept.

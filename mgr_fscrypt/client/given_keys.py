@@ -47,7 +47,7 @@ def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKey
         yield _of_file(options)
         return
     with custody(access, options.credentials) as found:
-        openers = openers_of(options.open, found.by_tenant)
+        openers = found.for_keys(openers_of(options.open, found.managers))
         keyring = Keyring(lambda identifier: found.unlocked(identifier, openers))
         key = None
         if options.key_name is not None:

@@ -17,7 +17,7 @@ from .advice import shown
 from .key_files import NEW_KEY_SIZE, read_key, write_key
 from .key_reports import report
 from .key_text import buried, buried_line, line_of, text_of, value_of
-from .openers import NewProtector, new_protector, openers_of
+from .openers import NewProtector, new_protector, openers_of, show_words
 from .outcome import Exit, Failure
 from .reach import what_dies
 from .report import Reporter
@@ -72,7 +72,8 @@ class Keys:
         options = self._options
         named = self._custody.safe.find(options.named).entry(options.protector)
         trouble: KeyStoreError | None = None
-        for opener in self._known():
+        known = self._known()
+        for opener in [each for each in known if each.kind == named.kind] or known[:1]:
             try:
                 box = self._custody.acts.test(options.named, named.id, opener, drill=drill)
             except KeyStoreError as error:
@@ -235,19 +236,22 @@ class Keys:
     # parts
 
     def _known(self) -> tuple[Opener, ...]:
-        return openers_of(self._options.open, self._custody.by_tenant)
+        return self._custody.for_keys(openers_of(self._options.open, self._custody.managers))
 
     def _new(self) -> NewProtector:
-        options, by_tenant = self._options, self._custody.by_tenant
-        found = new_protector(options.new, by_tenant, seconds=options.seconds, dry_run=self._dry_run)
-        if found.words:
-            kind = found.opener.kind
-            value = {"kind": kind, "words": list(found.words)}
-            text = "\n\n".join(found.words)
-            self._reporter.answer(
-                value, f"Write this {kind} down. It is shown once, and is not kept anywhere:\n\n{text}\n"
-            )
+        options = self._options
+        found = new_protector(options.new, self._tenants, seconds=options.seconds, dry_run=self._dry_run)
+        show_words(found, self._reporter)
         return found
+
+    def _tenants(self, name: str | None) -> Opener:
+        if name:
+            raise Failure(
+                Exit.USAGE,
+                "a key is wrapped by the key of its tenant, whichever key manager opens that",
+                remedy="give `--with kms`; `tenant add` gives a tenant one more key manager",
+            )
+        return self._custody.by_tenant()
 
     def _label(self) -> str:
         return str(self._options.label or self._options.new.kind)

@@ -9,6 +9,7 @@ from .key import Keys
 from .key_managers import KeyManagers
 from .outcome import Exit
 from .report import Reporter
+from .tenant_protectors import TenantProtectors
 
 _KEYS: dict[str, Callable[[Keys], Exit]] = {
     "key create": Keys.create,
@@ -32,6 +33,12 @@ _KEYS: dict[str, Callable[[Keys], Exit]] = {
     "key import-bundle": Keys.import_,
     "key audit": Keys.audit,
 }
+_TENANTS: dict[str, Callable[[TenantProtectors], Exit]] = {
+    "tenant add": TenantProtectors.add,
+    "tenant remove": TenantProtectors.remove,
+    "tenant test": TenantProtectors.test,
+    "tenant rewrap": TenantProtectors.rewrap,
+}
 _MANAGERS: dict[str, Callable[[KeyManagers], Exit]] = {
     "tenant create": KeyManagers.create,
     "tenant ls": KeyManagers.tenants,
@@ -46,7 +53,7 @@ _MANAGERS: dict[str, Callable[[KeyManagers], Exit]] = {
 
 def carries_out(command: str) -> bool:
     """Is it one of ours?"""
-    return command in _KEYS or command in _MANAGERS
+    return command in _KEYS or command in _MANAGERS or command in _TENANTS
 
 
 def run(options: argparse.Namespace, reporter: Reporter, access: Access) -> Exit:
@@ -55,4 +62,6 @@ def run(options: argparse.Namespace, reporter: Reporter, access: Access) -> Exit
     with custody(access, options.credentials, bundle=bundle, dry_run=dry_run) as found:
         if options.command in _MANAGERS:
             return _MANAGERS[options.command](KeyManagers(found, reporter, options))
+        if options.command in _TENANTS:
+            return _TENANTS[options.command](TenantProtectors(found, reporter, options))
         return _KEYS[options.command](Keys(found, reporter, options, access))

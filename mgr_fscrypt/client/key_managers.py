@@ -7,8 +7,11 @@ from dataclasses import asdict
 from ..custody import Custody
 from ..keys.kms import KINDS, Settings, Standing, standing, trust
 from .advice import shown
+from .key_text import protector_value
+from .openers import openers_of
 from .outcome import Exit, Failure
 from .report import Reporter
+from .tenant_protectors import forget_unneeded
 from .typed import require_typed
 
 
@@ -24,30 +27,37 @@ class KeyManagers:
     def create(self) -> Exit:
         """Its first key."""
         tenant, name = self._options.tenant, self._options.kms
-        self._custody.tenants.create(tenant, self._custody.managed(name))
+        box = self._custody.tenants.create(tenant, self._custody.managed(name))
         would = "would make" if self._dry_run else "made"
         value = {"tenant": tenant, "kms": name, "version": 1, "dry_run": self._dry_run}
         self._reporter.summary(value, f"{would} the key of tenant {tenant}, which {name} opens")
+        forget_unneeded(self._custody, self._reporter, box.entries if self._dry_run else ())
         return Exit.DONE
 
     def tenants(self) -> Exit:
         """Tenants that have a key."""
         for tenant in self._custody.safe.tenants():
             boxes = self._custody.safe.tenant_keys(tenant)
-            ways = sorted({entry.name for box in boxes for entry in box.in_use()})
+            ways = [entry.name for box in boxes[:1] for entry in box.in_use()]
             versions = [box.key.rpartition(" ")[2] for box in boxes]
-            value = {"tenant": tenant, "versions": versions, "kms": ways}
+            value: dict[str, object] = {"tenant": tenant, "versions": versions}
+            value["protectors"] = [protector_value(entry) for box in boxes[:1] for entry in box.in_use()]
             self._reporter.answer(value, f"{tenant}  key version {', '.join(versions)}  by {', '.join(ways)}")
         return Exit.DONE
 
     def rotate(self) -> Exit:
         """A new key, and all master keys under it."""
         tenant = self._options.tenant
-        managed = {name: self._custody.managed(name) for name in self._custody.managers_of(tenant)}
+        leaving = self._options.leave
+        names = [name for name in self._custody.managers_of(tenant) if name not in leaving]
+        managed = {name: self._custody.managed(name) for name in names}
+        given = openers_of(self._options.open, self._custody.managers)
+        others = self._custody.tenants.openers_of(tenant, given)
         if self._options.kms_too and not self._dry_run:
             for each in managed.values():
                 each.rotate()
-        done = self._custody.tenants.rotate(tenant, managed, self._custody.acts)
+        openers = {**managed, **others}
+        done = self._custody.tenants.rotate(tenant, openers, self._custody.acts, leaving=leaving)
         would = "would have" if self._dry_run else "has"
         value = {
             "tenant": tenant,
@@ -57,6 +67,7 @@ class KeyManagers:
         }
         text = f"tenant {tenant} {would} version {done.version} of its key, with {done.rewrapped} master keys under it"
         self._reporter.summary(value, text)
+        forget_unneeded(self._custody, self._reporter, done.made if self._dry_run else done.unneeded)
         return Exit.DONE
 
     def add(self) -> Exit:

@@ -87,6 +87,19 @@ TENANT = """examples:
   cephfs-fscrypt tenant create acme --kms vault
   cephfs-fscrypt tenant rotate acme
 """
+TENANT_PROTECTORS = f"""examples:
+  cephfs-fscrypt tenant add acme --with kms:second                      (a second key manager, of `kms ls`)
+  cephfs-fscrypt tenant add acme --with recovery-code
+  cephfs-fscrypt tenant test acme recovery-code --open recovery-code
+  cephfs-fscrypt tenant rewrap acme second --with kms:second --open kms
+  cephfs-fscrypt tenant remove acme vault
+
+Each of its protectors opens the key of a tenant, and by that all master keys under it: one more, and a key manager that
+is down or gone does not lose them. They are tried in the order in which they were added. The last one, and the last one
+that was ever seen to open, stay.
+
+{SOURCES}
+{NEW}"""
 KMS = """examples:
   cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --file vault.json
   cephfs-fscrypt kms test vault
@@ -183,6 +196,28 @@ def add_tenants(verbs: Verbs, add: Add) -> None:
     _named(one, "tenant")
     one.add_argument("--kms", required=True, metavar="NAME", help="a key manager of `kms ls`")
     _dry_run(one)
+    one = add(verbs, "add", "add a protector to the key of a tenant", TENANT_PROTECTORS)
+    _named(one, "tenant")
+    _with(one)
+    _open(one)
+    _dry_run(one)
+    one = add(verbs, "remove", "remove a protector from the key of a tenant", TENANT_PROTECTORS)
+    _named(one, "tenant")
+    _named(one, "protector")
+    _dry_run(one)
+    one = add(
+        verbs, "test", "open the key of a tenant by one protector, and note that it works", TENANT_PROTECTORS
+    )
+    _named(one, "tenant")
+    _named(one, "protector")
+    _open(one)
+    _dry_run(one)
+    one = add(verbs, "rewrap", "wrap the key of a tenant anew for one of its protectors", TENANT_PROTECTORS)
+    _named(one, "tenant")
+    _named(one, "protector")
+    _with(one, label=False)
+    _open(one)
+    _dry_run(one)
     add(verbs, "ls", "list tenants and the versions of their keys", TENANT)
     one = add(
         verbs, "rotate", "make a new key for a tenant, and wrap all of its master keys under it", TENANT
@@ -191,6 +226,14 @@ def add_tenants(verbs: Verbs, add: Add) -> None:
     one.add_argument(
         "--kms-too", action="store_true", help="have the key manager make a new version of its key first"
     )
+    one.add_argument(
+        "--leave",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a protector that is not to open the new key",
+    )
+    _open(one)
     _dry_run(one)
 
 

@@ -19,7 +19,7 @@ def value_of(box: Lockbox) -> dict[str, object]:
         "drilled": box.drilled,
         "drill_due": box.drill_due,
         "generation": box.generation,
-        "protectors": [_protector(entry) for entry in box.in_use()],
+        "protectors": [protector_value(entry) for entry in box.in_use()],
     }
 
 
@@ -72,7 +72,8 @@ def _drill(box: Lockbox, now: float) -> str:
     return f"every {span(box.drill_every)}{last}" + (" (due now)" if box.drill_due <= now else "")
 
 
-def _protector(entry: Entry) -> dict[str, object]:
+def protector_value(entry: Entry) -> dict[str, object]:
+    """A protector, as JSON."""
     header = entry.container.header
     return {
         "name": entry.name,

@@ -19,14 +19,17 @@ from ..keys.passphrase import Passphrase, calibrated
 from ..keys.private_files import read_private, write_private
 from ..keys.shares import new_recovery_code, new_shares, of_recovery_code, of_shares
 from .outcome import Exit, Failure
+from .report import Reporter
 
 SOURCES = """protectors, and what opens them: KIND or KIND:SOURCE (a FILE for its owner alone; "-" is standard input)
-  kms                      the tenant's key manager, with its credentials on this host
+  kms                      the tenant's key managers, with their credentials on this host
   passphrase[:FILE|-]      asked for on the terminal where no source is given
   key-file:FILE            32 or more random bytes
   recovery-code[:FILE|-]   20 words; the first four letters of each are enough
   shares:FILE              given once for each share
   escrow:PEM               the organisation's RSA key: the public half (or certificate) makes one, the private opens it
+
+What is given with --open opens the key itself, or the key of its tenant.
 """
 NEW = """new protectors (--with):
   as above; `recovery-code` and `shares:K/N` are made here, and shown once; with `recovery-code:FILE` and
@@ -73,8 +76,8 @@ class NewProtector:
     words: tuple[str, ...] = ()
 
 
-def openers_of(wanted: Sequence[Given], by_tenant: Callable[[], Opener]) -> tuple[Opener, ...]:
-    """What `--open` gave; the tenant's key manager where it gave nothing.
+def openers_of(wanted: Sequence[Given], managers: Opener) -> tuple[Opener, ...]:
+    """What `--open` gave; `managers` for the key managers, and where it gave nothing.
 
     Raises:
         Failure: there is no terminal to ask on.
@@ -82,12 +85,12 @@ def openers_of(wanted: Sequence[Given], by_tenant: Callable[[], Opener]) -> tupl
     """
     keep_out_of_core_dumps()
     shares = [each.source for each in wanted if each.kind == "shares"]
-    found: list[Opener] = [] if wanted else [by_tenant()]
+    found: list[Opener] = [] if wanted else [managers]
     for each in wanted:
         source = each.source
         match each.kind:
             case "kms":
-                found.append(by_tenant())
+                found.append(managers)
             case "passphrase":
                 found.append(Passphrase(_line("passphrase", source)))
             case "key-file":
@@ -102,15 +105,18 @@ def openers_of(wanted: Sequence[Given], by_tenant: Callable[[], Opener]) -> tupl
 
 
 def new_protector(
-    wanted: Given, by_tenant: Callable[[], Opener], *, seconds: float = 1.0, dry_run: bool = False
+    wanted: Given, kms: Callable[[str | None], Opener], *, seconds: float = 1.0, dry_run: bool = False
 ) -> NewProtector:
-    """What `--with` gave; `seconds`: what a passphrase's unlocking may take. With `dry_run` there are no words to keep,
-    neither in files: they would open nothing. Raises as `openers_of`."""
+    """What `--with` gave; `kms` gives what `kms` or `kms:NAME` stands for; `seconds`: what a passphrase's unlocking
+    may take. With `dry_run` there are no words to keep, neither in files: they would open nothing.
+
+    Raises as `openers_of`.
+    """
     keep_out_of_core_dumps()
     source = wanted.source
     match wanted.kind:
         case "kms":
-            return NewProtector(by_tenant())
+            return NewProtector(kms(source))
         case "passphrase":
             made = Passphrase(_line("new passphrase", source, twice=True), calibrated(seconds))
             made.require_long_enough()
@@ -125,6 +131,17 @@ def new_protector(
             return NewProtector(code, () if dry_run else _kept((words,), files))
         case _:
             return _new_shares(source, dry_run=dry_run)
+
+
+def show_words(found: NewProtector, reporter: Reporter) -> None:
+    """Show what has to be written down, once."""
+    if found.words:
+        kind = found.opener.kind
+        text = "\n\n".join(found.words)
+        reporter.answer(
+            {"kind": kind, "words": list(found.words)},
+            f"Write this {kind} down. It is shown once, and is not kept anywhere:\n\n{text}\n",
+        )
 
 
 def _new_shares(source: str | None, *, dry_run: bool) -> NewProtector:

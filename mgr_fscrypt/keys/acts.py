@@ -3,24 +3,18 @@ a process that ends at any moment leaves as many working protectors as there wer
 Each is written down in the audit, done or refused.
 """
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 from ..format import MasterKey
 from .binding import Binding
-from .container import Container, Protector, unwrap, wrap
-from .errors import (
-    ChangedError,
-    KeyStoreError,
-    NoSuchKeyError,
-    RefusedError,
-    WrongSecretError,
-)
+from .container import unwrap
+from .errors import ChangedError, NoSuchKeyError, RefusedError, WrongSecretError
 from .keeper import Keeper
 from .lockbox import Entry, Lockbox, State
-from .opener import KINDS, Opener
+from .opener import Opener
+from .protectors import Protectors, first_opened
 from .tenant_key import TenantKey, called, version_of
 
 _TRIES = 5
@@ -35,6 +29,7 @@ class Acts:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._safe = keeper.safe
+        self._protectors = Protectors(keeper)
 
     def create(
         self,
@@ -113,7 +108,7 @@ class Acts:
         box = self._safe.find(named)
         with self._keeper.told("remove-protector", f"{box.title}, protector {protector}"):
             gone = box.entry(protector).id
-            return self._safe.revised(box.key, lambda now: now.without(gone) if _has(now, gone) else now)
+            return self._safe.revised(box.key, lambda now: now.without(gone) if now.has(gone) else now)
 
     def test(self, named: str, protector: str, opener: Opener, *, drill: bool = False) -> Lockbox:
         """Open it for real, load nothing, and note that it works; as a recovery drill, that it was done."""
@@ -150,8 +145,8 @@ class Acts:
                 self._safe.revised(box.key, lambda now: now.with_proof(entry.id, self._keeper.now()))
 
     def _exchanged(self, box: Lockbox, old: Entry, new: Opener, master: MasterKey) -> tuple[Lockbox, Entry]:
-        entry = replace(self._wrapped(master, box.binding, old.name, new), replaces=old.id)
-        self._safe.revised(box.key, lambda now: now.settled(old.id).with_entry(entry))
+        secret = master.expose()
+        entry = self._protectors.beside(box, old, new, secret)
         # a rotation waits for an old one under the tenant's key; for another one it may not have seen the new one
         if old.kind != TenantKey.kind and self._is_behind(box.binding, entry):
             raise ChangedError(
@@ -159,8 +154,7 @@ class Acts:
                 "stands",
                 remedy="Run it again.",
             )
-        proven = self._read_back(box.key, entry, new, master)
-        return self._safe.revised(box.key, lambda now: now.exchanged(old.id, entry.id, proven)), entry
+        return self._protectors.exchange(box, old, entry, new, secret), entry
 
     def _under_newest(self, box: Lockbox, entry: Entry, opener: Opener, master: MasterKey) -> Lockbox:
         """A rotation of the tenant's key that began before `entry` was stored may have looked before that, too, and
@@ -188,48 +182,12 @@ class Acts:
         return newest is not None and newest.key != called(version_of(entry.container.header.parameters))
 
     def _wrapped(self, master: MasterKey, binding: Binding, protector: str, opener: Opener) -> Entry:
-        made = Protector(os.urandom(8).hex(), protector, opener.kind, self._keeper.who, self._keeper.now())
-        container = wrap(master.expose(), binding, master.identifier.hex(), made, opener)
-        return Entry(container, proven=self._seen_to_open(container, opener, master))
-
-    def _read_back(self, key: str, entry: Entry, opener: Opener, master: MasterKey) -> int:
-        stored = self._safe.find(key)
-        found = next((each for each in stored.entries if each.id == entry.id), None)
-        if found is None or found.container != entry.container:
-            raise ChangedError(
-                f"the new container of {entry.name} was not found again; the old one stands",
-                remedy="Run it again.",
-            )
-        return self._seen_to_open(found.container, opener, master)
-
-    def _seen_to_open(self, container: Container, opener: Opener, master: MasterKey) -> int:
-        """When that was: now, or never where the private half is far away, as it should be."""
-        if not opener.opens:
-            return 0
-        header = container.header
-        if MasterKey(unwrap(container, header.binding, header.key, opener)) != master:
-            raise WrongSecretError(f"{KINDS[opener.kind]} gives another key back than was wrapped")
-        return self._keeper.now()
+        return self._protectors.made(master.expose(), binding, master.identifier.hex(), protector, opener)
 
 
 def opened(box: Lockbox, openers: Iterable[Opener]) -> tuple[Entry, MasterKey]:
     """The master key, and the protector that gave it. Raises as `Acts.unlock`."""
-    given = tuple(openers)
-    trouble: KeyStoreError | None = None
-    for entry in box.in_use():
-        for opener in given:
-            if opener.kind != entry.kind:
-                continue
-            try:
-                return entry, _master(box, entry, opener)
-            except KeyStoreError as error:
-                # one that is damaged, or whose key manager is gone, stands in the way of no other
-                trouble = error
-    if trouble is not None:
-        raise trouble
-    raise WrongSecretError(
-        f"nothing was given that opens key {box.name}", remedy=f"It is opened by {_ways(box)}."
-    )
+    return first_opened(box, openers, lambda entry, opener: _master(box, entry, opener))
 
 
 def _master(box: Lockbox, entry: Entry, opener: Opener) -> MasterKey:
@@ -237,14 +195,6 @@ def _master(box: Lockbox, entry: Entry, opener: Opener) -> MasterKey:
     if key.identifier.hex() != box.key:
         raise WrongSecretError(f"protector {entry.name} holds another key than {box.key}")
     return key
-
-
-def _has(box: Lockbox, id_: str) -> bool:
-    return any(entry.id == id_ for entry in box.entries)
-
-
-def _ways(box: Lockbox) -> str:
-    return ", ".join(f"{entry.name} ({entry.kind})" for entry in box.in_use()) or "nothing"
 
 
 def _require_active(box: Lockbox) -> None:

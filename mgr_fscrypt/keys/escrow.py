@@ -64,6 +64,10 @@ class Escrow:
         digest.update(self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         return digest.finalize().hex()
 
+    def is_for(self, parameters: Parameters) -> bool:
+        """Is something in escrow for this key? The public half tells."""
+        return text(parameters, "public_key") == self.fingerprint
+
     def begin(self, binding: Binding) -> tuple[Parameters, bytes]:
         """See `Opener`. The public half does."""
         wrapping_key = os.urandom(WRAPPING_KEY)

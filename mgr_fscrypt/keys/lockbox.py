@@ -123,6 +123,16 @@ class Lockbox:
         return f"{self.name} ({self.key})"
 
     @property
+    def whose(self) -> str:
+        """Which key it is, in a sentence."""
+        return f"the key of tenant {self.name}" if self.is_tenant_key else f"key {self.name}"
+
+    @property
+    def command(self) -> str:
+        """What does things to its protectors."""
+        return f"cephfs-fscrypt {'tenant' if self.is_tenant_key else 'key'}"
+
+    @property
     def drill_due(self) -> int:
         """When the next recovery drill is due."""
         return (self.drilled or self.created) + self.drill_every if self.drill_every else 0
@@ -141,7 +151,11 @@ class Lockbox:
             if named in (entry.name, entry.id):
                 return entry
         names = ", ".join(entry.name for entry in self.in_use())
-        raise NoSuchKeyError(f"key {self.name} has no protector {named}", remedy=f"It has {names or 'none'}.")
+        raise NoSuchKeyError(f"{self.whose} has no protector {named}", remedy=f"It has {names or 'none'}.")
+
+    def has(self, id_: str) -> bool:
+        """Is a protector of that id there?"""
+        return any(entry.id == id_ for entry in self.entries)
 
     def changed(self, **fields: Any) -> Self:
         """The next generation."""
@@ -151,8 +165,8 @@ class Lockbox:
         """Raises `RefusedError`: there is a protector of that name."""
         if any(each.name == protector for each in self.in_use()):
             raise RefusedError(
-                f"key {self.name} has a protector {protector} already",
-                remedy="Choose another name, or `cephfs-fscrypt key rewrap` it.",
+                f"{self.whose} has a protector {protector} already",
+                remedy=f"Choose another name, or `{self.command} rewrap` it.",
             )
 
     def with_entry(self, entry: Entry) -> Self:
@@ -179,13 +193,13 @@ class Lockbox:
         left = [each for each in self.in_use() if each.id != id_]
         if not left:
             raise RefusedError(
-                f"this is the last protector of key {self.name}: without it nobody can read its data again",
+                f"this is the last protector of {self.whose}: without it nobody can read its data again",
                 remedy="Add another one first; or destroy the key, if that is what you want.",
             )
         if not any(each.proven for each in left):
             raise RefusedError(
-                f"no other protector of key {self.name} was ever seen to open it",
-                remedy="Prove one with `cephfs-fscrypt key test` first.",
+                f"no other protector of {self.whose} was ever seen to open it",
+                remedy=f"Prove one with `{self.command} test` first.",
             )
         return self.changed(entries=tuple(each for each in self.entries if each.id != id_))
 
@@ -198,9 +212,9 @@ class Lockbox:
             RefusedError: then no protector would be left that was seen to open.
         """
         name = self.entry(old).name
-        if not any(each.id == new for each in self.entries):
+        if not self.has(new):
             raise ChangedError(
-                f"somebody else wrapped key {self.name} anew at the same time; the old container of {name} stands",
+                f"somebody else wrapped {self.whose} anew at the same time; the old container of {name} stands",
                 remedy="Run it again.",
             )
         entries = tuple(
@@ -210,8 +224,8 @@ class Lockbox:
         )
         if not any(each.proven for each in entries if not each.replaces):
             raise RefusedError(
-                f"no protector of key {self.name} would be left that was ever seen to open it; the old one stands",
-                remedy="Prove another one with `cephfs-fscrypt key test` first.",
+                f"no protector of {self.whose} would be left that was ever seen to open it; the old one stands",
+                remedy=f"Prove another one with `{self.command} test` first.",
             )
         return self.changed(entries=entries)
 

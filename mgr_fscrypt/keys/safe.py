@@ -132,10 +132,15 @@ class Safe:
             }
         )
 
-    def revised(self, named: str, revise: Callable[[Lockbox], Lockbox]) -> Lockbox:
-        """Change the key of that name or identifier, again if somebody else was first; what became of it."""
+    def again(self, box: Lockbox) -> Lockbox:
+        """The same key, a master key or a tenant's, as it is kept now. Raises as `find`."""
+        return self._tenant_key(box.place, box.binding.tenant) if box.is_tenant_key else self.find(box.key)
+
+    def revised(self, named: str | Lockbox, revise: Callable[[Lockbox], Lockbox]) -> Lockbox:
+        """Change the key of that name or identifier, or of that lockbox, again if somebody else was first; what
+        became of it."""
         for _ in range(_TRIES):
-            before = self.find(named)
+            before = self.find(named) if isinstance(named, str) else self.again(named)
             after = revise(before)
             if after == before:
                 return before
@@ -144,7 +149,7 @@ class Safe:
             except ChangedError:
                 continue
             return after
-        raise _changed(named)
+        raise _changed(named if isinstance(named, str) else named.name)
 
     def _read(self, name: str) -> Lockbox | Tombstone:
         stored = self._objects.read(name)

@@ -1,13 +1,11 @@
 """Unlocks keys that are kept in the cluster, by their tenants' key managers: the service opens with nothing else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..ceph.access import Access
 from ..custody import Custody, custody
 from ..keys.errors import KeyStoreError, KmsAnswerError, KmsUnreachableError
-from ..keys.opener import Opener
-from ..keys.tenants import ByTenant
+from ..keys.managed import Managed, Managers
 from .unlocking import Unlocked, UnlockError
 
 _AGAIN = (KmsUnreachableError, KmsAnswerError)
@@ -26,7 +24,7 @@ class KeptKeys:
         try:
             with custody(self._access, self._credentials) as found:
                 box = found.safe.find(identifier.hex())
-                opener = ByTenant(found.tenants, lambda tenant: _noted(found, tenant, asked))
+                opener = found.by_tenant([Managers(lambda name: _noted(found, name, asked))])
                 key = found.acts.unlock(box, [opener])
         except KeyStoreError as error:
             raise UnlockError(
@@ -42,8 +40,7 @@ class KeptKeys:
         return Unlocked(key, asked[-1] if asked else "")
 
 
-def _noted(found: Custody, tenant: str, asked: list[str]) -> Iterator[Opener]:
-    """The key managers of a tenant, each noted when it is tried."""
-    for name in found.managers_of(tenant):
-        asked.append(name)
-        yield found.managed(name)
+def _noted(found: Custody, name: str, asked: list[str]) -> Managed:
+    """A key manager, noted when it is asked."""
+    asked.append(name)
+    return found.managed(name)

@@ -14,6 +14,7 @@ from mgr_fscrypt.ceph.named_objects import NamedObjects
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.keys.safe import NAMESPACE
 from qa.fakes.key_cases import FIRST, Desk, KeyCases
+from qa.fakes.tenant_cases import TenantCases
 from qa.lab.cluster import Cluster as LabCluster
 
 
@@ -36,6 +37,10 @@ def objects(rados: Cluster) -> Iterator[NamedObjects]:
 
 
 class TestKeys(KeyCases):
+    """In RADOS."""
+
+
+class TestTenants(TenantCases):
     """In RADOS."""
 
 

@@ -7,36 +7,45 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mgr_fscrypt.keys.errors import KmsContextError, KmsUnreachableError
+from mgr_fscrypt.keys.errors import KmsContextError, KmsKeyError, KmsUnreachableError
 from mgr_fscrypt.keys.kms.interface import Context, Flags, Sealed
 
 
 class FakeKms:
     """One key, with versions.
 
+    Args:
+        stores: it keeps each wrapped secret until that is to be forgotten.
+
     Attributes:
         calls: how often it was asked for anything.
         down: it does not answer.
+        kept: what it keeps, if it does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stores: bool = False) -> None:
         self._versions = [AESGCM(os.urandom(32))]
+        self._stores = stores
         self.calls = 0
         self.down = False
+        self.kept: set[bytes] = set()
 
     @property
     def flags(self) -> Flags:
-        return Flags(rotate=True, rewrap=True, destroy=True, versions=True, proven=False)
+        return Flags(rotate=True, rewrap=True, destroy=True, versions=True, stores=self._stores, proven=False)
 
     def wrap(self, secret: bytes, context: Context) -> Sealed:
         self._ask()
         nonce = os.urandom(12)
-        return Sealed(
-            nonce + self._versions[-1].encrypt(nonce, secret, _bound(context)), str(len(self._versions))
-        )
+        blob = nonce + self._versions[-1].encrypt(nonce, secret, _bound(context))
+        if self._stores:
+            self.kept.add(blob)
+        return Sealed(blob, str(len(self._versions)))
 
     def unwrap(self, sealed: Sealed, context: Context) -> bytes:
         self._ask()
+        if self._stores and sealed.blob not in self.kept:
+            raise KmsKeyError("the fake has forgotten this")
         try:
             key = self._versions[int(sealed.version) - 1]
             return key.decrypt(sealed.blob[:12], sealed.blob[12:], _bound(context))
@@ -45,6 +54,10 @@ class FakeKms:
 
     def rewrap(self, sealed: Sealed, context: Context) -> Sealed:
         return self.wrap(self.unwrap(sealed, context), context)
+
+    def forget(self, sealed: Sealed) -> None:
+        self._ask()
+        self.kept.remove(sealed.blob)
 
     def rotate(self) -> None:
         self._ask()

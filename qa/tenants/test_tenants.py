@@ -135,6 +135,33 @@ def test_while_the_key_manager_hangs_other_protectors_open(key: str, bao: Bao, t
     done("key", "test", key, "kms", "--open", "kms", *by)
 
 
+def test_a_tenants_own_passphrase_opens_its_keys_when_its_key_manager_is_gone(
+    kms: str, tenant: str, key: str, bao: Bao, tmp_path: Path
+):
+    phrase = tmp_path / "phrase"
+    phrase.touch(0o600)
+    phrase.write_text("correct horse battery\n")
+    by = ("--credentials", bao.credentials)
+    by_phrase = ("--open", f"passphrase:{phrase}", *by)
+    new = ("--with", f"passphrase:{phrase}", "--seconds", "0.1")
+    assert "would add" in done("tenant", "add", tenant, *new, *by, "--dry-run")
+    done("tenant", "add", tenant, *new, *by)
+    refused(3, "tenant", "rotate", tenant, *by)
+    done("tenant", "rotate", tenant, *by_phrase)
+    done("kms", "rm", kms)
+    refused(5, "key", "test", key, "kms", "--open", "kms", *by)
+    done("key", "test", key, "kms", *by_phrase)
+    gone = run("tenant", "remove", tenant, kms, *by)
+    assert (gone.returncode, b"may keep something" in gone.stderr) == (0, True)
+    refused(3, "tenant", "remove", tenant, "passphrase", *by)
+    done("tenant", "test", tenant, "passphrase", *by_phrase)
+    assert (
+        json.loads(done("tenant", "rewrap", tenant, "passphrase", *new, *by_phrase, "--json"))["tenant"]
+        == tenant
+    )
+    done("key", "test", key, "kms", *by_phrase)
+
+
 def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao):
     by = ("--credentials", bao.credentials)
     assert "would have version 2" in done("tenant", "rotate", tenant, "--dry-run", *by)

@@ -22,6 +22,7 @@ class Flags:
         rewrap: turn what an old version wrapped into what the newest one wraps, without the secret leaving it.
         destroy: destroy its key, so that nothing can be unwrapped any more.
         versions: it tells by which version something was wrapped.
+        stores: it keeps something for each wrapped secret, until that is to be forgotten.
         proven: it was tested against the real service; else against a stand-in only, and people are told so.
     """
 
@@ -29,6 +30,7 @@ class Flags:
     rewrap: bool = False
     destroy: bool = False
     versions: bool = False
+    stores: bool = False
     proven: bool = True
 
 

@@ -127,7 +127,7 @@ KINDS: Mapping[str, Kind] = {
         "azure",
         _azure,
     ),
-    "barbican": Kind("OpenStack Barbican", Flags(destroy=True), "barbican", _barbican),
+    "barbican": Kind("OpenStack Barbican", Flags(destroy=True, stores=True), "barbican", _barbican),
     "gcp": Kind(
         "Google Cloud KMS (untested against the real service)",
         Flags(rotate=True, destroy=True, versions=True, proven=False),

@@ -1,7 +1,7 @@
 """Two who do things to one key at the same moment: what both were told to be done stands."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -9,53 +9,13 @@ from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.keys.errors import ChangedError, KeyStoreError, RefusedError
 from mgr_fscrypt.keys.key_file import KeyFile
 from mgr_fscrypt.keys.managed import Managed
-from mgr_fscrypt.keys.objects import Stored
 from mgr_fscrypt.keys.tenants import ByTenant
 from qa.fakes.ceph import DiedError
 from qa.fakes.key_cases import FIRST, MASTER, SECOND, Desk
 from qa.fakes.kms import FakeKms
-from qa.fakes.objects import FakeObjects
+from qa.fakes.meanwhile import Meanwhile
 
 THIRD = KeyFile(b"3" * 32)
-
-
-class Meanwhile(FakeObjects):
-    """Objects at which somebody else does something, once, before one is read or changed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._act: Callable[[], object] | None = None
-        self._after = 0
-
-    @contextmanager
-    def somebody(self, act: Callable[[], object], after: int) -> Iterator[None]:
-        """`act` is done before the call after so many."""
-        self._act, self._after = act, after
-        yield
-        self._act = None
-
-    @property
-    def done(self) -> bool:
-        return self._act is None
-
-    def read(self, name: str) -> Stored | None:
-        self._called()
-        return super().read(name)
-
-    def names(self) -> Iterator[str]:
-        self._called()
-        return super().names()
-
-    def _step(self) -> None:
-        self._called()
-        super()._step()
-
-    def _called(self) -> None:
-        if self._act is not None:
-            self._after -= 1
-            if self._after < 0:
-                act, self._act = self._act, None
-                act()
 
 
 @pytest.mark.parametrize("protector", ["first", "second"])
