@@ -367,6 +367,9 @@ def _described(service: ServiceStatus) -> list[str]:
             for key in service.keys
         ]
         lines += ["", table(("KEY", "STATE", "JOBS", "UNTIL", "ERROR"), rows, numbers={2})]
+    if service.tenant_keys:
+        here = [(each.tenant, str(each.version), str(each.keys)) for each in service.tenant_keys]
+        lines += ["", table(("KEY OF TENANT", "VERSION", "FOR KEYS"), here, numbers={1, 2})]
     if service.backends:
         met = [
             (

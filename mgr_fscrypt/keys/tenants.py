@@ -315,32 +315,47 @@ class Tenants:
                 yield from ((box, entry) for entry in box.in_use() if entry.kind == TenantKey.kind)
 
 
+Remember = Callable[[Binding, int, Callable[[], TenantKey]], TenantKey]
+"""Gives a version of a tenant's key that is known already, or what the function gives, and knows that from then on."""
+
+
 class ByTenant:
     """Opens what a tenant's key wraps, and asks its key manager once for each version of it. An `Opener`."""
 
     kind = "tenant"
     opens = True
 
-    def __init__(self, tenants: Tenants, openers: Callable[[str], Iterable[Opener]]) -> None:
-        """`openers` gives what opens the key of a tenant, such as a `Managed`."""
+    def __init__(
+        self,
+        tenants: Tenants,
+        openers: Callable[[str], Iterable[Opener]],
+        remember: Remember | None = None,
+    ) -> None:
+        """`openers` gives what opens the key of a tenant, such as a `Managed`; what was opened is known to `remember`,
+        or as long as this object is there."""
         self._tenants = tenants
         self._openers = openers
+        self._remember = remember or self._remembered
         self._known: dict[tuple[Binding, int], TenantKey] = {}
 
     def begin(self, binding: Binding) -> tuple[Parameters, bytes]:
         """See `Opener`."""
         key = self._tenants.newest(binding.tenant, self._openers(binding.tenant))
-        self._known[binding, key.version] = key
-        return key.begin(binding)
+        return self._remember(binding, key.version, lambda: key).begin(binding)
 
     def wrapping_key(self, parameters: Parameters, binding: Binding) -> bytes:
         """See `Opener`."""
-        version = version_of(parameters)
-        key = self._known.get((binding, version))
-        if key is None:
-            key = self._tenants.of_version(binding.tenant, version, self._openers(binding.tenant))
-            self._known[binding, version] = key
+        version, tenant = version_of(parameters), binding.tenant
+        key = self._remember(
+            binding, version, lambda: self._tenants.of_version(tenant, version, self._openers(tenant))
+        )
         return key.wrapping_key(parameters, binding)
+
+    def _remembered(self, binding: Binding, version: int, fetch: Callable[[], TenantKey]) -> TenantKey:
+        found = self._known.get((binding, version))
+        if found is None:
+            found = self._known[binding, version] = fetch()
+        return found
 
 
 def opened(box: Lockbox, openers: Iterable[Opener]) -> TenantKey:

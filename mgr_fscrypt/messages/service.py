@@ -122,6 +122,21 @@ class KeyState:
 
 
 @dataclass(frozen=True)
+class TenantKeyState:
+    """The key of a tenant in the service's memory.
+
+    Args:
+        tenant: whose.
+        version: of it.
+        keys: for how many master keys it is there.
+    """
+
+    tenant: str
+    version: int
+    keys: int
+
+
+@dataclass(frozen=True)
 class BackendState:
     """One key manager as the service met it last.
 
@@ -154,6 +169,7 @@ class ServiceStatus:
         trouble: where the cluster cannot be reached, what it said last.
         longest: seconds for which a key may be kept beyond the jobs that need it; 0: for none.
         keys: in its memory, or on their way.
+        tenant_keys: in its memory, by tenant and version.
         backends: key managers, by name.
     """
 
@@ -168,6 +184,7 @@ class ServiceStatus:
     trouble: str
     longest: float
     keys: tuple[KeyState, ...]
+    tenant_keys: tuple[TenantKeyState, ...]
     backends: tuple[BackendState, ...]
 
     def __post_init__(self) -> None:

@@ -124,5 +124,6 @@ class Service:
             trouble=standing.trouble,
             longest=self._residents.longest,
             keys=self._residents.states(),
+            tenant_keys=self._residents.tenant_states(),
             backends=self._backends.states(),
         )

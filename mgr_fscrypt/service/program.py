@@ -15,7 +15,7 @@ from pathlib import Path
 from ..ceph.access import Access
 from ..ceph.epochs import DURATION, reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
-from ..custody import CREDENTIALS
+from ..custody import CREDENTIALS, custody
 from ..messages import RELEASE
 from .clock import SystemClock
 from .core import Identity, Service
@@ -23,6 +23,7 @@ from .kept_keys import KeptKeys
 from .listening import ListeningError, listening
 from .resident import Residents
 from .server import Server
+from .tenant_keys import TenantKeys
 from .tenure import Tenure
 from .unlocking import Backends, Unlocker
 
@@ -126,9 +127,9 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     clock = SystemClock()
     identity = Identity(RELEASE, os.getpid(), socket.gethostname(), clock.date())
     backends = Backends(clock)
-    residents = Residents(
-        unlocker or KeptKeys(terms.access, terms.credentials), backends, clock, longest=terms.longest
-    )
+    tenant_keys = TenantKeys()
+    kept = KeptKeys(lambda: custody(terms.access, terms.credentials), backends, tenant_keys)
+    residents = Residents(unlocker or kept, backends, tenant_keys, clock, longest=terms.longest)
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     service = Service(identity, tenure, residents, backends)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from ..backoff import Backoff
 from ..format import MasterKey
-from ..messages.service import KeyState
+from ..messages.service import KeyState, TenantKeyState
 from .clock import Clock
 from .memory import SecretMemory, SecretMemoryError
+from .tenant_keys import TenantKeys
 from .unlocking import Backends, Unlocked, Unlocker, UnlockError
 
 MOST = 1024
@@ -75,6 +76,7 @@ class Residents:
         self,
         unlocker: Unlocker,
         backends: Backends,
+        tenant_keys: TenantKeys,
         clock: Clock,
         *,
         longest: float = 0.0,
@@ -86,6 +88,7 @@ class Residents:
         Args:
             unlocker: where keys come from.
             backends: is told of each attempt.
+            tenant_keys: what is here of tenants' keys goes with the last key that needs it.
             clock: the time.
             longest: seconds for which a key may be kept beyond its uses.
             backoff: pauses between two attempts.
@@ -94,6 +97,7 @@ class Residents:
         self.longest = longest
         self._unlocker = unlocker
         self._backends = backends
+        self._tenant_keys = tenant_keys
         self._clock = clock
         self._backoff = backoff
         self._start = start or _in_a_thread
@@ -148,9 +152,11 @@ class Residents:
         return state
 
     def lock(self, identifier: bytes) -> None:
-        """Wipe a key, also for those who use it, and give it to nobody until it is told to be kept again."""
+        """Wipe a key, also for those who use it, and give it to nobody until it is told to be kept again. The key of
+        its tenant goes, too."""
         with self._turn:
             self._locked.add(identifier)
+            self._tenant_keys.wipe_for(identifier)
             entry = self._entries.get(identifier)
             if entry is not None:
                 self._end(entry)
@@ -175,6 +181,10 @@ class Residents:
                 if entry.until is not None and entry.until <= now:
                     entry.until = None
                 self._drop_if_idle(entry)
+
+    def tenant_states(self) -> tuple[TenantKeyState, ...]:
+        """What is here of tenants' keys."""
+        return self._tenant_keys.states()
 
     def states(self) -> tuple[KeyState, ...]:
         """All keys that are here or wanted, by identifier."""
@@ -207,6 +217,7 @@ class Residents:
             entry.memory.wipe()
             entry.memory = None
         del self._entries[entry.identifier]
+        self._tenant_keys.retain(self._entries)
         self._turn.notify_all()
 
     def _state(self, entry: _Entry) -> KeyState:
@@ -241,6 +252,8 @@ class Residents:
         finally:
             with self._turn:
                 entry.busy = False
+                # what came when nobody needed it any more
+                self._tenant_keys.retain(self._entries)
                 self._turn.notify_all()
 
     def _unlocked(self, entry: _Entry) -> MasterKey:

@@ -14,9 +14,12 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.cluster import Cluster as CephCluster
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.named_objects import NamedObjects
+from mgr_fscrypt.custody import custody
 from mgr_fscrypt.keys.safe import NAMESPACE
+from mgr_fscrypt.service.clock import SystemClock
 from mgr_fscrypt.service.kept_keys import KeptKeys
-from mgr_fscrypt.service.unlocking import UnlockError
+from mgr_fscrypt.service.tenant_keys import TenantKeys
+from mgr_fscrypt.service.unlocking import Backends, UnlockError
 from qa.fakes.engine_cases import remove
 from qa.kms.bao import Bao
 from qa.kms.standins import standing_in
@@ -172,20 +175,28 @@ def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao):
     done("key", "test", key, "kms", "--open", "kms", *by)
 
 
+def kept_keys(bao: Bao, keys: TenantKeys, timeout: int = 10) -> KeptKeys:
+    """As the service has them."""
+    access = Access(timeout=timeout)
+    return KeptKeys(lambda: custody(access, bao.credentials), Backends(SystemClock()), keys)
+
+
 def test_the_service_opens_what_a_key_manager_opens(key: str, bao: Bao, cluster: Cluster):
-    name = identifier(key)
-    unlocked = KeptKeys(Access(), bao.credentials).unlock(name)
+    name, here = identifier(key), TenantKeys()
+    unlocked = kept_keys(bao, here).unlock(name)
     assert unlocked.key.identifier == name
     assert unlocked.backend.startswith("bao-")
     bao.pause()
     try:
+        assert kept_keys(bao, here).unlock(name).key.identifier == name, "nobody has to be asked"
+        here.retain(())
         with pytest.raises(UnlockError) as caught:
-            KeptKeys(Access(timeout=2), bao.credentials).unlock(name)
+            kept_keys(bao, here, timeout=2).unlock(name)
     finally:
         bao.resume()
     assert (caught.value.again, caught.value.backend) == (True, unlocked.backend)
     with pytest.raises(UnlockError) as caught:
-        KeptKeys(Access(), bao.credentials).unlock(bytes(16))
+        kept_keys(bao, here).unlock(bytes(16))
     assert (caught.value.again, caught.value.kind) == (False, "NoSuchKeyError")
 
 

@@ -29,6 +29,7 @@ from mgr_fscrypt.messages.service import (
     Said,
     ServiceStatus,
     StatusQuestion,
+    TenantKeyState,
     Trouble,
     Unlock,
 )
@@ -46,6 +47,7 @@ STATUS = ServiceStatus(
     trouble="",
     longest=0.0,
     keys=(),
+    tenant_keys=(),
     backends=(),
 )
 
@@ -305,6 +307,7 @@ def test_what_is_shown():
         **vars(STATUS)
         | {
             "keys": (KeyState(KEY, "unlocking", 2, None, "KmsUnreachableError"),),
+            "tenant_keys": (TenantKeyState("acme", 3, 17),),
             "backends": (BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError"),),
         }
     )
@@ -313,7 +316,8 @@ def test_what_is_shown():
     assert shown[0] == "engine service: serving since 2023-11-14 22:30:00 UTC"
     assert shown[1] == "  process 7 on a, release 0.1.0, turn 3"
     assert shown[4].split() == [KEY, "unlocking", "2", "the", "last", "job", "KmsUnreachableError"]
-    assert shown[7].split() == [
+    assert shown[7].split() == ["acme", "3", "17"]
+    assert shown[10].split() == [
         "vault",
         "unreachable",
         "2023-11-14",
@@ -324,3 +328,4 @@ def test_what_is_shown():
     value = json.loads(stage.keeper.status().rendered("json")[1])
     assert value["service"]["backends"][0]["since"] == 1_700_000_000
     assert (value["state"], value["service"]["keys"][0]["uses"]) == ("serving", 2)
+    assert value["service"]["tenant_keys"] == [{"tenant": "acme", "version": 3, "keys": 17}]

@@ -22,6 +22,7 @@ from mgr_fscrypt.messages.service import (
     ServiceStatus,
     Shutdown,
     StatusQuestion,
+    TenantKeyState,
     Trouble,
     Unlock,
 )
@@ -39,6 +40,7 @@ STATUS = ServiceStatus(
     trouble="",
     longest=600.0,
     keys=(KeyState(KEY, "unlocked", 2, 3.5, ""), KeyState(KEY, "unlocking", 0, None, "KmsUnreachableError")),
+    tenant_keys=(TenantKeyState("acme", 2, 7),),
     backends=(BackendState("vault", False, 1.0, "KmsUnreachableError"),),
 )
 REQUESTS = [Hello("0.1.0"), StatusQuestion(), Unlock(KEY, 60.0), Lock(KEY), Shutdown()]

@@ -16,6 +16,7 @@ from mgr_fscrypt.messages.service import (
 )
 from mgr_fscrypt.service.core import Identity, Service
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
+from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.tenure import Tenure
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
 from qa.fakes.service import KEY, FakeClock, FakeTurns, FakeUnlocker
@@ -28,7 +29,7 @@ class Stage:
         self.tenure = Tenure(lambda: self.turns.reach("me"), self.clock, 5.0)
         backends = Backends(self.clock)
         self.residents = Residents(
-            FakeUnlocker(), backends, self.clock, longest=longest, start=lambda work: work()
+            FakeUnlocker(), backends, TenantKeys(), self.clock, longest=longest, start=lambda work: work()
         )
         self.service = Service(Identity("0.1.0", 7, "host", 1.0), self.tenure, self.residents, backends)
 
@@ -114,7 +115,9 @@ class Refusing:
 
 def test_a_key_that_is_not_kept_fails_and_that_is_shown():
     clock = FakeClock()
-    residents = Residents(Refusing(), Backends(clock), clock, longest=60, start=lambda work: work())
+    residents = Residents(
+        Refusing(), Backends(clock), TenantKeys(), clock, longest=60, start=lambda work: work()
+    )
     residents.open()
     residents.keep(KEY, 1)
     assert [(key.state, key.error) for key in residents.states()] == [("failed", "NoSuchKeyError")]

@@ -10,6 +10,7 @@ from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.service import resident
 from mgr_fscrypt.service.memory import SecretMemory
 from mgr_fscrypt.service.resident import KeptTooLongError, KeyGoneError, Residents, Use
+from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
 from qa.fakes.service import (
     KEY,
@@ -34,6 +35,7 @@ class Place:
         self.residents = Residents(
             self.unlocker,
             self.backends,
+            TenantKeys(),
             self.clock,
             longest=longest,
             backoff=lambda: Backoff(chance=lambda: 0.0),
