@@ -9,7 +9,8 @@ from ..ceph.access import Access
 from ..custody import Custody
 from ..format import MasterKey
 from ..keys import bundle
-from ..keys.errors import ContainerError, KeyStoreError
+from ..keys.errors import ContainerError, KeyStoreError, NoSuchKeyError
+from ..keys.kms import Settings
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.opener import Opener
 from ..keys.private_files import PresentFileError, write_private
@@ -189,12 +190,13 @@ class Keys:
             self._reporter.note(f"damaged, and not in the bundle: {each}")
         tenants = {box.binding.tenant for box in found}
         boxes = [*found, *(box for tenant in sorted(tenants) for box in safe.tenant_keys(tenant))]
+        managers = self._settings_of(boxes)
         with ExitStack() as told:
             for begin in range(0, len(found), _TOLD):
                 titles = ", ".join(box.title for box in found[begin : begin + _TOLD])
                 told.enter_context(self._custody.keeper.told("export-bundle", titles))
             try:
-                write_private(options.file, bundle.encode(boxes))
+                write_private(options.file, bundle.encode(boxes, managers))
             except PresentFileError as error:
                 raise Failure(Exit.REFUSED, str(error), remedy=error.remedy) from error
         value = {"file": str(options.file), "keys": [box.key for box in found], "damaged": len(damaged)}
@@ -205,7 +207,7 @@ class Keys:
     def import_(self) -> Exit:
         """What a bundle brings."""
         data = self._options.file.read_bytes()
-        brought, refused = [], 0
+        brought, managers, refused = list[Lockbox](), list[str](), 0
         for box in bundle.decoded(data[:_LARGEST_BUNDLE]):
             try:
                 with self._custody.keeper.told("import-bundle", box.title):
@@ -216,9 +218,20 @@ class Keys:
             except KeyStoreError as error:
                 refused += 1
                 self._reporter.note(f"{error}. {error.remedy}")
+        for settings in bundle.settings_in(data[:_LARGEST_BUNDLE]):
+            try:
+                with self._custody.keeper.told("import-bundle", f"key manager {settings.name}"):
+                    if bundle.bring_in_settings(self._custody.kms, settings):
+                        managers.append(settings.name)
+            except KeyStoreError as error:
+                refused += 1
+                self._reporter.note(f"{error}. {error.remedy}")
         would = "would bring" if self._dry_run else "brought"
         value = {"file": str(self._options.file), "keys": [box.key for box in brought], "refused": refused}
-        text = f"{would} back {len(brought)} keys" + (f"; {refused} were refused" if refused else "")
+        value["kms"] = managers
+        text = f"{would} back {len(brought)} keys and {len(managers)} key managers" + (
+            f"; {refused} were refused" if refused else ""
+        )
         self._reporter.summary({**value, "dry_run": self._dry_run}, text)
         return Exit.DIFFERS if refused else Exit.DONE
 
@@ -234,6 +247,16 @@ class Keys:
         return Exit.DONE
 
     # parts
+
+    def _settings_of(self, boxes: list[Lockbox]) -> list[Settings]:
+        """Of the key managers that open these, as far as they are known."""
+        found = []
+        for name in bundle.managers_of(boxes):
+            try:
+                found.append(self._custody.kms.find(name))
+            except NoSuchKeyError as error:
+                self._reporter.note(f"{error}: the bundle does not say how it is reached")
+        return found
 
     def _known(self) -> tuple[Opener, ...]:
         return self._custody.for_keys(openers_of(self._options.open, self._custody.managers))

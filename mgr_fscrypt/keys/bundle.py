@@ -1,6 +1,7 @@
 """A bundle: wrapped keys in one file, to be kept off site, used without a cluster, and brought back.
 
-It holds what the cluster holds and nothing more: whoever has it and one protector's secret can read the data.
+It holds what the cluster holds and nothing more: whoever has it and one protector's secret can read the data. Version 2
+has the settings of key managers, too, without credentials; version 1 had lockboxes only.
 """
 
 import base64
@@ -8,20 +9,25 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from . import register
 from .container import ELSEWHERE
 from .errors import ChangedError, ContainerError, NoSuchKeyError, RefusedError
+from .kms.interface import Settings
 from .lockbox import Lockbox, decode
+from .managed import Managed
 from .objects import Held, Stored
 from .safe import Safe
 from .tenant_key import TenantKey, called, version_of
 
-VERSION = 1
+VERSION = 2
+_HOLDS = {1: "lockboxes", 2: "objects"}
+"""What each version calls what it holds: base64 by the name of the object that it was kept in."""
 _KIND = "key bundle"
 _LARGEST = 64 << 20
 
 
-def encode(boxes: Iterable[Lockbox]) -> bytes:
-    """A bundle of these.
+def encode(boxes: Iterable[Lockbox], kms: Iterable[Settings] = ()) -> bytes:
+    """A bundle of these, and of the settings of key managers.
 
     Raises:
         ChangedError: a key needs a version of its tenant's key that is not among them: it was rotated meanwhile.
@@ -39,22 +45,43 @@ def encode(boxes: Iterable[Lockbox]) -> bytes:
                 f"what opens key {box.name} for tenant {box.binding.tenant} is not kept any more; no bundle was made",
                 remedy="Run it again; if this stays, name the other keys.",
             )
-    documents = {box.place: base64.b64encode(box.encode()).decode() for box in boxes}
-    return json.dumps({"kind": _KIND, "version": VERSION, "lockboxes": documents}, indent=1).encode()
+    objects = {box.place: box.encode() for box in boxes}
+    objects |= {register.place_of(each.name): register.encode(each) for each in kms}
+    held = {place: base64.b64encode(data).decode() for place, data in objects.items()}
+    return json.dumps({"kind": _KIND, "version": VERSION, _HOLDS[VERSION]: held}, indent=1).encode()
 
 
 def decoded(data: bytes) -> list[Lockbox]:
-    """What is in a bundle. Raises `ContainerError`: it is none, damaged, or newer than this release."""
+    """The lockboxes of a bundle. Raises `ContainerError`: it is none, damaged, or newer than this release."""
+    boxes = [decode(each) for place, each in _objects(data).items() if not _is_settings(place)]
+    found = [box for box in boxes if isinstance(box, Lockbox)]
+    if len(found) != len(boxes):
+        raise ContainerError("in a bundle of keys lies something else")
+    return found
+
+
+def settings_in(data: bytes) -> list[Settings]:
+    """The settings of key managers that a bundle has. Raises as `decoded`."""
+    return [
+        register.decode(place.removeprefix(register.PREFIX), each)
+        for place, each in _objects(data).items()
+        if _is_settings(place)
+    ]
+
+
+def _objects(data: bytes) -> dict[str, bytes]:
     try:
         value = json.loads(data[:_LARGEST])
-        known = (value["kind"], value["version"]) == (_KIND, VERSION)
-        boxes = [decode(base64.b64decode(each, validate=True)) for each in value["lockboxes"].values()]
+        holds = _HOLDS.get(value["version"]) if value["kind"] == _KIND else None
+        if holds is None:
+            raise ContainerError("this is no bundle of keys of a version that this release knows")
+        return {place: base64.b64decode(each, validate=True) for place, each in value[holds].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ContainerError(f"this is no bundle of keys ({type(error).__name__})") from error
-    found = [box for box in boxes if isinstance(box, Lockbox)]
-    if not known or len(found) != len(boxes):
-        raise ContainerError("this is no bundle of keys of a version that this release knows")
-    return found
+
+
+def _is_settings(place: str) -> bool:
+    return place.startswith(register.PREFIX)
 
 
 class BundleObjects:
@@ -68,8 +95,10 @@ class BundleObjects:
     """
 
     def __init__(self, file: Path) -> None:
-        boxes = decoded(file.read_bytes())
+        data = file.read_bytes()
+        boxes = decoded(data)
         self._data = {box.place: box.encode() for box in boxes}
+        self._data |= {register.place_of(each.name): register.encode(each) for each in settings_in(data)}
         self._data |= {f"name.{box.name}": box.key.encode() for box in boxes if not box.is_tenant_key}
         places = {(box.binding.fsid, box.binding.fscid) for box in boxes}
         if len(places) != 1:
@@ -96,6 +125,30 @@ class BundleObjects:
     def remove(self, name: str, version: int) -> bool:
         """Refused."""
         return self.create(name, b"")
+
+
+def managers_of(boxes: Iterable[Lockbox]) -> list[str]:
+    """Names of the key managers that open these."""
+    return sorted({each.name for box in boxes for each in box.in_use() if each.kind == Managed.kind})
+
+
+def bring_in_settings(known: register.Register, settings: Settings) -> bool:
+    """Make a key manager of a bundle known that is not; False where it is already.
+
+    Raises:
+        RefusedError: there is another one of its name.
+    """
+    try:
+        there = known.find(settings.name)
+    except NoSuchKeyError:
+        known.add(settings)
+        return True
+    if there != settings:
+        raise RefusedError(
+            f"key manager {settings.name} has other settings here than in the bundle; those here stand",
+            remedy="Compare them with `cephfs-fscrypt kms trust`, which shows what is stored.",
+        )
+    return False
 
 
 def bring_in(safe: Safe, box: Lockbox) -> bool:

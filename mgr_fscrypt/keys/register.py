@@ -10,7 +10,7 @@ from .kms.interface import Settings
 from .objects import Objects
 
 VERSION = 1
-_PREFIX = "kms."
+PREFIX = "kms."
 
 
 class Register:
@@ -27,10 +27,7 @@ class Register:
         """
         if not TENANT.fullmatch(settings.name):
             raise RefusedError("a key manager's name has 1 to 63 small letters, digits, '-', '_' and '.'")
-        data = json.dumps(
-            {"kind": "kms", "version": VERSION, "settings": asdict(settings)}, indent=1
-        ).encode()
-        if not self._objects.create(_PREFIX + settings.name, data):
+        if not self._objects.create(place_of(settings.name), encode(settings)):
             raise RefusedError(
                 f"there is a key manager {settings.name} already",
                 remedy="Choose another name, or remove it first.",
@@ -38,24 +35,35 @@ class Register:
 
     def find(self, name: str) -> Settings:
         """Settings by name. Raises `NoSuchKeyError`."""
-        stored = self._objects.read(_PREFIX + name)
+        stored = self._objects.read(place_of(name))
         if stored is None:
             raise NoSuchKeyError(f"there is no key manager {name}", remedy="See `cephfs-fscrypt kms ls`.")
-        return _decoded(name, stored.data)
+        return decode(name, stored.data)
 
     def remove(self, name: str) -> None:
         """Forget one; what it wrapped stays wrapped. Raises `NoSuchKeyError`, `ChangedError`."""
         self.find(name)
-        stored = self._objects.read(_PREFIX + name)
-        if stored is not None and not self._objects.remove(_PREFIX + name, stored.version):
+        stored = self._objects.read(place_of(name))
+        if stored is not None and not self._objects.remove(place_of(name), stored.version):
             raise ChangedError(f"somebody else changed {name} at the same time", remedy="Run it again.")
 
     def __iter__(self) -> Iterator[Settings]:
-        for name in sorted(each for each in self._objects.names() if each.startswith(_PREFIX)):
-            yield self.find(name.removeprefix(_PREFIX))
+        for name in sorted(each for each in self._objects.names() if each.startswith(PREFIX)):
+            yield self.find(name.removeprefix(PREFIX))
 
 
-def _decoded(name: str, data: bytes) -> Settings:
+def place_of(name: str) -> str:
+    """Name of the object that the settings of a key manager are kept in."""
+    return PREFIX + name
+
+
+def encode(settings: Settings) -> bytes:
+    """The bytes that are stored."""
+    return json.dumps({"kind": "kms", "version": VERSION, "settings": asdict(settings)}, indent=1).encode()
+
+
+def decode(name: str, data: bytes) -> Settings:
+    """Read them. Raises `ContainerError`: they are damaged, or another one's."""
     try:
         value = json.loads(data)
         known = (value["kind"], value["version"]) == ("kms", VERSION)

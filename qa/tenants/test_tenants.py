@@ -165,6 +165,16 @@ def test_a_tenants_own_passphrase_opens_its_keys_when_its_key_manager_is_gone(
     done("key", "test", key, "kms", *by_phrase)
 
 
+def test_a_bundle_is_opened_by_the_key_manager_that_it_names(kms: str, key: str, bao: Bao, tmp_path: Path):
+    file, by = tmp_path / "bundle", ("--credentials", bao.credentials)
+    done("key", "export-bundle", file, key)
+    done("kms", "rm", kms)
+    done("key", "recover", key, tmp_path / "key", "--bundle", file, "--open", "kms", *by)
+    assert (tmp_path / "key").stat().st_size == 64
+    assert json.loads(done("key", "import-bundle", file, "--json"))["kms"] == [kms]
+    done("key", "test", key, "kms", "--open", "kms", *by)
+
+
 def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao):
     by = ("--credentials", bao.credentials)
     assert "would have version 2" in done("tenant", "rotate", tenant, "--dry-run", *by)
