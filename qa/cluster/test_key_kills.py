@@ -1,4 +1,4 @@
-"""Keepers of keys that are killed at random moments of adding, rewrapping, removing and destroying."""
+"""Keepers of keys that are killed at random moments of adding, rewrapping, removing, rotating and destroying."""
 
 import random
 import time
