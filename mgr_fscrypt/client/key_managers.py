@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 
 from ..custody import Custody
+from ..keys.errors import KmsSettingsError
 from ..keys.kms import KINDS, Settings, Standing, standing, trust
 from .advice import shown
 from .key_text import protector_value
@@ -77,17 +78,16 @@ class KeyManagers:
         settings = Settings(
             options.kms, options.kind, options.address, options.kms_key, options.credentials_file, extra
         )
-        here = self._standing(settings)
+        here, why = self._standing(settings)
         with self._custody.keeper.told("kms-add", settings.name):
             self._custody.kms.add(settings)
         if here is Standing.UNPINNED and not self._dry_run:
             trust(options.credentials, settings)
         would = "would add" if self._dry_run else "added"
         title, name = KINDS[settings.kind].title, settings.name
-        if here is Standing.ABSENT:
+        if why:
             self._reporter.note(
-                f"{options.credentials / settings.credentials} is not there: on each host that has such a file, "
-                f"`cephfs-fscrypt kms trust {name}` says that it is for {name}"
+                shown(f"{why}. Whoever owns it says that it is for {name}: `cephfs-fscrypt kms trust {name}`")
             )
         text = f"{would} {name}: {title}; try it with `cephfs-fscrypt kms test {name}`"
         self._reporter.summary({"kms": settings.name, "dry_run": self._dry_run}, text)
@@ -148,15 +148,20 @@ class KeyManagers:
 
     # parts
 
-    def _standing(self, settings: Settings) -> Standing:
-        found = standing(self._options.credentials, settings)
+    def _standing(self, settings: Settings) -> tuple[Standing, str]:
+        """Of the credentials file on this host, and why that cannot be used here, which is no reason not to add."""
+        file = self._options.credentials / settings.credentials
+        try:
+            found = standing(self._options.credentials, settings)
+        except KmsSettingsError as error:
+            return Standing.ABSENT, str(error)
         if found is Standing.ELSEWHERE:
             raise Failure(
                 Exit.REFUSED,
-                f"{shown(self._options.credentials / settings.credentials)} is for other settings",
+                f"{shown(file)} is for other settings",
                 remedy="give each key of a key manager a file of its own: a copy without the field `for` will do",
             )
-        return found
+        return found, f"there is no {file} on this host" if found is Standing.ABSENT else ""
 
 
 def _lines_of(settings: Settings) -> str:

@@ -12,6 +12,9 @@ from keystoneauth1.session import Session
 
 from mgr_fscrypt.keys.errors import KmsKeyError, KmsSettingsError
 from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.managed import Managed, forget
+from qa.fakes.key_cases import Desk
+from qa.fakes.objects import FakeObjects
 from qa.kms.barbican_server import IDENTIFIER, IDENTITY, SECRET_VARIABLE
 from qa.kms.cases import CONTEXT, TIMEOUT, NetworkCases
 from qa.kms.place import LocalPlace, Place, Process, listens
@@ -93,6 +96,20 @@ def test_what_is_not_needed_any_more_goes(place: Barbican):
         assert kms.unwrap(kept, CONTEXT) == b"kept"
         kms.check()
     assert len(place.admin.secrets.list(name=settings.key)) == 1
+
+
+def test_a_tenants_key_that_is_wrapped_anew_leaves_one_secret_there(place: Barbican):
+    settings, tenants = place.settings(), Desk(FakeObjects()).tenants
+    with place.open(settings, TIMEOUT) as kms:
+        managed = Managed(settings.name, kms)
+        tenants.create("acme", managed)
+        change = tenants.rewrap("acme", settings.name, managed, [managed])
+        assert len(place.admin.secrets.list(name=settings.key)) == 2, (
+            "the old one is kept until the new one is seen"
+        )
+        assert forget((each.container for each in change.unneeded), lambda _: managed) == []
+        assert len(place.admin.secrets.list(name=settings.key)) == 1
+        assert tenants.newest("acme", [managed])
 
 
 def test_all_of_a_name_are_destroyed_and_no_others(place: Barbican):

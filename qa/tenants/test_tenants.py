@@ -1,6 +1,7 @@
 """Keys of tenants on a real cluster, opened by a real key manager: by people, and by the engine service."""
 
 import json
+import os
 import socket
 import time
 import uuid
@@ -93,6 +94,24 @@ def test_a_key_manager_is_tried_listed_and_forgotten(kms: str, bao: Bao):
     refused(5, "kms", "test", kms, "--credentials", bao.credentials)
 
 
+def test_a_key_manager_is_added_by_who_may_not_read_its_credentials(bao: Bao, tmp_path: Path):
+    settings, name = bao.settings(), f"bao-{uuid.uuid4().hex[:8]}"
+    words = ["--kind", "vault", "--address", settings.address, "--key", settings.key]
+    by = ("--credentials", tmp_path)
+    for file in ("absent", "theirs"):
+        if file == "theirs":
+            (tmp_path / file).touch(0o600)
+            os.chown(tmp_path / file, 1, 1)
+        added = run("kms", "add", f"{name}-{file}", *words, "--file", file, *by)
+        assert (added.returncode, f"kms trust {name}-{file}".encode() in added.stderr) == (0, True)
+    (tmp_path / "other").touch(0o600)
+    (tmp_path / "other").write_text('{"token": "x"}')
+    done("kms", "add", f"{name}-one", *words, "--file", "other", *by)
+    assert "is for other settings" in refused(
+        3, "kms", "add", f"{name}-two", *words, "--file", "other", "--option", "ca=ca.crt", *by
+    )
+
+
 def test_credentials_are_sent_to_nobody_whom_their_owner_did_not_name(kms: str, bao: Bao):
     by = ("--credentials", bao.credentials)
     with standing_in(heard) as port, CephCluster(Access()) as cluster:
@@ -147,22 +166,14 @@ def test_a_tenants_own_passphrase_opens_its_keys_when_its_key_manager_is_gone(
     by = ("--credentials", bao.credentials)
     by_phrase = ("--open", f"passphrase:{phrase}", *by)
     new = ("--with", f"passphrase:{phrase}", "--seconds", "0.1")
-    assert "would add" in done("tenant", "add", tenant, *new, *by, "--dry-run")
     done("tenant", "add", tenant, *new, *by)
-    refused(3, "tenant", "rotate", tenant, *by)
     done("tenant", "rotate", tenant, *by_phrase)
     done("kms", "rm", kms)
-    refused(5, "key", "test", key, "kms", "--open", "kms", *by)
     done("key", "test", key, "kms", *by_phrase)
     gone = run("tenant", "remove", tenant, kms, *by)
     assert (gone.returncode, b"may keep something" in gone.stderr) == (0, True)
-    refused(3, "tenant", "remove", tenant, "passphrase", *by)
-    done("tenant", "test", tenant, "passphrase", *by_phrase)
-    assert (
-        json.loads(done("tenant", "rewrap", tenant, "passphrase", *new, *by_phrase, "--json"))["tenant"]
-        == tenant
-    )
-    done("key", "test", key, "kms", *by_phrase)
+    assert "wrapped anew" in done("tenant", "rewrap", tenant, "passphrase", *new, *by_phrase)
+    assert "passphrase opens" in done("tenant", "test", tenant, "passphrase", *by_phrase)
 
 
 def test_a_bundle_is_opened_by_the_key_manager_that_it_names(kms: str, key: str, bao: Bao, tmp_path: Path):
