@@ -200,6 +200,11 @@ def parser() -> argparse.ArgumentParser:
         help="names are padded to a multiple (default 32)",
     )
     one.add_argument("--make", action="store_true", help="make the directory if it is not there")
+    one.add_argument(
+        "--namespace",
+        metavar="NAME",
+        help="keep its files in this RADOS namespace, which clients can be kept out of by `ceph fscrypt gate`",
+    )
     _dry_run(one)
     one = add(verbs, "status", "tell whether a directory is encrypted, and how", STATUS)
     one.add_argument("path", type=os.fsencode)
@@ -367,6 +372,7 @@ def _on_subtree(options: argparse.Namespace, connection: Connection, reporter: R
                 options.path,
                 padding=options.padding,
                 make=options.make,
+                namespace=options.namespace,
                 dry_run=options.dry_run,
             )
         case "subtree status":

@@ -15,9 +15,26 @@ from .report import Reporter
 
 
 def create(
-    connection: Connection, reporter: Reporter, path: bytes, *, padding: int, make: bool, dry_run: bool
+    connection: Connection,
+    reporter: Reporter,
+    path: bytes,
+    *,
+    padding: int,
+    make: bool,
+    namespace: str | None,
+    dry_run: bool,
 ) -> Exit:
-    """Give an empty directory a policy, and tell the manager; with `make`, make the directory if it is not there."""
+    """Give an empty directory a policy, and tell the manager.
+
+    Args:
+        connection: with the key.
+        reporter: what is told.
+        path: of the directory.
+        padding: of names.
+        make: make the directory if it is not there.
+        namespace: the RADOS namespace of its files; None: as the directory has it.
+        dry_run: only say what would be done.
+    """
     key = connection.required_key()
     require_full_size(key)
     missing = make and not connection.files.exists(path)
@@ -31,6 +48,8 @@ def create(
         return _preview_create(connection, reporter, path, padding)
     if missing:
         connection.files.mkdir(path)
+    if namespace is not None:
+        _isolate(connection, path, namespace)
     made = connection.files.create_subtree(path, key.identifier, padding=padding)
     for warning in made.warnings:
         reporter.note(f"warning: {warning}")
@@ -56,7 +75,7 @@ def status(connection: Connection, reporter: Reporter, path: bytes, *, facts_onl
         Reporter().answer({}, facts.encode())
         return Exit.DONE
     state = "unlocked: the key was given" if subtree.unlocked else "locked: the key was not given"
-    policy = facts.policy
+    policy, namespace = facts.policy, connection.mount.layout(path).namespace
     lines = (
         f"path      {shown(path)}",
         f"inode     {facts.inode}",
@@ -64,10 +83,15 @@ def status(connection: Connection, reporter: Reporter, path: bytes, *, facts_onl
         f"contents  {policy.contents}",
         f"names     {policy.names}, padded to {policy.padding} bytes",
         f"key       {policy.key_identifier}",
+        f"namespace {namespace or '(the default one)'}",
         f"state     {state}",
         *(f"warning   {warning}" for warning in subtree.warnings),
     )
-    value = _described(path, facts) | {"unlocked": subtree.unlocked, "warnings": list(subtree.warnings)}
+    value = _described(path, facts) | {
+        "namespace": namespace,
+        "unlocked": subtree.unlocked,
+        "warnings": list(subtree.warnings),
+    }
     reporter.answer(value, "\n".join(lines))
     return Exit.DONE
 
@@ -102,6 +126,19 @@ def hold(
     else:
         report = connection.files.hold(path, evict=evict)
     return _changed(connection, reporter, path, report)
+
+
+def _isolate(connection: Connection, path: bytes, namespace: str) -> None:
+    """Give a directory's new files a RADOS namespace: before the policy, afterwards it is EINVAL (doc/facts.md F13)."""
+    if connection.mount.layout(path).namespace == namespace:
+        return
+    if any(True for _ in connection.files.scandir(path)):
+        raise Failure(
+            Exit.REFUSED,
+            f"{shown(path)} is not empty: what is there would stay outside the namespace; nothing was changed",
+            remedy="make a new directory, and copy the files in with `cephfs-fscrypt put`",
+        )
+    connection.mount.setxattr(path, "ceph.dir.layout.pool_namespace", namespace.encode())
 
 
 def _facts(connection: Connection, path: bytes) -> SubtreeFacts:
