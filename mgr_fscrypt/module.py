@@ -14,19 +14,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from mgr_module import HandleCommandResult, MgrDBNotReady, MgrModule
+from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrModule
 
 from .control import FileSystem, KeyPage, Keys, Result, Subtrees
+from .control.audience import Audience
+from .control.gatekeeper import Gatekeeper
+from .control.gates import Gates
 from .control.health import AHEAD, DatabaseWatch, key_checks
+from .control.observing import Observer
 from .control.results import guarded
 from .control.service import ServiceKeeper
 from .control.waiting import Waiting
-from .door import KeyCommands, ServiceCommands, SubtreeCommands
+from .door import ClientCommands, GateCommands, KeyCommands, ServiceCommands, SubtreeCommands
 from .door.command import Command
 from .door.options import OPTIONS
 from .messages import RELEASE
+from .servers import ManagedServers
 from .service_link import ServiceLink, Way
-from .store import KeyTable, NewerSchemaError, NotReadyError, SubtreeTable, prepare
+from .store import GateTable, KeyTable, NewerSchemaError, NotReadyError, SubtreeTable, prepare
 
 PATIENCE = 5.0
 """Seconds that a command waits for the database."""
@@ -34,7 +39,14 @@ TICK = 10.0
 """Seconds between two looks at the health."""
 
 
-class Module(SubtreeCommands, KeyCommands, ServiceCommands, MgrModule):  # type: ignore[misc] # ceph-mgr's base class has no types
+class Module(
+    SubtreeCommands,
+    KeyCommands,
+    ServiceCommands,
+    ClientCommands,
+    GateCommands,
+    MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
+):
     """The module ``fscrypt`` of ceph-mgr."""
 
     CLICommand = Command
@@ -55,22 +67,45 @@ class Module(SubtreeCommands, KeyCommands, ServiceCommands, MgrModule):  # type:
         self.service = ServiceKeeper(
             ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
         )
+        self._make_gates()
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
         threading.Thread(target=self.service.run, name="fscrypt-service", daemon=True).start()
+        threading.Thread(
+            target=self.observer.run,
+            args=[self._gatekeeper.watched, self._gatekeeper.act],
+            name="fscrypt-observer",
+            daemon=True,
+        ).start()
         watch = DatabaseWatch(time.monotonic)
         while not self._stopping.is_set():
             due = self._answer(lambda: self.keys.due(AHEAD))
             keys = due.answer.keys if isinstance(due.answer, KeyPage) else ()
             checks = watch.checks(due) | key_checks(keys, time.time())
-            self.set_health_checks(checks | self.service.checks())
+            self.set_health_checks(checks | self.service.checks() | self._gatekeeper.checks())
             self._stopping.wait(TICK)
+
+    def _make_gates(self) -> None:
+        """What watches clients and gates: it asks servers, on a thread of its own."""
+        subtrees, gates, servers = SubtreeTable(self), GateTable(self), ManagedServers(self, CommandResult)
+        self.observer = Observer(servers, date=time.time)
+        parts: Any = {"subtrees": subtrees, "cluster": self, "clock": time.time}
+        self.audience = Audience(gates=gates, census=self.observer.census, **parts)
+        self.gates = Gates(store=gates, census=self.observer.census, **parts)
+        self._gatekeeper = Gatekeeper(
+            gates=self.gates,
+            audience=self.audience,
+            servers=servers,
+            answer=self._answer,
+            log=self.log,
+        )
 
     def shutdown(self) -> None:
         """Stop `serve` and the service; work on the database that has begun ends by itself."""
         self._stopping.set()
         self.service.stop()
+        self.observer.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def file_systems(self) -> Sequence[FileSystem]:

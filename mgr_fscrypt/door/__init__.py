@@ -4,8 +4,10 @@ Each noun is a class that `module.Module` inherits from; a method that is a comm
 which ``ceph fscrypt -h`` prints.
 """
 
+from .clients import ClientCommands
+from .gates import GateCommands
 from .keys import KeyCommands
 from .service import ServiceCommands
 from .subtrees import SubtreeCommands
 
-__all__ = ["KeyCommands", "ServiceCommands", "SubtreeCommands"]
+__all__ = ["ClientCommands", "GateCommands", "KeyCommands", "ServiceCommands", "SubtreeCommands"]

@@ -7,6 +7,9 @@ from typing import Any
 from mgr_module import HandleCommandResult
 
 from ..control import Keys, Result, Subtrees
+from ..control.audience import Audience
+from ..control.gates import Gates
+from ..control.observing import Observer
 from ..control.service import ServiceKeeper
 
 
@@ -17,11 +20,17 @@ class Desk(ABC):
         subtrees: the register of subtrees.
         keys: the register of keys.
         service: the engine service.
+        audience: who can meet what is encrypted.
+        gates: who is kept out of it.
+        observer: learns of clients and caps.
     """
 
     subtrees: Subtrees
     keys: Keys
     service: ServiceKeeper[Any]
+    audience: Audience
+    gates: Gates
+    observer: Observer
 
     @abstractmethod
     def overview(self) -> Result:

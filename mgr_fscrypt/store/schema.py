@@ -42,4 +42,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX KeyByName ON Key (fscid, name)",
     ),
+    (
+        """
+        CREATE TABLE Gate (
+            fscid INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            rung TEXT NOT NULL CHECK (rung IN ('observe', 'require', 'isolate', 'exclude')),
+            namespace TEXT NOT NULL,
+            admitted TEXT NOT NULL,
+            kept TEXT NOT NULL,
+            open_paths TEXT NOT NULL,
+            wanted INTEGER NOT NULL,
+            applied INTEGER NOT NULL,
+            trouble TEXT NOT NULL,
+            PRIMARY KEY (fscid, path)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE GatedCaps (
+            entity TEXT PRIMARY KEY,
+            original TEXT NOT NULL,
+            history TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )

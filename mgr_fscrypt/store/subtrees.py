@@ -75,6 +75,23 @@ class SubtreeTable:
         # "0" is the character after "/": the range holds what begins with the prefix, and uses the key
         return self._one("fscid = ? AND path > ? AND path < ?", (fscid, prefix, prefix[:-1] + "0"))
 
+    def met_from(self, fscid: int, root: str, mode: str) -> Subtree | None:
+        """Give some subtree of this mode without a gate of its own that lies at a directory, below it, or around it."""
+        prefix = root.rstrip("/") + "/"
+        ungated = (
+            "mode = ? AND NOT EXISTS "
+            "(SELECT 1 FROM Gate WHERE Gate.fscid = Subtree.fscid AND Gate.path = Subtree.path)"
+        )
+        below = f"fscid = ? AND path > ? AND path < ? AND {ungated}"
+        found = self._one(below, (fscid, prefix, prefix[:-1] + "0", mode))
+        # the directory itself and those above it: few, each found by the primary key
+        while found is None:
+            found = self._one(f"fscid = ? AND path = ? AND {ungated}", (fscid, root, mode))
+            if root == "/":
+                break
+            root = root.rpartition("/")[0] or "/"
+        return found
+
     def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> tuple[Subtree, ...]:
         """Give up to ``limit`` subtrees in order of file system and path, past the one named by ``after``."""
         condition, values = "(fscid, path) > (?, ?)", after

@@ -53,7 +53,7 @@ class Client:
     meant to wait.
     """
 
-    def __init__(self, cluster: "Cluster", entity: str, options: dict[str, str]) -> None:
+    def __init__(self, cluster: "Cluster", entity: str, options: dict[str, str], root: str = "/") -> None:
         self._cluster = cluster
         self._buried = False
         self._method = "mount"
@@ -66,9 +66,14 @@ class Client:
                 stdin=subprocess.DEVNULL,
                 stderr=self._stderr,
             )
-        self._pipe.send((entity, options))
-        self.session: int = self.answer()
-        """The number under which the MDS knows this client."""
+        self._pipe.send((entity, options, root))
+        try:
+            self.session: int = self.answer()
+            """The number under which the MDS knows this client."""
+        except BaseException:
+            self._pipe.close()
+            self._stderr.close()
+            raise
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return partial(self._call, method)
@@ -155,9 +160,9 @@ class Clients:
         self._cluster = cluster
         self._all: list[Client] = []
 
-    def open(self, entity: str = "admin", **options: str) -> Client:
-        """A client mounted as `entity`, with ceph options of its own."""
-        client = Client(self._cluster, entity, options)
+    def open(self, entity: str = "admin", *, root: str = "/", **options: str) -> Client:
+        """A client that mounted `root` as `entity`, with ceph options of its own."""
+        client = Client(self._cluster, entity, options, root)
         self._all.append(client)
         return client
 

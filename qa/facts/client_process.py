@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import cephfs
 
 
-def serve(parent: Connection, entity: str, options: dict[str, str]) -> None:
-    """Mount as `entity` with `options`, tell the parent the session's id, then answer its calls until it hangs up."""
+def serve(parent: Connection, entity: str, options: dict[str, str], root: str) -> None:
+    """Mount `root` as `entity` with `options`, tell the parent the session's id, answer its calls until it hangs up."""
     mount = cephfs.LibCephFS(conffile=os.environ["CEPH_CONF"], auth_id=entity)
     for option, value in options.items():
         mount.conf_set(option, value)
-    mount.mount()
+    mount.mount(mount_root=root.encode())
     parent.send((None, mount.get_instance_id()))
     while True:
         try:

@@ -70,8 +70,9 @@ ROOMS: Mapping[str, Room] = {
     "custody": room("ceph", "keys"),
     "control": room("store", "messages", "backoff"),
     "service_link": room("control", "messages"),
+    "servers": room("control"),
     "door": room("control", "messages", theirs=("mgr_module",)),
-    "module": room("control", "door", "messages", "service_link", theirs=("mgr_module",)),
+    "module": room("control", "door", "messages", "servers", "service_link", theirs=("mgr_module",)),
     "service": room("engine", "keys", "messages", "backoff", "custody"),
     # it reports the subtrees that it makes to the manager, hence messages
     "client": room("engine", "keys", "messages", "custody", theirs=("mfusepy",)),
@@ -207,6 +208,7 @@ def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
         "__init__",
         "module",
         "door",
+        "servers",
         "service_link",
         "control",
         "store",
@@ -301,6 +303,8 @@ class MgrDBNotReady(RuntimeError):
     pass
 class MgrModule:
     pass
+class CommandResult:
+    pass
 """
 
 
@@ -318,6 +322,7 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
     )
     assert done.stderr == ""
     commands = (
+        "fscrypt client explain; fscrypt client ls; fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
         "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
         "fscrypt service status; fscrypt status; fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls"
     )

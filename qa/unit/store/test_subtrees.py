@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mgr_fscrypt.store import LocalDatabase, Subtree, SubtreeTable
+from mgr_fscrypt.store import Gate, GateTable, LocalDatabase, Subtree, SubtreeTable
 
 ONE = Subtree(
     1, "/a/b", "cephfs", 10, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, "00" * 16, 1_700_000_000
@@ -68,6 +68,39 @@ def test_first_below(table: SubtreeTable, path: str, found: bool):
 def test_first_below_is_not_misled_by_names_with_the_same_beginning(table: SubtreeTable, sibling: str):
     table.put(replace(ONE, path=sibling))
     assert table.first_below(1, "/a") is None
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [
+        ("/", True),
+        ("/a", True),
+        ("/a/b", True),
+        ("/a/b/c/d", True),
+        ("/a/bc", False),
+        ("/c", False),
+        ("/a/B", False),
+    ],
+)
+def test_what_is_met_from_a_directory(table: SubtreeTable, root: str, found: bool):
+    subtree = replace(ONE, path="/a/b")
+    table.put(subtree)
+    assert table.met_from(1, root, ONE.mode) == (subtree if found else None)
+    assert table.met_from(2, root, ONE.mode) is None
+    assert table.met_from(1, root, "kernel" if ONE.mode == "engine" else "engine") is None
+
+
+def test_what_has_a_gate_is_not_met():
+    database = LocalDatabase()
+    table = SubtreeTable(database)
+    table.put(ONE)
+    gates = GateTable(database)
+    gate = Gate(ONE.fscid, ONE.path, "isolate", "x", ("client.a",), (), (), 5)
+    gates.put(gate)
+    assert gates.at(ONE.fscid, ONE.path) == gate
+    assert table.met_from(1, "/", ONE.mode) is None
+    gates.remove(ONE.fscid, ONE.path)
+    assert table.met_from(1, "/", ONE.mode) == ONE
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(table: SubtreeTable):

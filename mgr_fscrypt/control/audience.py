@@ -1,0 +1,446 @@
+"""Who can meet which encrypted subtree: sessions and entities, judged; `ceph fscrypt client ...`."""
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from ..store import Gate, GatedCaps, Subtree
+from .caps import CapsError, FileSystemPools, Rights, rights
+from .clients import Client
+from .cluster import FileSystemMap, existing
+from .observing import Caps, Census, Sight
+from .paging import following, page_size, position
+from .refusal import RefusalError
+from .results import Result
+from .text import moment, one_line, shell_word, table
+from .values import Simplified
+from .verdicts import WORST_FIRST, Kind, Place, Verdict, verdict
+
+UNSAFE = "FSCRYPT_UNSAFE_CLIENTS"
+SETTLING = 30.0
+"""Seconds for which a session has been there before health tells of it: many come and go."""
+_NAMED = 20
+_MODES = ("engine", "kernel")
+
+
+class MetSubtrees(Protocol):
+    """Registered subtrees; `store.SubtreeTable` tells what each call means."""
+
+    def at(self, fscid: int, path: str) -> Subtree | None:
+        """Find by path."""
+        ...
+
+    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Subtree]:
+        """List in order."""
+        ...
+
+    def met_from(self, fscid: int, root: str, mode: str) -> Subtree | None:
+        """Find some subtree without a gate that a client of this root meets."""
+        ...
+
+
+class SetGates(Protocol):
+    """Gates; `store.GateTable` tells what each call means."""
+
+    def all(self) -> Sequence[Gate]:
+        """List them."""
+        ...
+
+    def changed(self) -> Sequence[GatedCaps]:
+        """List the caps that gates changed."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClientLine:
+    """One session, as lists show it.
+
+    Args:
+        fs_name: its file system.
+        session, entity, host, root, software, release, since, state: see `clients.Client`.
+        verdict: the worst one, in one word.
+        path: of the subtree that it is about; empty where it meets none.
+        reason: in one sentence.
+    """
+
+    fs_name: str
+    session: int
+    entity: str
+    host: str
+    root: str
+    software: str
+    release: str
+    since: float
+    state: str
+    verdict: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClientPage:
+    """A page of the list of sessions.
+
+    Args:
+        clients: in order of file system and number.
+        learnt: when the MDSs were asked, in seconds since the epoch.
+        age: how long ago that was, in seconds.
+        trouble: who did not answer the last time.
+        following: what asks for the next page.
+    """
+
+    clients: tuple[ClientLine, ...]
+    learnt: float
+    age: float
+    trouble: str
+    following: str | None = None
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        return asdict(self) | {"clients": [asdict(line) for line in self.clients]}
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        rows = [
+            (
+                line.fs_name,
+                str(line.session),
+                line.entity,
+                line.host,
+                line.root,
+                f"{line.software} {line.release}".strip(),
+                line.verdict,
+                line.path or "-",
+            )
+            for line in self.clients
+        ]
+        titles = ("FILE SYSTEM", "SESSION", "ENTITY", "HOST", "MOUNTED", "SOFTWARE", "VERDICT", "SUBTREE")
+        lines = [table(titles, rows, numbers={1}) if rows else "No client has a session.", _as_of(self.age)]
+        lines += [one_line(f"not asked: {self.trouble}")] * bool(self.trouble)
+        if self.following is not None:
+            lines.append(f"There are more: add `--after {shell_word(self.following)}`.")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that is known of one session.
+
+    Args:
+        client: in a line.
+        caps: of its entity, as they are now.
+        address: `ip:port/nonce`.
+        capabilities: how many it holds.
+        verdicts: of each subtree that it meets (one of each mode for those without a gate): path, mode, the verdict in
+            one word, the reason.
+        remedies: what can be done.
+        age: of this knowledge, in seconds.
+    """
+
+    client: ClientLine
+    caps: Mapping[str, str]
+    address: str
+    capabilities: int
+    verdicts: tuple[tuple[str, str, str, str], ...]
+    remedies: tuple[str, ...]
+    age: float
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        titles = ("path", "mode", "verdict", "reason")
+        judged = [dict(zip(titles, each, strict=True)) for each in self.verdicts]
+        return asdict(self) | {
+            "caps": dict(self.caps),
+            "verdicts": judged,
+            "remedies": list(self.remedies),
+        }
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        line = self.client
+        lines = [
+            f"session {line.session} of {line.fs_name}, {line.state}, since {moment(line.since)}",
+            f"  it says that it is {line.software} {line.release} on host {line.host} ({self.address})",
+            f"  it mounted {line.root} and holds {self.capabilities} capabilities",
+            f"  it authenticated as {line.entity}, whose caps are now:",
+            *(f"    {service} '{text}'" for service, text in sorted(self.caps.items())),
+        ]
+        if not self.verdicts:
+            lines.append("It meets no registered subtree.")
+        lines += [f"{path} ({mode} mode): {kind}: {reason}" for path, mode, kind, reason in self.verdicts]
+        lines += [f"To do: {remedy}" for remedy in self.remedies]
+        return "\n".join([*map(one_line, lines), _as_of(self.age)])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A session, what it can do to one subtree, and whether its entity has other caps by now."""
+
+    client: Client
+    place: Place
+    outdated: bool
+    verdict: Verdict
+
+
+class Audience:
+    """What the commands about clients do, and what health tells of them.
+
+    Args:
+        subtrees: the register.
+        gates: those that are set.
+        cluster: the file systems that there are.
+        census: gives what was learnt last.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        subtrees: MetSubtrees,
+        gates: SetGates,
+        cluster: FileSystemMap,
+        census: Callable[[], Census],
+        clock: Callable[[], float],
+    ) -> None:
+        self._subtrees = subtrees
+        self._gates = gates
+        self._cluster = cluster
+        self._census = census
+        self._clock = clock
+
+    def listing(
+        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> Result:
+        """List sessions with their worst verdicts, a page at a time. Arguments as `Subtrees.listing`."""
+        census = self._census()
+        try:
+            limit = page_size(limit)
+            sights = self._sights(census, fs_name)
+            start = position(after)
+            number = int(start[1] or 0)
+        except RefusalError as refusal:
+            return refusal.result
+        except ValueError:
+            return Result.failed(errno.EINVAL, f'"{after}" is not a place in the list of clients')
+        due = [
+            (sight, client)
+            for sight in sights
+            for client in sight.clients
+            if (sight.file_system.fscid, client.number) > (start[0], number)
+        ]
+        judges = {sight.file_system.fscid: self._judge(sight, census) for sight in sights}
+        lines = tuple(
+            _line(sight, client, _worst(judges[sight.file_system.fscid].judged(client)))
+            for sight, client in due[:limit]
+        )
+        learnt = min((sight.asked for sight in sights), default=census.asked)
+        last = due[limit - 1] if len(due) > limit else None
+        return Result(
+            answer=ClientPage(
+                lines,
+                learnt,
+                self._clock() - learnt,
+                census.trouble,
+                None if last is None else following(last[0].file_system.fscid, str(last[1].number)),
+            )
+        )
+
+    def explain(self, number: int, fs_name: str | None = None) -> Result:
+        """Tell all about one session.
+
+        Args:
+            number: of the session.
+            fs_name: its file system, where several have a session of that number.
+        """
+        census = self._census()
+        try:
+            sights = self._sights(census, fs_name)
+        except RefusalError as refusal:
+            return refusal.result
+        found = [(sight, each) for sight in sights for each in sight.clients if each.number == number]
+        if not found:
+            return Result.failed(
+                errno.ENOENT,
+                f"no session {number} was there {self._clock() - census.asked:.0f} s ago; see "
+                "`ceph fscrypt client ls`",
+            )
+        if len(found) > 1:
+            named = ", ".join(sight.file_system.name for sight, _ in found)
+            return Result.failed(errno.EINVAL, f"session {number} is on {named}: add --fs NAME")
+        sight, client = found[0]
+        judged = tuple(self._judge(sight, census).judged(client))
+        return Result(
+            answer=Story(
+                client=_line(sight, client, _worst(judged)),
+                caps=dict(census.entities.get(client.entity, {})),
+                address=client.address,
+                capabilities=client.capabilities,
+                verdicts=tuple(
+                    (each.place.path, each.place.mode, each.verdict.kind.value, each.verdict.reason)
+                    for each in judged
+                ),
+                remedies=_remedies(sight, client, judged),
+                age=self._clock() - sight.asked,
+            )
+        )
+
+    def watched(self) -> Result:
+        """Is there anything that clients could harm? ENOENT: no subtree is registered."""
+        if self._subtrees.page(None, (0, ""), 1) or self._gates.all():
+            return Result()
+        return Result.failed(errno.ENOENT, "no subtree is registered")
+
+    def checks(self) -> Result:
+        """Give the sessions that health has to tell of, all on one page."""
+        census = self._census()
+        now = self._clock()
+        found = []
+        for sight in census.sights.values():
+            judge = self._judge(sight, census)
+            for client in sight.clients:
+                if client.since > now - SETTLING:
+                    continue
+                worst = _worst(judge.judged(client))
+                if worst is not None and worst.verdict.kind is Kind.HARMFUL:
+                    found.append(_line(sight, client, worst))
+        return Result(answer=ClientPage(tuple(found), census.asked, now - census.asked, census.trouble))
+
+    def _sights(self, census: Census, fs_name: str | None) -> Sequence[Sight]:
+        wanted = None if fs_name is None else existing(self._cluster, fs_name).fscid
+        sights = [sight for number, sight in census.sights.items() if wanted in (None, number)]
+        if not census.asked or (wanted is not None and not sights):
+            raise RefusalError(
+                errno.EAGAIN,
+                f"the servers have not told of their clients yet ({census.trouble or 'they are being asked'}); run it "
+                "again in some seconds",
+            )
+        return sorted(sights, key=lambda sight: sight.file_system.fscid)
+
+    def _judge(self, sight: Sight, census: Census) -> "_Judge":
+        return _Judge(self._subtrees, sight, census.entities, self._gates)
+
+
+class _Judge:
+    """Judges the sessions of one file system, and looks up each root and reads all caps once."""
+
+    def __init__(
+        self, subtrees: MetSubtrees, sight: Sight, entities: Mapping[str, Caps], gates: SetGates
+    ) -> None:
+        self._subtrees = subtrees
+        self._fscid = sight.file_system.fscid
+        self._pools = sight.served.pools
+        self._entities = entities
+        self._changed = {each.entity: each for each in gates.changed()}
+        self._gated = list(self._of_gates(gates))
+        self._met: dict[str, tuple[Place, ...]] = {}
+        self._rights: dict[tuple[str, str, Place], Rights | None] = {}
+
+    def judged(self, client: Client) -> Iterator[Judged]:
+        """One verdict for each gated subtree that it reaches, and one of each mode for the others."""
+        for place in (*self._ungated(client.root), *self._gated):
+            if client.reaches(place.path):
+                caps, outdated = self._caps_of(client)
+                found = self._rights_by(caps, place)
+                yield Judged(client, place, outdated, verdict(client, place, found, outdated=outdated))
+
+    def _caps_of(self, client: Client) -> tuple[Caps | None, bool]:
+        """The caps that a client connected with, and whether they are others by now."""
+        now = self._entities.get(client.entity)
+        known = self._changed.get(client.entity)
+        # whatever somebody else has made of them since: what he did it to is not known
+        if now is None or known is None or now != known.after:
+            return now, False
+        then = known.at(client.since)
+        return then, then != now
+
+    def _of_gates(self, gates: SetGates) -> Iterator[Place]:
+        for gate in gates.all():
+            subtree = self._subtrees.at(gate.fscid, gate.path) if gate.fscid == self._fscid else None
+            if subtree is not None:
+                yield Place(gate.path, subtree.mode, gate.namespace)
+
+    def _ungated(self, root: str) -> Sequence[Place]:
+        if root not in self._met:
+            found = (self._subtrees.met_from(self._fscid, root, mode) for mode in _MODES)
+            self._met[root] = tuple(Place(each.path, each.mode) for each in found if each is not None)
+        return self._met[root]
+
+    def _rights_by(self, caps: Caps | None, place: Place) -> Rights | None:
+        if caps is None:
+            return None
+        key = (caps.get("mds", ""), caps.get("osd", ""), place)
+        if key not in self._rights:
+            self._rights[key] = _rights(caps, self._pools, place)
+        return self._rights[key]
+
+
+def unsafe_check(page: ClientPage) -> Simplified:
+    """The health check about the sessions of a page; none for none."""
+    if not page.clients:
+        return {}
+    told = [
+        f"session {line.session} of {line.entity} on {line.host} ({line.software} {line.release}, mounted {line.root} "
+        f"of {line.fs_name}): {line.path}: {line.reason}"
+        for line in page.clients[:_NAMED]
+    ]
+    return {
+        UNSAFE: {
+            "severity": "warning",
+            "summary": f"{len(page.clients)} clients can damage encrypted subtrees",
+            "count": len(page.clients),
+            "detail": [
+                *map(one_line, told),
+                "see `ceph fscrypt client explain SESSION`; keep them out with `ceph fscrypt gate preview FS PATH "
+                "isolate`, then `gate set`",
+            ],
+        }
+    }
+
+
+def _rights(caps: Caps, pools: FileSystemPools, place: Place) -> Rights | None:
+    try:
+        return rights(caps, pools, place.path, place.namespace)
+    except CapsError:
+        return None
+
+
+def _worst(judged: Iterator[Judged] | Sequence[Judged]) -> Judged | None:
+    return min(judged, key=lambda each: WORST_FIRST.index(each.verdict.kind), default=None)
+
+
+def _line(sight: Sight, client: Client, worst: Judged | None) -> ClientLine:
+    return ClientLine(
+        fs_name=sight.file_system.name,
+        session=client.number,
+        entity=client.entity,
+        host=client.host,
+        root=client.root,
+        software=client.software.value,
+        release=".".join(map(str, client.release)),
+        since=client.since,
+        state=client.state,
+        verdict=Kind.HARMLESS.value if worst is None else worst.verdict.kind.value,
+        path="" if worst is None else worst.place.path,
+        reason="meets no registered subtree" if worst is None else worst.verdict.reason,
+    )
+
+
+def _remedies(sight: Sight, client: Client, judged: Sequence[Judged]) -> tuple[str, ...]:
+    bad = [each for each in judged if each.verdict.kind in (Kind.HARMFUL, Kind.UNKNOWN)]
+    if not bad:
+        return ()
+    fs_name = shell_word(sight.file_system.name)
+    path = shell_word(bad[0].place.path)
+    evict = f"`ceph tell mds.{fs_name}:0 client evict id={client.number}`"
+    if any(each.outdated for each in bad):
+        return (f"end the session, which then has to connect with the caps of today: {evict}",)
+    rung = "isolate" if bad[0].place.mode == "engine" else "exclude"
+    return (
+        f"keep its entity out: see what `ceph fscrypt gate preview {fs_name} {path} {rung}` would change",
+        f"then end the session, which keeps its caps until it does: {evict}",
+    )
+
+
+def _as_of(age: float) -> str:
+    return f"As the MDSs told {age:.0f} s ago."

@@ -1,0 +1,95 @@
+"""Carries out what gates ask for, and watches that it stays so. On the observer's thread: servers take their time."""
+
+from collections.abc import Callable
+from logging import Logger
+
+from .audience import Audience, ClientPage, unsafe_check
+from .gate_answers import FEATURE, GateLine, GatePage, drift_check
+from .gates import Gates
+from .observing import Servers, SilentError
+from .results import Result
+from .values import Simplified
+
+
+class Gatekeeper:
+    """Acts after each look at the cluster.
+
+    Args:
+        gates: what is wanted.
+        audience: who is there.
+        servers: who changes caps.
+        answer: does work on the database, and answers in time.
+        log: where acts are told.
+    """
+
+    def __init__(
+        self,
+        *,
+        gates: Gates,
+        audience: Audience,
+        servers: Servers,
+        answer: Callable[[Callable[[], Result]], Result],
+        log: Logger,
+    ) -> None:
+        self._gates = gates
+        self._audience = audience
+        self._servers = servers
+        self._answer = answer
+        self._log = log
+        self._checks: Simplified = {}
+
+    def checks(self) -> Simplified:
+        """Give the health checks, as ceph-mgr takes them, by the last look."""
+        return self._checks
+
+    def watched(self) -> bool:
+        """Is there anything that clients could harm?"""
+        return self._answer(self._audience.watched).success
+
+    def act(self) -> bool:
+        """Do what is wanted and not done; True: something was changed, and is worth another look."""
+        gates = self._answer(self._gates.show).answer
+        clients = self._answer(self._audience.checks).answer
+        if not isinstance(gates, GatePage) or not isinstance(clients, ClientPage):
+            return False  # the database does not answer: health tells of that
+        changed = [self._carry_out(line) for line in gates.gates if line.state in ("wanted", "ending")]
+        self._checks = drift_check(gates) | unsafe_check(clients)
+        return any(changed)
+
+    def _carry_out(self, line: GateLine) -> bool:
+        """Tells whether it was done."""
+        if not self._answer(lambda: self._gates.begin(line)).success:
+            return False
+        troubles = [trouble for trouble in (self._feature(line), *self._caps(line)) if trouble]
+        done = self._answer(lambda: self._gates.settle(line, "; ".join(troubles)))
+        return done.success and not troubles
+
+    def _feature(self, line: GateLine) -> str:
+        if not line.feature:
+            return ""
+        required = line.feature == "add"
+        try:
+            self._servers.require_feature(line.fs_name, FEATURE, required=required)
+        except SilentError as error:
+            return str(error)
+        self._log.info("gate %s of %s: %s required: %s", line.gate.path, line.fs_name, FEATURE, required)
+        return ""
+
+    def _caps(self, line: GateLine) -> list[str]:
+        troubles = []
+        for change in line.changes:
+            try:
+                now = dict(self._servers.caps_of(change.entity))
+                if now == dict(change.after):
+                    continue
+                if now != dict(change.before):
+                    troubles.append(
+                        f"the caps of {change.entity} were changed meanwhile; they are looked at anew"
+                    )
+                    continue
+                self._servers.set_caps(change.entity, change.after)
+            except SilentError as error:
+                troubles.append(str(error))
+            else:
+                self._log.info("gate %s of %s: %s", line.gate.path, line.fs_name, change.command)
+        return troubles

@@ -1,0 +1,409 @@
+"""Gates: who is kept out of which subtree, by which means; `ceph fscrypt gate ...`."""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Protocol
+
+from ..store import Gate, GatedCaps, Subtree
+from .clients import at_or_below
+from .cluster import FileSystem, FileSystemMap, existing
+from .gate_answers import FEATURE, GateLine, GatePage, Preview
+from .gate_plan import Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, planned
+from .observing import Census, Sight
+from .paths import PathError, normal
+from .refusal import RefusalError
+from .results import Result
+from .text import is_unicode, shell_word
+
+RUNGS = ("observe", "require", "isolate", "exclude")
+FRESH = 120.0
+"""Seconds of age up to which a census is good enough to change caps by."""
+_COMPARED = 1000
+_WHOLE = "/"
+
+
+class GateStore(Protocol):
+    """Where gates are kept; `store.GateTable` tells what each call means."""
+
+    def put(self, gate: Gate) -> None:
+        """Record a gate."""
+        ...
+
+    def remove(self, fscid: int, path: str) -> None:
+        """Drop one."""
+        ...
+
+    def at(self, fscid: int, path: str) -> Gate | None:
+        """Find by path."""
+        ...
+
+    def all(self) -> Sequence[Gate]:
+        """List them."""
+        ...
+
+    def record(self, changes: Iterable[GatedCaps]) -> None:
+        """Record changes of caps."""
+        ...
+
+    def forget(self, entities: Iterable[str]) -> None:
+        """Drop records of caps."""
+        ...
+
+    def changed(self) -> Sequence[GatedCaps]:
+        """List the caps that gates changed."""
+        ...
+
+
+class KnownSubtrees(Protocol):
+    """The register; `store.SubtreeTable` tells what the call means."""
+
+    def at(self, fscid: int, path: str) -> Subtree | None:
+        """Find by path."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A gate as it is asked for; lists are written with commas. What is None stays as it is.
+
+    Args:
+        fs_name: the file system.
+        path: of the subtree; `/` for the whole file system.
+        rung: one of `RUNGS`.
+        namespace: of the subtree's files.
+        admit: the entities that are let in.
+        keep: namespaces that others keep.
+        open_paths: directories that others keep.
+    """
+
+    fs_name: str
+    path: str
+    rung: str
+    namespace: str | None = None
+    admit: str | None = None
+    keep: str | None = None
+    open_paths: str | None = None
+
+
+class Gates:
+    """What the commands about gates do. They record what is wanted; a `gatekeeper.Gatekeeper` carries it out.
+
+    Args:
+        store: where they are kept.
+        subtrees: the register.
+        cluster: the file systems that there are.
+        census: gives what was learnt last.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: GateStore,
+        subtrees: KnownSubtrees,
+        cluster: FileSystemMap,
+        census: Callable[[], Census],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._subtrees = subtrees
+        self._cluster = cluster
+        self._census = census
+        self._clock = clock
+
+    def show(self, fs_name: str | None = None, path: str | None = None) -> Result:
+        """List gates and how they stand; with a path, to a person too, with the lines of caps."""
+        try:
+            fscid = None if fs_name is None else existing(self._cluster, fs_name).fscid
+            wanted = None if path is None else _normal(path)
+        except RefusalError as refusal:
+            return refusal.result
+        census, gates = self._census(), self._store.all()
+        plan = self._plan(census, gates)
+        # while something is being changed, nothing has drifted: entities are shared by gates
+        settled = not any(map(_is_pending, gates))
+        found = tuple(
+            self._line(gate, census, plan, settled=settled)
+            for gate in gates
+            if fscid in (None, gate.fscid) and wanted in (None, gate.path)
+        )
+        if wanted is not None and not found:
+            return Result.failed(
+                errno.ENOENT,
+                f"no gate is set on {wanted}: clients are only observed there; see `ceph fscrypt gate show`",
+            )
+        age = self._clock() - census.asked
+        return Result(
+            answer=GatePage(found, tuple(self._store.changed()), path is not None, age, census.trouble)
+        )
+
+    def preview(self, wanted: Wanted) -> Result:
+        """Tell what setting a gate would change, and which sessions would lose what."""
+        try:
+            gate, census = self._asked_for(wanted), self._census()
+            return Result(answer=self._preview(wanted.fs_name, gate, census))
+        except RefusalError as refusal:
+            return refusal.result
+
+    def set(self, wanted: Wanted) -> Result:
+        """Record a gate, to be carried out within seconds. The same again is once; after drift, it is done anew."""
+        try:
+            gate, census = self._asked_for(wanted), self._census()
+            preview = self._preview(wanted.fs_name, gate, census)
+        except RefusalError as refusal:
+            return refusal.result
+        named = f"{gate.path} of {wanted.fs_name}"
+        before = self._store.at(gate.fscid, gate.path)
+        same = before is not None and before == replace(gate, wanted=before.wanted, applied=before.applied)
+        if same and not preview.commands and not _is_pending(before):
+            return Result(status=f"{named} is gated so already; nothing to do")
+        self._store.put(gate)
+        return Result(
+            status=f"{named}: {gate.rung} is being set, by {len(preview.commands)} commands; "
+            f"{len(preview.cut_off)} sessions lose something when they connect anew; `ceph fscrypt gate show "
+            f"{shell_word(wanted.fs_name)} {shell_word(gate.path)}` tells how it stands",
+            answer=preview,
+        )
+
+    def begin(self, line: GateLine) -> Result:
+        """Record what is about to be changed, so that it can be taken back whatever happens then."""
+        self._record(line)
+        return Result()
+
+    def settle(self, line: GateLine, trouble: str) -> Result:
+        """Record what came of it; `trouble` is empty when all was done."""
+        before = self._store.at(line.gate.fscid, line.gate.path)
+        if before is None or before.wanted != line.gate.wanted:
+            return Result()  # something else was asked for meanwhile, and is looked at next
+        if trouble:
+            self._store.put(replace(before, trouble=trouble))
+            return Result()
+        # whoever connected before now may have done so with the caps of before
+        self._record(line)
+        self._store.forget(each.entity for each in line.changes if each.after == each.original)
+        if before.rung == "observe":
+            self._store.remove(before.fscid, before.path)
+            if not self._store.all():
+                # what is left has other caps by somebody else: nothing of it is ours to give back any more
+                self._store.forget(each.entity for each in self._store.changed())
+        else:
+            self._store.put(replace(before, applied=max(int(self._clock()), before.wanted), trouble=""))
+        return Result()
+
+    def _record(self, line: GateLine) -> None:
+        now = int(self._clock()) + 1
+        known = {each.entity: each for each in self._store.changed()}
+        self._store.record(
+            known[each.entity].then(now, each.after)
+            if each.entity in known and known[each.entity].original == each.original
+            else GatedCaps(each.entity, each.original, ((now, each.after),))
+            for each in line.changes
+        )
+
+    def _line(self, gate: Gate, census: Census, plan: Plan, *, settled: bool) -> GateLine:
+        sight = census.sights.get(gate.fscid)
+        if sight is None:
+            return GateLine(f"file system {gate.fscid}", gate, "unknown")
+        changes = self._concerned(gate, sight, plan)
+        feature = _feature(gate, sight)
+        state = "set"
+        if _is_pending(gate):
+            state = "ending" if gate.rung == "observe" else "wanted"
+        elif settled and (changes or feature):
+            state = "drifted"
+        return GateLine(
+            fs_name=sight.file_system.name,
+            gate=gate,
+            state=state,
+            changes=changes,
+            untouched=tuple(each for each in plan.untouched if each.by == _enclosure(gate, sight)),
+            feature=feature,
+        )
+
+    def _preview(self, fs_name: str, gate: Gate, census: Census) -> Preview:
+        sight = census.sights[gate.fscid]
+        others = [each for each in self._store.all() if (each.fscid, each.path) != (gate.fscid, gate.path)]
+        line = self._line(gate, census, self._plan(census, [*others, gate]), settled=False)
+        if line.feature == "add":
+            lost = tuple(
+                CutOff(each, "the file system", "")
+                for each in sight.clients
+                if not each.speaks_alternate_names
+            )
+        else:
+            lost = cut_off(sight.clients, line.changes, _enclosure(gate, sight))
+        age = self._clock() - min(sight.asked, census.asked)
+        return Preview(fs_name, gate.path, gate.rung, line.changes, line.untouched, line.feature, lost, age)
+
+    def _plan(self, census: Census, gates: Sequence[Gate]) -> Plan:
+        """What has to change for all gates together."""
+        closed = [
+            _enclosure(gate, census.sights[gate.fscid])
+            for gate in gates
+            if gate.rung in ("isolate", "exclude") and gate.fscid in census.sights
+        ]
+        names = [sight.file_system.name for sight in census.sights.values()]
+        return planned(census.entities, closed, originals=self._originals(census), file_systems=names)
+
+    def _originals(self, census: Census) -> Mapping[str, Caps]:
+        """The caps without any gate, of entities whose caps nobody else has changed since."""
+        return {
+            each.entity: each.original
+            for each in self._store.changed()
+            if census.entities.get(each.entity) in (each.after, each.prior)
+        }
+
+    def _concerned(self, gate: Gate, sight: Sight, plan: Plan) -> tuple[CapsChange, ...]:
+        """The changes that are this gate's matter: where it has a part, and where something is taken back."""
+        if gate.rung == "require" or gate.path == _WHOLE:
+            return ()
+        own = _enclosure(gate, sight)
+        return tuple(each for each in plan.changes if own in each.by or each.before != each.original)
+
+    def _asked_for(self, wanted: Wanted) -> Gate:
+        """The gate that is asked for, not yet applied.
+
+        Raises:
+            RefusalError: it makes no sense, or cannot be judged by what is known.
+        """
+        found = existing(self._cluster, wanted.fs_name)
+        path = _normal(wanted.path)
+        if wanted.rung not in RUNGS:
+            known = ", ".join(RUNGS)
+            raise RefusalError(
+                errno.EINVAL, f'there is no rung "{wanted.rung}", nothing was changed; use one of {known}'
+            )
+        census = self._census()
+        self._require_fresh(found, census)
+        before = self._store.at(found.fscid, path)
+        now = int(self._clock())
+        if wanted.rung == "observe":
+            if before is None:
+                raise RefusalError(0, f"{path} of {found.name} has no gate; nothing to do")
+            return replace(before, rung="observe", wanted=now, applied=0, trouble="")
+        if (path == _WHOLE) != (wanted.rung == "require"):
+            raise RefusalError(
+                errno.EINVAL,
+                "`require` is for a whole file system (the path /), `isolate` and `exclude` are for a subtree; nothing "
+                "was changed",
+            )
+        if wanted.rung == "require":
+            return Gate(found.fscid, path, "require", "", (), (), (), now)
+        self._require_subtree(found, path)
+        return Gate(
+            fscid=found.fscid,
+            path=path,
+            rung=wanted.rung,
+            namespace=self._namespace(found, path, wanted, before),
+            admitted=_entities(wanted.admit, before, census),
+            kept=_list(wanted.keep, before.kept if before else ()),
+            open_paths=_open_paths(wanted, path, before),
+            wanted=now,
+        )
+
+    def _require_fresh(self, found: FileSystem, census: Census) -> None:
+        sight = census.sights.get(found.fscid)
+        age = self._clock() - min(census.asked, sight.asked) if sight else FRESH
+        if age >= FRESH:
+            raise RefusalError(
+                errno.EAGAIN,
+                f"the servers have not told of clients and caps for {FRESH:.0f} s "
+                f"({census.trouble or 'they are being asked'}), nothing was changed; run it again in some seconds",
+            )
+
+    def _require_subtree(self, found: FileSystem, path: str) -> None:
+        if self._subtrees.at(found.fscid, path) is None:
+            raise RefusalError(
+                errno.ENOENT,
+                f"no subtree {path} is registered on {found.name}, nothing was changed; see `ceph fscrypt subtree ls "
+                f"{shell_word(found.name)}`",
+            )
+
+    def _namespace(self, found: FileSystem, path: str, wanted: Wanted, before: Gate | None) -> str:
+        name = wanted.namespace if wanted.namespace is not None else before.namespace if before else ""
+        if not name or not is_unicode(name) or not name.isprintable() or '"' in name or name.endswith("*"):
+            raise RefusalError(
+                errno.EINVAL,
+                "the RADOS namespace of the subtree's files is to be named, nothing was changed; on a client, "
+                "`getfattr -n ceph.dir.layout.pool_namespace PATH` shows it: add --namespace NAME. A subtree without "
+                "one cannot be isolated: copy it into a directory that has one",
+            )
+        for each in self._store.all():
+            if (each.fscid, each.namespace) == (found.fscid, name) and each.path != path:
+                raise RefusalError(
+                    errno.EEXIST,
+                    f"the gate of {each.path} has the namespace {name}, nothing was changed; each subtree needs one of "
+                    "its own",
+                )
+        return name
+
+
+def _is_pending(gate: Gate | None) -> bool:
+    """Is something of it not done yet?"""
+    return gate is not None and gate.applied < gate.wanted
+
+
+def _feature(gate: Gate, sight: Sight) -> str:
+    """What has to be done to the file system's required features for a gate: "add", "rm" or nothing."""
+    if gate.path != _WHOLE:
+        return ""
+    required = FEATURE in sight.served.required
+    if gate.rung == "require":
+        return "" if required else "add"
+    return "rm" if required else ""
+
+
+def _enclosure(gate: Gate, sight: Sight) -> Enclosure:
+    return Enclosure(
+        pools=sight.served.pools,
+        path=gate.path,
+        namespace=gate.namespace,
+        admitted=frozenset(gate.admitted),
+        excluding=gate.rung == "exclude",
+        open_paths=gate.open_paths,
+        kept=gate.kept,
+    )
+
+
+def _normal(path: str) -> str:
+    try:
+        return normal(path)
+    except PathError as error:
+        raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+
+
+def _list(text: str | None, before: tuple[str, ...]) -> tuple[str, ...]:
+    if text is None:
+        return before
+    return tuple(sorted({each.strip() for each in text.split(",") if each.strip()}))
+
+
+def _entities(text: str | None, before: Gate | None, census: Census) -> tuple[str, ...]:
+    names = _list(text, before.admitted if before else ())
+    for name in names if text is not None else ():
+        if name not in census.entities:
+            near = get_close_matches(name, sorted(census.entities)[:_COMPARED], n=1)
+            hint = f'did you mean "{near[0]}"?' if near else "see `ceph auth ls`"
+            raise RefusalError(errno.ENOENT, f'there is no entity "{name}", nothing was changed; {hint}')
+    return names
+
+
+def _open_paths(wanted: Wanted, path: str, before: Gate | None) -> tuple[str, ...]:
+    found = tuple(map(_normal, _list(wanted.open_paths, before.open_paths if before else ())))
+    if wanted.rung != "exclude":
+        return found
+    if not found:
+        raise RefusalError(
+            errno.EINVAL,
+            'caps cannot say "all but this subtree": name the directories that others keep by --open PATH,...; nothing '
+            "was changed",
+        )
+    for each in found:
+        if at_or_below(path, each) or at_or_below(each, path):
+            raise RefusalError(
+                errno.EINVAL,
+                f"{each} cannot stay open to others: {path} is to be kept from them; nothing was changed",
+            )
+    return found

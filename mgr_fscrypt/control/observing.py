@@ -1,0 +1,218 @@
+"""What was learnt of clients and entities, by asking the servers now and then in a thread of its own.
+
+A server may not answer for long, and a command must not wait for it: commands answer from the last census, and say how
+old it is.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from .caps import FileSystemPools
+from .clients import Client, client_of
+from .cluster import FileSystem
+
+INTERVAL = 20.0
+"""Seconds between two looks."""
+OLD = 5.0
+"""Seconds of age from which on a census is worth a look when somebody asks."""
+
+Caps = Mapping[str, str]
+"""An entity's caps, by service."""
+
+
+class SilentError(Exception):
+    """A server did not answer in time, or refused."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A file system as the maps of the monitors have it.
+
+    Args:
+        file_system: its number and name.
+        data_pools: the names of its pools for data.
+        ranks: the active ranks of its MDSs.
+        required: the features that clients must have.
+    """
+
+    file_system: FileSystem
+    data_pools: AbstractSet[str]
+    ranks: Sequence[int]
+    required: AbstractSet[str]
+
+    @property
+    def pools(self) -> FileSystemPools:
+        """As caps name it."""
+        return FileSystemPools(self.file_system.name, self.data_pools)
+
+
+class Servers(Protocol):
+    """The cluster's servers. What may raise `SilentError` takes its time."""
+
+    def served(self) -> Sequence[Served]:
+        """Give all file systems."""
+        ...
+
+    def manager_addresses(self) -> AbstractSet[str]:
+        """Give the addresses of ceph-mgr's own clients."""
+        ...
+
+    def sessions(self, file_system: str, rank: int) -> Sequence[Mapping[str, Any]]:
+        """Ask one MDS for its sessions."""
+        ...
+
+    def entities(self) -> Mapping[str, Caps]:
+        """Ask the monitors for the caps of all entities."""
+        ...
+
+    def caps_of(self, entity: str) -> Caps:
+        """Ask the monitors for those of one."""
+        ...
+
+    def set_caps(self, entity: str, caps: Caps) -> None:
+        """Have the monitors give an entity these caps, in place of all that it had."""
+        ...
+
+    def require_feature(self, file_system: str, feature: str, *, required: bool) -> None:
+        """Have a file system require a feature of its clients, or no longer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One file system as it was seen.
+
+    Args:
+        served: what the maps say.
+        clients: its sessions, by number.
+        unread: sessions that were not understood.
+        asked: when all its MDSs had answered, in seconds since the epoch.
+    """
+
+    served: Served
+    clients: tuple[Client, ...]
+    unread: int
+    asked: float
+
+    @property
+    def file_system(self) -> FileSystem:
+        """Which one."""
+        return self.served.file_system
+
+
+@dataclass(frozen=True)
+class Census:
+    """All that was learnt.
+
+    Args:
+        sights: by the file systems' numbers.
+        entities: caps of all entities.
+        asked: when the monitors told those, in seconds since the epoch; 0: never.
+        trouble: what did not answer at the last look; empty: all did.
+    """
+
+    sights: Mapping[int, Sight] = field(default_factory=dict)
+    entities: Mapping[str, Caps] = field(default_factory=dict)
+    asked: float = 0
+    trouble: str = ""
+
+
+class Observer:
+    """Keeps a census. `run` in a thread of its own; all else answers at once, to any thread.
+
+    Args:
+        servers: who is asked.
+        date: seconds since the epoch.
+    """
+
+    def __init__(self, servers: Servers, *, date: Callable[[], float]) -> None:
+        self._servers = servers
+        self._date = date
+        self._census = Census()
+        self._stopping = False
+        self._due = threading.Event()
+
+    def census(self) -> Census:
+        """What was learnt last."""
+        return self._census
+
+    def run(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:
+        """Do one `round` after the other until `stop`."""
+        while not self._stopping:
+            self.round(watched, act)
+            self._due.wait(INTERVAL)
+
+    def round(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:
+        """Look and act, if that is due.
+
+        Args:
+            watched: is there anything to look for? If not, a look is taken only when it is asked for: servers are
+                spared, most of all 18.2's manager, which bears only so many commands (doc/facts.md M1).
+            act: tells whether it changed something, which is looked at again at once.
+        """
+        asked = self._due.is_set()
+        self._due.clear()
+        if asked or watched():
+            self.look()
+            if act():
+                self.hurry()
+
+    def hurry(self) -> None:
+        """Have the next look begin now; returns at once."""
+        self._due.set()
+
+    def refresh(self) -> None:
+        """Have the next look begin now if the last one is old; returns at once."""
+        if self._date() - self._census.asked > OLD:
+            self.hurry()
+
+    def stop(self) -> None:
+        """Have `run` end; returns at once."""
+        self._stopping = True
+        self._due.set()
+
+    def look(self) -> None:
+        """Look once. What does not answer keeps the place that it had."""
+        troubles: list[str] = []
+        before = self._census
+        sights, entities, asked = before.sights, before.entities, before.asked
+        try:
+            served = self._servers.served()
+            sights = dict(self._sights(served, before, troubles))
+            entities, asked = self._servers.entities(), self._date()
+        except SilentError as error:
+            troubles.append(str(error))
+        self._census = Census(sights, entities, asked, "; ".join(troubles))
+
+    def _sights(
+        self, served: Sequence[Served], before: Census, troubles: list[str]
+    ) -> Iterator[tuple[int, Sight]]:
+        for each in served:
+            number = each.file_system.fscid
+            try:
+                yield number, self._seen(each)
+            except SilentError as error:
+                troubles.append(str(error))
+                if number in before.sights:
+                    yield number, replace(before.sights[number], served=each)
+
+    def _seen(self, served: Served) -> Sight:
+        managers = self._servers.manager_addresses()
+        clients, unread = {}, 0
+        for rank in served.ranks:
+            listed = self._servers.sessions(served.file_system.name, rank)
+            now = self._date()
+            for each in listed:
+                try:
+                    client = client_of(each, managers, now)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    # one that is just being closed has no metadata
+                    unread += 1
+                else:
+                    clients[client.number] = client
+        return Sight(
+            served, tuple(client for _, client in sorted(clients.items())), unread, asked=self._date()
+        )

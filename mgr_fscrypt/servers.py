@@ -1,0 +1,142 @@
+"""The cluster's servers, as ceph-mgr lets a module ask them: monitors and MDSs.
+
+Nothing here is for ceph-mgr's own threads: a server may not answer for long.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
+
+from .control.cluster import FileSystem
+from .control.observing import Caps, Served, SilentError
+
+PATIENCE = 15.0
+"""Seconds that a server is waited for."""
+_GAP = re.compile(r"[\s,]*")
+
+
+class Manager(Protocol):
+    """What is used of ceph-mgr's `MgrModule`."""
+
+    def get(self, name: str) -> Any:
+        """A map."""
+        ...
+
+    def send_command(self, result: Any, kind: str, name: str, command: str, tag: str) -> None:
+        """Ask a server; the result is completed on another thread."""
+        ...
+
+
+class Answering(Protocol):
+    """What is used of ceph-mgr's `CommandResult`: an answer that comes on another thread."""
+
+    ev: threading.Event
+    r: int
+    outb: str
+    outs: str
+
+
+class ManagedServers:
+    """A `control.observing.Servers`.
+
+    Args:
+        manager: ceph-mgr's module.
+        answering: makes what an answer is put into.
+        patience: seconds that a server is waited for.
+    """
+
+    def __init__(
+        self, manager: Manager, answering: Callable[[], Answering], *, patience: float = PATIENCE
+    ) -> None:
+        self._manager = manager
+        self._answering = answering
+        self._patience = patience
+
+    def served(self) -> Sequence[Served]:
+        """See `Servers.served`. The map of the OSDs would tell pools too, but takes long to become Python's."""
+        pools = {
+            each["poolnum"]: each["poolname"]
+            for each in json.loads(self._asked("mon", "", "osd lspools", format="json"))
+        }
+        found = []
+        for each in self._manager.get("fs_map")["filesystems"]:
+            known = each["mdsmap"]
+            found.append(
+                Served(
+                    FileSystem(each["id"], known["fs_name"]),
+                    frozenset(pools[number] for number in known["data_pools"] if number in pools),
+                    tuple(known["in"]),
+                    frozenset(known.get("required_client_features", {}).values()),
+                )
+            )
+        return found
+
+    def manager_addresses(self) -> AbstractSet[str]:
+        """Give the addresses of ceph-mgr's own clients."""
+        clients = self._manager.get("mgr_map").get("active_clients", [])
+        return frozenset(
+            f"{one['addr']}/{one['nonce']}" for client in clients for one in client.get("addrvec", [])
+        )
+
+    def sessions(self, file_system: str, rank: int) -> Sequence[Mapping[str, Any]]:
+        """See `Servers.sessions`."""
+        name = f"{file_system}:{rank}"
+        return list(_elements(self._asked("mds", name, "session ls"), f"mds.{name}"))
+
+    def entities(self) -> Mapping[str, Caps]:
+        """See `Servers.entities`. Their keys come with the answer, and are dropped here."""
+        listed = json.loads(self._asked("mon", "", "auth ls", format="json"))["auth_dump"]
+        return {each["entity"]: dict(each["caps"]) for each in listed}
+
+    def caps_of(self, entity: str) -> Caps:
+        """See `Servers.caps_of`."""
+        (found,) = json.loads(self._asked("mon", "", "auth get", entity=entity, format="json"))
+        return dict(found["caps"])
+
+    def set_caps(self, entity: str, caps: Caps) -> None:
+        """See `Servers.set_caps`."""
+        words = [word for pair in sorted(caps.items()) for word in pair]
+        self._asked("mon", "", "auth caps", entity=entity, caps=words)
+
+    def require_feature(self, file_system: str, feature: str, *, required: bool) -> None:
+        """See `Servers.require_feature`."""
+        self._asked(
+            "mon",
+            "",
+            "fs required_client_features",
+            fs_name=file_system,
+            subop="add" if required else "rm",
+            val=feature,
+        )
+
+    def _asked(self, kind: str, name: str, prefix: str, **arguments: object) -> str:
+        """What a server answers. Raises `SilentError`."""
+        who = f"{kind}.{name}" if name else "the monitors"
+        result = self._answering()
+        self._manager.send_command(result, kind, name, json.dumps({"prefix": prefix, **arguments}), "")
+        if not result.ev.wait(self._patience):
+            raise SilentError(f"{who} did not answer `{prefix}` in {self._patience:g} s")
+        if result.r != 0:
+            raise SilentError(f"{who} refused `{prefix}`: {result.outs or result.r}")
+        return str(result.outb)
+
+
+def _elements(text: str, who: str) -> Iterator[Any]:
+    """The elements of a JSON list, one at a time: thousands of sessions in one call would hold the interpreter."""
+    decoder = json.JSONDecoder()
+    place = text.find("[") + 1
+    try:
+        while text[place := _skipped(text, place)] != "]":
+            element, place = decoder.raw_decode(text, place)
+            yield element
+    except (ValueError, IndexError) as error:
+        raise SilentError(f"{who} answered what is no list: {error}") from error
+
+
+def _skipped(text: str, place: int) -> int:
+    """Where the next element begins, or the list ends."""
+    gap = _GAP.match(text, place)
+    return place if gap is None else gap.end()

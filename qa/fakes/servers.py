@@ -1,0 +1,92 @@
+"""The cluster's servers in memory, as `mgr_fscrypt.control.observing.Servers` has them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mgr_fscrypt.control.cluster import FileSystem
+from mgr_fscrypt.control.observing import Caps, Served, SilentError
+
+TENTACLE = "ceph version 20.2.4 (abc) tentacle (stable)"
+
+
+def session(number: int, entity: str = "stray", *, uptime: float = 100, **metadata: Any) -> dict[str, Any]:
+    """An element of `session ls`; a libcephfs client, unless the metadata say otherwise."""
+    known = {
+        "client_features": {"feature_bits": "0x3fffff"},
+        "ceph_version": TENTACLE,
+        "entity_id": entity,
+        "hostname": f"host{number}",
+        "root": "/",
+    }
+    return {
+        "id": number,
+        "entity": {"addr": {"addr": "10.0.0.7:0", "nonce": number}},
+        "state": "open",
+        "num_caps": 1,
+        "uptime": uptime,
+        "client_metadata": known | metadata,
+    }
+
+
+class FakeServers:
+    """Servers that can be changed, and fall silent.
+
+    Attributes:
+        listed: the sessions, by file system and rank.
+        caps: of all entities.
+        required: the features that file systems require.
+        silent: what does not answer: "mds", "mon", or an entity whose caps cannot be set.
+        done: what was changed.
+    """
+
+    def __init__(self) -> None:
+        self.listed: dict[tuple[str, int], list[dict[str, Any]]] = {("cephfs", 0): []}
+        self.caps: dict[str, dict[str, str]] = {}
+        self.required: dict[str, set[str]] = {"cephfs": set()}
+        self.silent: set[str] = set()
+        self.done: list[tuple[str, ...]] = []
+
+    def file_systems(self) -> list[FileSystem]:
+        return [FileSystem(number, name) for number, name in enumerate(self.required, 1)]
+
+    def served(self) -> Sequence[Served]:
+        self._hear("mon")
+        return [
+            Served(
+                each,
+                frozenset({f"{each.name}_data"}),
+                tuple(rank for name, rank in self.listed if name == each.name),
+                frozenset(self.required[each.name]),
+            )
+            for each in self.file_systems()
+        ]
+
+    def manager_addresses(self) -> frozenset[str]:
+        return frozenset({"10.0.0.7:0/999"})
+
+    def sessions(self, file_system: str, rank: int) -> Sequence[Mapping[str, Any]]:
+        self._hear("mds")
+        return self.listed[file_system, rank]
+
+    def entities(self) -> Mapping[str, Caps]:
+        self._hear("mon")
+        return {entity: dict(caps) for entity, caps in self.caps.items()}
+
+    def caps_of(self, entity: str) -> Caps:
+        self._hear("mon")
+        return dict(self.caps[entity])
+
+    def set_caps(self, entity: str, caps: Caps) -> None:
+        self._hear(entity)
+        self.done.append(("caps", entity))
+        self.caps[entity] = dict(caps)
+
+    def require_feature(self, file_system: str, feature: str, *, required: bool) -> None:
+        self._hear("mon")
+        self.done.append(("feature", feature, str(required)))
+        known = self.required[file_system]
+        (known.add if required else known.discard)(feature)
+
+    def _hear(self, who: str) -> None:
+        if who in self.silent:
+            raise SilentError(f"{who} did not answer")

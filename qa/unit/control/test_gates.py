@@ -1,0 +1,467 @@
+"""Clients and gates, whole, in memory: commands, what is carried out, drift, health."""
+
+import errno
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mgr_fscrypt.control import Result
+from mgr_fscrypt.control.audience import UNSAFE, Audience, ClientPage, Story
+from mgr_fscrypt.control.gate_answers import DRIFT, GatePage, Preview
+from mgr_fscrypt.control.gatekeeper import Gatekeeper
+from mgr_fscrypt.control.gates import FRESH, Gates, Wanted
+from mgr_fscrypt.control.observing import Observer
+from mgr_fscrypt.store import GateTable, LocalDatabase, Subtree, SubtreeTable
+from qa.fakes.servers import FakeServers, session
+
+EVERYWHERE = "allow rw tag cephfs data=cephfs"
+KEY = "00112233445566778899aabbccddeeff"
+ISOLATE = Wanted("cephfs", "/vault", "isolate", namespace="fscrypt-1", admit="client.friend")
+EXCLUDE = Wanted(
+    "cephfs", "/vault", "exclude", namespace="fscrypt-1", admit="client.friend", open_paths="/home"
+)
+OBSERVE = Wanted("cephfs", "/vault", "observe")
+REQUIRE = Wanted("cephfs", "/", "require")
+
+
+@dataclass
+class World:
+    """A manager with its surroundings, whose time stands still until it is moved."""
+
+    database: LocalDatabase
+    servers: FakeServers = field(default_factory=FakeServers)
+    now: float = 10_000.0
+    reachable: bool = True
+
+    def __post_init__(self) -> None:
+        self.subtrees, store = SubtreeTable(self.database), GateTable(self.database)
+        self.observer = Observer(self.servers, date=lambda: self.now)
+        parts: Any = {
+            "subtrees": self.subtrees,
+            "cluster": self.servers,
+            "census": self.observer.census,
+            "clock": lambda: self.now,
+        }
+        self.gates = Gates(store=store, **parts)
+        self.audience = Audience(gates=store, **parts)
+        self.keeper = Gatekeeper(
+            gates=self.gates,
+            audience=self.audience,
+            servers=self.servers,
+            answer=lambda work: work() if self.reachable else Result.failed(errno.EAGAIN, "no database"),
+            log=logging.getLogger("test"),
+        )
+
+    def register(self, path: str, mode: str = "engine") -> None:
+        inode = 1000 + len(self.subtrees.page(None, (0, ""), 1000))
+        self.subtrees.put(
+            Subtree(1, path, "cephfs", inode, mode, "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
+        )
+
+    def settle(self) -> None:
+        """Look and act until nothing changes."""
+        self.observer.look()
+        while self.keeper.act():
+            self.observer.look()
+
+    def state(self, path: str = "/vault") -> str:
+        page = self.gates.show("cephfs", path).answer
+        assert isinstance(page, GatePage)
+        return page.gates[0].state
+
+    def osd(self, entity: str) -> str:
+        return self.servers.caps[entity]["osd"]
+
+    def clients(self) -> dict[int, str]:
+        page = self.audience.listing().answer
+        assert isinstance(page, ClientPage)
+        return {line.session: line.verdict for line in page.clients}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with closing(LocalDatabase()) as database:
+        made = World(database)
+        made.servers.caps = {
+            "client.admin": {"mon": "allow *", "mds": "allow *", "osd": "allow *"},
+            "client.stray": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
+            "client.friend": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
+            "osd.0": {"mon": "allow profile osd", "osd": "allow *"},
+        }
+        made.servers.listed["cephfs", 0] = [
+            session(1),
+            session(2, "friend", fscrypt_engine="1"),
+            session(3, kernel_version="6.12.48", root="/plain"),
+            session(999),
+        ]
+        made.register("/vault")
+        made.observer.look()
+        yield made
+
+
+def test_clients_are_listed_with_their_verdicts(world: World):
+    assert world.clients() == {1: "harmful", 2: "harmless", 3: "harmless", 999: "blind"}
+    shown = world.audience.listing().rendered(None)[1]
+    assert "host1" in shown
+    assert "told 0 s ago" in shown
+    assert json.loads(world.audience.listing().rendered("json")[1])["clients"][0]["path"] == "/vault"
+
+
+def test_clients_in_pages(world: World):
+    seen, after = [], None
+    while True:
+        page = world.audience.listing("cephfs", after, 3).answer
+        assert isinstance(page, ClientPage)
+        seen += [line.session for line in page.clients]
+        after = page.following
+        if after is None:
+            break
+    assert seen == [1, 2, 3, 999]
+    assert world.audience.listing(after="1:x").code == errno.EINVAL
+
+
+def test_a_client_is_explained(world: World):
+    story = world.audience.explain(1).answer
+    assert isinstance(story, Story)
+    text = story.plain()
+    for words in (
+        "libcephfs 20.2",
+        "host1",
+        EVERYWHERE,
+        "/vault (engine mode): harmful",
+        "gate preview cephfs /vault",
+    ):
+        assert words in text
+    assert "client evict id=1" in text
+    assert json.loads(world.audience.explain(1).rendered("json")[1])["verdicts"][0]["verdict"] == "harmful"
+    assert world.audience.explain(77).code == errno.ENOENT
+
+
+def test_nothing_was_learnt_yet(world: World):
+    world.observer = Observer(world.servers, date=lambda: world.now)
+    fresh = World(world.database)
+    assert fresh.audience.listing().code == errno.EAGAIN
+    assert fresh.gates.preview(ISOLATE).code == errno.EAGAIN
+    assert fresh.gates.set(ISOLATE).code == errno.EAGAIN
+
+
+def test_what_does_not_answer_keeps_its_place_and_its_age(world: World):
+    world.servers.silent = {"mds"}
+    world.now += 50
+    world.observer.look()
+    shown = world.audience.listing().rendered(None)[1]
+    assert "host1" in shown
+    assert "told 50 s ago" in shown
+    assert "not asked: mds did not answer" in shown
+    world.now += FRESH
+    assert world.gates.set(ISOLATE).code == errno.EAGAIN
+
+
+def test_a_preview_changes_nothing_and_names_who_loses_what(world: World):
+    preview = world.gates.preview(ISOLATE).answer
+    assert isinstance(preview, Preview)
+    assert [change.entity for change in preview.changes] == ["client.stray"]
+    assert [(each.entity, "every pool" in each.why) for each in preview.untouched] == [("client.admin", True)]
+    assert [each.client.number for each in preview.cut_off] == [1]
+    text = preview.plain()
+    assert "ceph auth caps client.stray mds 'allow rw'" in text
+    assert "truncate" in text
+    world.settle()
+    assert world.servers.done == []
+    assert world.gates.show().rendered(None)[1].startswith("No gate is set")
+
+
+def test_isolate_is_carried_out_once_and_taken_back(world: World):
+    before = {entity: dict(caps) for entity, caps in world.servers.caps.items()}
+    assert world.gates.set(ISOLATE).success
+    assert world.state() == "wanted"
+    world.settle()
+    assert world.state() == "set"
+    assert 'namespace=""' in world.osd("client.stray")
+    assert world.osd("client.friend") == EVERYWHERE
+    assert world.servers.done == [("caps", "client.stray")]
+    assert "already" in world.gates.set(ISOLATE).status
+    restore = json.loads(world.gates.show("cephfs", "/vault").rendered("json")[1])["restore"]
+    assert restore == [f"ceph auth caps client.stray mds 'allow rw' mon 'allow r' osd '{EVERYWHERE}'"]
+    assert world.gates.set(OBSERVE).success
+    assert world.state() == "ending"
+    world.settle()
+    assert world.servers.caps == before
+    assert world.gates.show("cephfs", "/vault").code == errno.ENOENT
+    assert world.gates.set(OBSERVE).success
+
+
+def test_a_session_from_before_the_gate_is_told_of_until_it_is_gone(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert world.clients()[1] == "harmful"
+    assert "client evict id=1" in world.audience.explain(1).rendered(None)[1]
+    world.now += 100
+    world.servers.listed["cephfs", 0] = [session(5, uptime=50)]
+    world.observer.look()
+    assert world.clients() == {5: "blind"}
+
+
+def test_one_gate_less_keeps_another_closed(world: World):
+    world.register("/second", "kernel")
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.gates.set(Wanted("cephfs", "/second", "isolate", namespace="fscrypt-2"))
+    world.settle()
+    assert (world.state("/vault"), world.state("/second")) == ("set", "set")
+    # who is let into the first keeps it
+    assert "namespace=fscrypt-1 " in world.osd("client.friend")
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert 'namespace=""' in world.osd("client.stray")
+    assert world.state("/second") == "set"
+    world.gates.set(Wanted("cephfs", "/second", "observe"))
+    world.settle()
+    assert (world.osd("client.stray"), world.osd("client.friend")) == (EVERYWHERE, EVERYWHERE)
+
+
+def test_a_session_between_two_gates_has_the_caps_of_the_first(world: World):
+    world.register("/second")
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.now += 100
+    world.servers.listed["cephfs", 0] = [session(4, uptime=50), session(5, uptime=150)]
+    world.gates.set(Wanted("cephfs", "/second", "isolate", "fscrypt-2", admit="client.stray"))
+    world.settle()
+    assert world.clients() == {4: "blind", 5: "harmful"}
+    # of a third change, which is none of the first gate's
+    world.gates.set(Wanted("cephfs", "/second", "observe"))
+    world.settle()
+    assert world.clients()[5] == "harmful"
+    world.subtrees.remove(1, "/second")
+    assert world.clients() == {4: "blind", 5: "harmful"}
+
+
+def test_one_more_is_admitted(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    preview = world.gates.preview(
+        Wanted("cephfs", "/vault", "isolate", admit="client.friend,client.stray")
+    ).answer
+    assert isinstance(preview, Preview)
+    assert preview.cut_off == ()
+    world.gates.set(Wanted("cephfs", "/vault", "isolate", admit="client.friend,client.stray"))
+    world.settle()
+    assert (world.osd("client.stray"), world.state()) == (EVERYWHERE, "set")
+
+
+def test_exclude_and_back_to_isolate(world: World):
+    world.gates.set(EXCLUDE)
+    world.settle()
+    assert world.servers.caps["client.stray"]["mds"] == "allow rw fsname=cephfs path=/home"
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert world.servers.caps["client.stray"]["mds"] == "allow rw"
+    assert 'namespace=""' in world.osd("client.stray")
+
+
+def test_require_is_of_a_whole_file_system(world: World):
+    world.servers.listed["cephfs", 0].append(session(8, client_features={"feature_bits": "0xff"}))
+    world.observer.look()
+    preview = world.gates.preview(REQUIRE).answer
+    assert isinstance(preview, Preview)
+    assert [each.client.number for each in preview.cut_off] == [8]
+    assert preview.commands == ("ceph fs required_client_features cephfs add alternate_name",)
+    assert preview.undo == ("ceph fs required_client_features cephfs rm alternate_name",)
+    world.gates.set(REQUIRE)
+    world.settle()
+    assert (world.servers.required["cephfs"], world.state("/")) == ({"alternate_name"}, "set")
+    world.servers.required["cephfs"].clear()
+    world.settle()
+    assert world.state("/") == "drifted"
+    world.gates.set(REQUIRE)
+    world.settle()
+    world.gates.set(Wanted("cephfs", "/", "observe"))
+    world.settle()
+    assert world.servers.required["cephfs"] == set()
+
+
+@pytest.mark.parametrize("rewritten", [EVERYWHERE, "allow r tag cephfs data=cephfs"])
+def test_drift_is_told_and_not_repaired_until_asked(world: World, rewritten: str):
+    """As `ceph fs authorize` does it (doc/facts.md G5)."""
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert DRIFT not in world.keeper.checks()
+    world.servers.caps["client.stray"]["osd"] = rewritten
+    world.servers.caps["client.new"] = {"mds": "allow rw", "osd": EVERYWHERE}
+    world.settle()
+    assert world.state() == "drifted"
+    assert (world.osd("client.stray"), world.osd("client.new")) == (rewritten, EVERYWHERE)
+    check = world.keeper.checks()[DRIFT]
+    assert [("client.new" in line, "client.stray" in line) for line in check["detail"][:2]] == [
+        (True, False),
+        (False, True),
+    ]
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert (world.state(), DRIFT in world.keeper.checks()) == ("set", False)
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert (world.osd("client.stray"), world.osd("client.new")) == (rewritten, EVERYWHERE)
+
+
+def test_caps_of_somebody_else_stay_when_the_gate_goes(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    closed = world.osd("client.stray")
+    world.servers.caps["client.stray"]["osd"] = "allow r pool=rbd"
+    world.observer.look()
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert world.osd("client.stray") == "allow r pool=rbd"
+    # and nothing is remembered that could come back later
+    world.servers.caps["client.stray"]["osd"] = closed
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert world.osd("client.stray") == closed
+
+
+def test_unsafe_clients_are_told_once_they_have_settled(world: World):
+    world.servers.listed["cephfs", 0] = [session(1, uptime=10)]
+    world.settle()
+    assert UNSAFE not in world.keeper.checks()
+    world.servers.listed["cephfs", 0] = [session(1, uptime=40)]
+    world.settle()
+    check = world.keeper.checks()[UNSAFE]
+    assert check["count"] == 1
+    assert "session 1 of client.stray on host1" in check["detail"][0]
+
+
+def test_a_failure_in_between_is_told_and_made_good(world: World):
+    world.servers.caps["client.other"] = {"mds": "allow rw", "osd": EVERYWHERE}
+    world.servers.silent = {"client.stray"}
+    world.observer.look()
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert world.state() == "wanted"
+    assert 'namespace=""' in world.osd("client.other")
+    assert "client.stray did not answer" in world.gates.show().rendered(None)[1]
+    world.settle()
+    assert "not done" in world.keeper.checks()[DRIFT]["detail"][0]
+    world.servers.silent = set()
+    world.settle()
+    assert (world.state(), 'namespace=""' in world.osd("client.stray")) == ("set", True)
+
+
+@pytest.mark.parametrize("interrupted", [0, 1])
+def test_a_manager_that_dies_in_between_is_succeeded(world: World, interrupted: int):
+    world.servers.caps["client.other"] = {"mds": "allow rw", "osd": EVERYWHERE}
+    world.observer.look()
+    world.gates.set(ISOLATE)
+    page = world.gates.show().answer
+    assert isinstance(page, GatePage)
+    (line,) = page.gates
+    world.gates.begin(line)
+    for change in line.changes[:interrupted]:
+        world.servers.set_caps(change.entity, change.after)
+    successor = World(world.database, world.servers, world.now)
+    successor.settle()
+    assert successor.state() == "set"
+    successor.gates.set(OBSERVE)
+    successor.settle()
+    assert (world.osd("client.stray"), world.osd("client.other")) == (EVERYWHERE, EVERYWHERE)
+
+
+def test_caps_that_change_between_the_look_and_the_act_are_looked_at_anew(world: World):
+    world.gates.set(ISOLATE)
+    world.servers.caps["client.stray"]["mon"] = "allow r fsname=cephfs"
+    world.keeper.act()
+    assert world.servers.done == []
+    assert "changed meanwhile" in world.gates.show().rendered(None)[1]
+    world.settle()
+    assert world.state() == "set"
+    assert world.servers.caps["client.stray"]["mon"] == "allow r fsname=cephfs"
+
+
+def test_without_its_database_it_does_nothing(world: World):
+    world.gates.set(ISOLATE)
+    world.reachable = False
+    assert not world.keeper.act()
+    assert world.servers.done == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "says"),
+    [
+        (Wanted("cepfs", "/vault", "isolate"), errno.ENOENT, 'did you mean "cephfs"?'),
+        (Wanted("cephfs", "vault", "isolate"), errno.EINVAL, "does not begin with /"),
+        (Wanted("cephfs", "/vault", "lock"), errno.EINVAL, "observe, require, isolate, exclude"),
+        (Wanted("cephfs", "/vault", "require"), errno.EINVAL, "whole file system"),
+        (Wanted("cephfs", "/", "isolate"), errno.EINVAL, "for a subtree"),
+        (Wanted("cephfs", "/none", "isolate", "x"), errno.ENOENT, "no subtree /none is registered"),
+        (Wanted("cephfs", "/vault", "isolate"), errno.EINVAL, "--namespace NAME"),
+        (Wanted("cephfs", "/vault", "isolate", ""), errno.EINVAL, "--namespace NAME"),
+        (Wanted("cephfs", "/vault", "isolate", 'a"b'), errno.EINVAL, "--namespace NAME"),
+        (
+            Wanted("cephfs", "/vault", "isolate", "x", admit="client.frend"),
+            errno.ENOENT,
+            'mean "client.friend"?',
+        ),
+        (Wanted("cephfs", "/vault", "exclude", "x"), errno.EINVAL, "--open"),
+        (Wanted("cephfs", "/vault", "exclude", "x", open_paths="/vault/a"), errno.EINVAL, "cannot stay open"),
+        (Wanted("cephfs", "/vault", "exclude", "x", open_paths="/"), errno.EINVAL, "cannot stay open"),
+        (Wanted("cephfs", "/vault", "exclude", "x", open_paths="home"), errno.EINVAL, "does not begin"),
+    ],
+)
+def test_refusals(world: World, wanted: Wanted, code: int, says: str):
+    for act in (world.gates.preview, world.gates.set):
+        result = act(wanted)
+        assert (result.code, says in result.status, "nothing was changed" in result.status) == (
+            code,
+            True,
+            True,
+        ), result.status
+    assert world.gates.show().rendered(None)[1].startswith("No gate is set")
+
+
+def test_each_subtree_has_a_namespace_of_its_own(world: World):
+    world.register("/second")
+    world.gates.set(ISOLATE)
+    result = world.gates.set(Wanted("cephfs", "/second", "isolate", namespace="fscrypt-1"))
+    assert (result.code, "/vault" in result.status) == (errno.EEXIST, True)
+
+
+def test_the_observer_looks_only_where_there_is_something_to_look_for(world: World):
+    acts: list[float] = []
+    changed = [False]
+
+    def act() -> bool:
+        acts.append(world.observer.census().asked)
+        return changed[0]
+
+    def looks(watched: bool) -> int:
+        acts.clear()
+        world.observer.round(lambda: watched, act)
+        return len(acts)
+
+    assert (looks(watched=False), looks(watched=True)) == (0, 1)
+    world.observer.refresh()
+    assert looks(watched=False) == 0
+    world.now += 60
+    world.observer.refresh()
+    changed[0] = True
+    assert looks(watched=False) == 1
+    changed[0] = False
+    # what it changed is looked at at once, and once
+    assert (looks(watched=False), looks(watched=False)) == (1, 0)
+    world.observer.stop()
+    world.observer.run(lambda: True, act)
+    assert acts == []
+
+
+def test_there_is_something_to_look_for(world: World):
+    assert world.keeper.watched()
+    world.subtrees.remove(1, "/vault")
+    assert not world.keeper.watched()

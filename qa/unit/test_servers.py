@@ -1,0 +1,108 @@
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from mgr_fscrypt.control.observing import SilentError
+from mgr_fscrypt.servers import ManagedServers
+
+
+class Result:
+    def __init__(self) -> None:
+        self.ev = threading.Event()
+        self.r, self.outb, self.outs = 0, "", ""
+
+
+class Manager:
+    """ceph-mgr as a module sees it: maps, and answers to commands by their prefix; None does not come."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.maps: dict[str, Any] = {"fs_map": {"filesystems": []}, "mgr_map": {}}
+
+    def get(self, name: str) -> Any:
+        return self.maps[name]
+
+    def send_command(self, result: Result, kind: str, name: str, command: str, tag: str) -> None:
+        asked = json.loads(command)
+        self.asked.append((kind, name, asked))
+        answer = self.answers[asked["prefix"].replace(" ", "_")]
+        if answer is None:
+            return
+        if isinstance(answer, int):
+            result.r, result.outs = answer, "no"
+        else:
+            result.outb = answer if isinstance(answer, str) else json.dumps(answer)
+        result.ev.set()
+
+
+def servers(**answers: Any) -> tuple[ManagedServers, Manager]:
+    manager = Manager(**answers)
+    return ManagedServers(manager, Result, patience=0.05), manager
+
+
+def test_file_systems_are_told_by_their_maps():
+    asked, manager = servers(
+        osd_lspools=[{"poolnum": 2, "poolname": "meta"}, {"poolnum": 3, "poolname": "data"}]
+    )
+    manager.maps["fs_map"]["filesystems"] = [
+        {
+            "id": 7,
+            "mdsmap": {
+                "fs_name": "a",
+                "data_pools": [3, 9],
+                "in": [0, 1],
+                "required_client_features": {"feature_15": "alternate_name"},
+            },
+        }
+    ]
+    (found,) = asked.served()
+    assert (found.file_system.fscid, found.pools.name, found.pools.data) == (7, "a", {"data"})
+    assert (found.ranks, found.required) == ((0, 1), {"alternate_name"})
+    manager.maps["mgr_map"] = {"active_clients": [{"addrvec": [{"addr": "10.0.0.1:0", "nonce": 5}]}]}
+    assert asked.manager_addresses() == {"10.0.0.1:0/5"}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", " [ ] ", '[{"id":1}]', '\n[\n{"id": 1}\n,\n {"id": 2, "a": [1, "]"]}\n]\n']
+)
+def test_sessions_are_read_one_by_one(text: str):
+    asked, manager = servers(session_ls=text)
+    assert asked.sessions("a", 1) == json.loads(text)
+    assert manager.asked == [("mds", "a:1", {"prefix": "session ls"})]
+
+
+@pytest.mark.parametrize("text", ["", "none", "[", '[{"id":1}', '[{"id":1}, x]'])
+def test_what_is_no_list_is_an_error(text: str):
+    with pytest.raises(SilentError, match=r"mds\.a:0"):
+        servers(session_ls=text)[0].sessions("a", 0)
+
+
+def test_keys_of_entities_are_not_kept():
+    listed = {"auth_dump": [{"entity": "client.a", "key": "secret", "caps": {"mon": "allow r"}}]}
+    asked, manager = servers(auth_ls=listed, auth_get=listed["auth_dump"], auth_caps="")
+    assert asked.entities() == {"client.a": {"mon": "allow r"}}
+    assert asked.caps_of("client.a") == {"mon": "allow r"}
+    asked.set_caps("client.a", {"osd": "allow r", "mds": "allow"})
+    assert manager.asked[-1][2] == {
+        "prefix": "auth caps",
+        "entity": "client.a",
+        "caps": ["mds", "allow", "osd", "allow r"],
+    }
+
+
+def test_features():
+    asked, manager = servers(fs_required_client_features="")
+    for required in (True, False):
+        asked.require_feature("a", "alternate_name", required=required)
+    assert [each[2]["subop"] for each in manager.asked] == ["add", "rm"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [(None, r"did not answer .* in 0\.05 s"), (-13, "refused .*: no")]
+)
+def test_a_server_that_is_silent_or_refuses(answer: int | None, says: str):
+    with pytest.raises(SilentError, match=says):
+        servers(auth_ls=answer)[0].entities()
