@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 
 from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrModule
 
-from .control import FileSystem, KeyPage, Keys, Result, Subtrees
+from .control import Audit, AuditWatch, FileSystem, KeyPage, Keys, Resources, Result, Subtrees
 from .control.audience import Audience
+from .control.audit import unrecorded
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, DatabaseWatch, key_checks
@@ -25,13 +26,30 @@ from .control.observing import Observer
 from .control.results import guarded
 from .control.service import ServiceKeeper
 from .control.waiting import Waiting
-from .door import ClientCommands, GateCommands, KeyCommands, ServiceCommands, SubtreeCommands
+from .door import (
+    AuditCommands,
+    ClientCommands,
+    GateCommands,
+    KeyCommands,
+    ResourceCommands,
+    ServiceCommands,
+    SubtreeCommands,
+)
 from .door.command import Command
 from .door.options import OPTIONS
 from .messages import RELEASE
 from .servers import ManagedServers
 from .service_link import ServiceLink, Way
-from .store import GateTable, KeyTable, NewerSchemaError, NotReadyError, SubtreeTable, prepare
+from .store import (
+    ActTable,
+    GateTable,
+    Joined,
+    KeyTable,
+    NewerSchemaError,
+    NotReadyError,
+    SubtreeTable,
+    prepare,
+)
 
 PATIENCE = 5.0
 """Seconds that a command waits for the database."""
@@ -45,6 +63,8 @@ class Module(
     ServiceCommands,
     ClientCommands,
     GateCommands,
+    AuditCommands,
+    ResourceCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
 ):
     """The module ``fscrypt`` of ceph-mgr."""
@@ -60,14 +80,23 @@ class Module(
         self._stopping = threading.Event()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fscrypt-database")
         self._waiting = Waiting(self._worker, PATIENCE)
-        self.keys = Keys(store=KeyTable(self), cluster=self, clock=time.time)
-        self.subtrees = Subtrees(
-            store=SubtreeTable(self), cluster=self, clock=time.time, destroyed=self.keys.destroyed
+        database = Joined(self)
+        keys, subtrees = KeyTable(database), SubtreeTable(database)
+        self.keys = Keys(store=keys, cluster=self, clock=time.time)
+        self.subtrees = Subtrees(store=subtrees, cluster=self, clock=time.time, key=self.keys.line)
+        self.resources = Resources(
+            subtrees=self.subtrees, keys=self.keys, subtree_store=subtrees, key_store=keys, cluster=self
         )
         self.service = ServiceKeeper(
             ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
         )
-        self._make_gates()
+        self._make_gates(subtrees, GateTable(database))
+        self.audit = Audit(
+            store=ActTable(database),
+            clock=time.time,
+            manager=f"mgr.{self.get_mgr_id()}",
+            tell=lambda text: self.cluster_log("audit", self.ClusterLogPrio.INFO, text),
+        )
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
@@ -79,16 +108,20 @@ class Module(
             daemon=True,
         ).start()
         watch = DatabaseWatch(time.monotonic)
+        acts = AuditWatch(self.audit)
         while not self._stopping.is_set():
             due = self._answer(lambda: self.keys.due(AHEAD))
             keys = due.answer.keys if isinstance(due.answer, KeyPage) else ()
             checks = watch.checks(due) | key_checks(keys, time.time())
-            self.set_health_checks(checks | self.service.checks() | self._gatekeeper.checks())
+            if due.success:
+                self._answer(acts.look)
+            checks |= acts.checks() | self.service.checks() | self._gatekeeper.checks()
+            self.set_health_checks(checks)
             self._stopping.wait(TICK)
 
-    def _make_gates(self) -> None:
+    def _make_gates(self, subtrees: SubtreeTable, gates: GateTable) -> None:
         """What watches clients and gates: it asks servers, on a thread of its own."""
-        subtrees, gates, servers = SubtreeTable(self), GateTable(self), ManagedServers(self, CommandResult)
+        servers = ManagedServers(self, CommandResult)
         self.observer = Observer(servers, date=time.time)
         parts: Any = {"subtrees": subtrees, "cluster": self, "clock": time.time}
         self.audience = Audience(gates=gates, census=self.observer.census, **parts)
@@ -160,6 +193,30 @@ class Module(
     def reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
         """See `Desk`."""
         return self.reply_at_once(lambda: self._answer(work), form)
+
+    def act(
+        self,
+        command: str,
+        about: Sequence[str],
+        work: Callable[[], Result],
+        form: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> HandleCommandResult:
+        """See `Desk`."""
+        return self.reply(work if dry_run else lambda: self.audit.recorded(command, about, work), form)
+
+    def act_at_once(
+        self, command: str, about: Sequence[str], work: Callable[[], Result], form: str | None = None
+    ) -> HandleCommandResult:
+        """See `Desk`."""
+
+        def done() -> Result:
+            result = work()
+            recorded = self._answer(lambda: self.audit.recorded(command, about, lambda: result))
+            return result if recorded is result else unrecorded(result, recorded)
+
+        return self.reply_at_once(done, form)
 
     def _answer(self, work: Callable[[], Result]) -> Result:
         return self._waiting.answer(lambda: self._on_database(work))

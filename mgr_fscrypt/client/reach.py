@@ -28,20 +28,28 @@ def _subtrees(access: Access, box: Lockbox) -> Iterator[str]:
     with connect(access) as mount:
         try:
             name = mount.cluster.file_system().name
-            page = mount.cluster.command("fscrypt subtree ls", fs=name, limit=10_000)
+            paths = list(_paths_under(mount, name, box.key))
         except CephError as error:
             yield f"what dies with key {box.name} is not known, the manager does not tell: {error.strerror}"
             return
-        paths = [each["path"] for each in page["subtrees"] if each["key_identifier"] == box.key]
         for path in paths:
             snapshots = ", ".join(_snapshots(mount, path))
             yield f"dies with key {box.name}: {shown(path)}" + (
                 f", snapshots {snapshots}" if snapshots else ""
             )
-        if page["following"]:
-            yield "there are more than 10,000 subtrees: not all were looked at"
         if not paths:
             yield f"no subtree under key {box.name} is registered with the manager; others may be there"
+
+
+def _paths_under(mount: CephMount, fs_name: str, key: str) -> Iterator[str]:
+    """The subtrees under a key that the manager knows, page by page. Raises CephError."""
+    place: dict[str, str] = {}
+    while True:
+        page = mount.cluster.command("fscrypt subtree ls", fs=fs_name, master_key=key, **place)
+        yield from (each["path"] for each in page["subtrees"])
+        if page["following"] is None:
+            return
+        place = {"after": page["following"]}
 
 
 def _snapshots(mount: CephMount, path: str) -> Iterator[str]:

@@ -164,9 +164,9 @@ class Keys:
             return Result(status=f"key {key.name} ({key.identifier}) is known already; nothing to do")
         what = one_line(f"key {key.name} ({key.identifier}) of {fs_name}, {key.state}")
         if dry_run:
-            return Result(status=f"would record {what}")
+            return Result(status=f"would record {what}", changed=True)
         self._store.put(key)
-        return Result(status=f"recorded {what}")
+        return Result(status=f"recorded {what}", changed=True)
 
     def listing(
         self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
@@ -206,10 +206,10 @@ class Keys:
         now, names = int(self._clock()), self._names()
         return Result(answer=KeyPage(tuple(_line(key, names) for key in self._store.due(now + ahead, now))))
 
-    def destroyed(self, fscid: int, identifier: str) -> bool:
-        """Is it known that this key was destroyed?"""
+    def line(self, fscid: int, identifier: str) -> KeyLine | None:
+        """What is known of a key of a file system; None where it was never reported."""
         found = self._store.at(fscid, identifier)
-        return found is not None and found.state == "destroyed"
+        return None if found is None else _line(found, self._names())
 
     def _some_names(self, fscid: int) -> Iterable[str]:
         return [key.name for key in self._store.page(fscid, (0, ""), _COMPARED)]
@@ -224,7 +224,12 @@ def shut_by(report: str | None) -> str | None:
         facts = _facts(report)
     except RefusalError:
         return None
-    return None if facts.state == "active" else facts.identifier
+    return None if opens(facts) else facts.identifier
+
+
+def opens(facts: KeyFacts) -> bool:
+    """Whether a key opens for anybody by this report."""
+    return facts.state == "active"
 
 
 def _facts(report: str | None) -> KeyFacts:

@@ -7,7 +7,7 @@ from .text import is_unicode
 
 PAGE = 1000
 """Lines on a page when no limit is given."""
-MAX_PAGE = 10_000
+MAX_PAGE = 5_000
 """More would make an answer of several megabytes."""
 _MAX_DIGITS = 18
 """Of a file system's number: what fits SQLite's integers."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from logging import Logger
 from typing import Protocol, Self
 
-from .text import one_line
+import yaml
+
+from .text import one_line, shortened
 from .values import Simplified
 
 LONGEST = 20_000
 """Characters of a status line: room for two paths of PATH_MAX, but not for an argument of megabytes."""
-FORMATS = ("plain", "json", "json-pretty")
+FORMATS = ("plain", "json", "json-pretty", "yaml")
 
 
 class Answer(Protocol):
@@ -35,11 +37,15 @@ class Result:
         code: 0, or the errno (positive) that tells programs what went wrong.
         status: one line; of a failure: what happened, what was left as it was, what to do next.
         answer: what was asked for.
+        changed: whether something was changed, or by a dry run would be.
+        parts: what was done one by one, where it was more than one thing.
     """
 
     code: int = 0
     status: str = ""
     answer: Answer | None = None
+    changed: bool = False
+    parts: "tuple[Part, ...]" = ()
 
     @classmethod
     def failed(cls, code: int, status: str) -> Self:
@@ -54,6 +60,8 @@ class Result:
     def rendered(self, form: str | None) -> tuple[int, str, str]:
         """Give what a Ceph command returns: 0 or a negative errno, the output, the status line.
 
+        Where nothing but the status is to be told, a program finds it in the output too.
+
         Args:
             form: one of `FORMATS`; None is "plain".
         """
@@ -62,12 +70,20 @@ class Result:
             known = ", ".join(FORMATS)
             return -errno.EINVAL, "", _short_line(f'there is no format "{form}"; use one of {known}')
         status = _short_line(self.status)
-        if self.answer is None:
+        if self.answer is None and (form == "plain" or not self.success):
             return -self.code, "", status
-        if form == "plain":
+        if self.answer is not None and form == "plain":
             return -self.code, self.answer.plain(), status
-        indent = 2 if form == "json-pretty" else None
-        return -self.code, json.dumps(self.answer.simplified(), indent=indent), status
+        value = {"status": status} if self.answer is None else self.answer.simplified()
+        return -self.code, _written(value, form), status
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the things that a command did, or refused: what it was about, and how it ended."""
+
+    about: tuple[str, ...]
+    result: Result
 
 
 def guarded(work: Callable[[], Result], log: Logger) -> Result:
@@ -83,8 +99,13 @@ def guarded(work: Callable[[], Result], log: Logger) -> Result:
         )
 
 
+def _written(value: Simplified, form: str) -> str:
+    if form == "yaml":
+        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    # piece by piece: made in one call, a large text would hold ceph-mgr's interpreter all the time
+    return "".join(json.JSONEncoder(indent=2 if form == "json-pretty" else None).iterencode(value))
+
+
 def _short_line(text: str) -> str:
-    """One line that moves no cursor, whatever names and arguments are in it; the end is what says what to do."""
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
-    return one_line(text)
+    """One line that moves no cursor, whatever names and arguments are in it."""
+    return one_line(shortened(text, LONGEST))

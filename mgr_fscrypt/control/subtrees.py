@@ -1,18 +1,21 @@
 """The register of encrypted subtrees: what may be in it, and what it answers."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
-from ..store import Subtree
+from ..store import ALL, Found, Place, Subtree, Wanted
 from .cluster import FileSystem, FileSystemMap, existing
-from .paging import following, page_size, position
+from .filters import named_place, place, wanted
+from .keys import KeyLine
+from .paging import page_size
 from .paths import PathError, normal, parents
 from .refusal import RefusalError
 from .results import Result
+from .subtree_detail import SubtreeDetail
 from .text import is_unicode, one_line, shell_word
 from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
 
@@ -43,7 +46,7 @@ class SubtreeStore(Protocol):
         """Find some subtree below a path."""
         ...
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Subtree]:
+    def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL) -> Found:
         """List in order."""
         ...
 
@@ -66,7 +69,7 @@ class Subtrees:
         store: where it is kept.
         cluster: the file systems that there are.
         clock: seconds since the epoch.
-        destroyed: is it known of a key of a file system that it was destroyed?
+        key: what is known of a key of a file system.
     """
 
     def __init__(
@@ -75,10 +78,10 @@ class Subtrees:
         store: SubtreeStore,
         cluster: FileSystemMap,
         clock: Callable[[], float],
-        destroyed: Callable[[int, str], bool] = lambda _fscid, _identifier: False,
+        key: Callable[[int, str], KeyLine | None] = lambda _fscid, _identifier: None,
     ) -> None:
         self._store = store
-        self._destroyed = destroyed
+        self._key = key
         self._cluster = cluster
         self._clock = clock
 
@@ -103,10 +106,10 @@ class Subtrees:
         what = f"{_named(subtree)}, {subtree.mode} mode, key {subtree.key_identifier}"
         act = "register" if before is None else "update"
         if dry_run:
-            return Result(status=f"would {act} {what}")
+            return Result(status=f"would {act} {what}", changed=True)
         self._store.put(subtree)
         done = {"register": "registered", "update": "updated"}[act]
-        return Result(status=f"{done} {what}")
+        return Result(status=f"{done} {what}", changed=True)
 
     def forget(self, fs_name: str, path: str, *, dry_run: bool = False) -> Result:
         """Drop a subtree from the register. Nothing on the file system changes, no key is touched."""
@@ -116,32 +119,58 @@ class Subtrees:
         except RefusalError as refusal:
             return refusal.result
         if dry_run:
-            return Result(status=f"would forget {_named(subtree)}; its files would stay as they are")
+            return Result(
+                status=f"would forget {_named(subtree)}; its files would stay as they are", changed=True
+            )
         self._store.remove(fscid, subtree.path)
-        return Result(status=f"forgot {_named(subtree)}; its files stay as they are")
+        return Result(status=f"forgot {_named(subtree)}; its files stay as they are", changed=True)
+
+    def knows(self, fs_name: str, path: str) -> bool:
+        """Is a subtree registered there?
+
+        Raises:
+            RefusalError: there is no such file system, or it is no path.
+        """
+        return self._store.at(self._existing_or_gone(fs_name), _normal(path)) is not None
 
     def listing(
-        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
     ) -> Result:
         """List subtrees, a page at a time.
 
         Args:
             fs_name: only of this file system.
-            after: `SubtreePage.following` of the page before.
+            after: `SubtreePage.following` of the page before, with the same filters.
             limit: at most so many; `paging.PAGE` when not given.
+            filters: `mode`, `master-key` (its name or 32 hexadecimal digits), `tenant`, `state` (of the key),
+                `below` (a directory) and `text` (in the path): only what fits all that are there.
         """
         try:
             limit = page_size(limit)
+            chosen = wanted(filters or {})
             fscid = None if fs_name is None else self._existing_or_gone(fs_name)
-            start = position(after)
+            start = place(after, chosen)
         except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, start, limit + 1)
-        shown = found[:limit]
-        next_page = following(shown[-1].fscid, shown[-1].path) if len(found) > limit else None
+        found = self._store.page(fscid, start, limit, chosen)
         names = self._names()
-        lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in shown)
-        return Result(answer=SubtreePage(lines, next_page))
+        lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in found.subtrees)
+        return Result(answer=SubtreePage(lines, named_place(found.following), filtered=chosen != ALL))
+
+    def show(self, fs_name: str, path: str) -> Result:
+        """All that is known of one subtree, and of its key."""
+        try:
+            fscid = self._existing_or_gone(fs_name)
+            subtree = self._registered(fscid, fs_name, path)
+        except RefusalError as refusal:
+            return refusal.result
+        key = self._key(fscid, subtree.key_identifier)
+        return Result(answer=SubtreeDetail(_line(subtree, self._names().get(fscid)), key))
 
     def overview(self, *, version: str, ceph: str) -> Result:
         """Count what is registered, by file system.
@@ -153,7 +182,7 @@ class Subtrees:
         counts = self._store.counts()
         names = self._names()
         gone = {fscid for fscid, _ in counts} - names.keys()
-        last_names = {fscid: self._store.page(fscid, (0, ""), 1)[0].fs_name for fscid in gone}
+        last_names = {fscid: self._store.page(fscid, Place(), 1).subtrees[0].fs_name for fscid in gone}
         counted = tuple(
             FileSystemCount(
                 fscid=fscid,
@@ -185,11 +214,9 @@ class Subtrees:
                 errno.EINVAL,
                 "no report was given, nothing was changed; give it with --report or -i FILE.json",
             )
+        path = _normal(path)
         try:
-            path = normal(path)
             facts = SubtreeFacts.decode(report)
-        except PathError as error:
-            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
         except MessageError as error:
             raise RefusalError(
                 errno.EINVAL,
@@ -244,7 +271,8 @@ class Subtrees:
         return None
 
     def _require_living_key(self, subtree: Subtree) -> None:
-        if self._destroyed(subtree.fscid, subtree.key_identifier):
+        key = self._key(subtree.fscid, subtree.key_identifier)
+        if key is not None and key.state == "destroyed":
             raise RefusalError(
                 errno.EPERM,
                 f"the key {subtree.key_identifier} of {_named(subtree)} was destroyed: nothing can read it, nothing "
@@ -252,20 +280,24 @@ class Subtrees:
             )
 
     def _registered(self, fscid: int, fs_name: str, path: str) -> Subtree:
-        try:
-            path = normal(path)
-        except PathError as error:
-            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+        path = _normal(path)
         subtree = self._store.at(fscid, path)
         if subtree is not None:
             return subtree
-        known = [each.path for each in self._store.page(fscid, (0, ""), COMPARED)]
+        known = [each.path for each in self._store.page(fscid, Place(), COMPARED).subtrees]
         near = get_close_matches(path, known, n=1)
         listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
         hint = f'did you mean "{near[0]}"?' if near else listing
         raise RefusalError(
             errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
         )
+
+
+def _normal(path: str) -> str:
+    try:
+        return normal(path)
+    except PathError as error:
+        raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
 
 
 def _named(subtree: Subtree) -> str:

@@ -35,6 +35,13 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def shortened(text: str, longest: int) -> str:
+    """Leave out the middle of what is longer: the end of a line is what says what to do."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} ... {text[-longest // 2 :]}"
+
+
 def is_unicode(text: str) -> bool:
     """Tell whether a text has a UTF-8 form, as all that is stored has; arguments of a shell may have none."""
     try:

@@ -1,7 +1,7 @@
 """The values that commands and pages show. Each turns into plain JSON types and back, without loss."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from .text import shell_word, table
@@ -112,10 +112,12 @@ class SubtreePage:
     Args:
         subtrees: in order of file system number and path.
         following: what to ask for to get the next page; None on the last one.
+        filtered: False when all subtrees were asked for; not among what a program gets, which knows what it asked.
     """
 
     subtrees: tuple[SubtreeLine, ...]
     following: str | None = None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -138,8 +140,12 @@ class SubtreePage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        more = f"\nThere are more: add `{self.continuation}`."
+        if not self.subtrees and self.following is not None:
+            # by text: a page ends after so many that were looked at
+            return f"None so far.{more}"
         if not self.subtrees:
-            return "No subtree is registered."
+            return "No registered subtree fits." if self.filtered else "No subtree is registered."
         rows = [
             (
                 line.fs_name if line.present else f"{line.fs_name} (removed)",
@@ -152,5 +158,5 @@ class SubtreePage:
         ]
         shown = table(("FILE SYSTEM", "PATH", "MODE", "CIPHER", "KEY"), rows)
         if self.following is not None:
-            shown += f"\nThere are more: add `{self.continuation}`."
+            shown += more
         return shown

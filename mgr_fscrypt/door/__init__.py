@@ -4,10 +4,20 @@ Each noun is a class that `module.Module` inherits from; a method that is a comm
 which ``ceph fscrypt -h`` prints.
 """
 
+from .audit import AuditCommands
 from .clients import ClientCommands
 from .gates import GateCommands
 from .keys import KeyCommands
+from .resources import ResourceCommands
 from .service import ServiceCommands
 from .subtrees import SubtreeCommands
 
-__all__ = ["ClientCommands", "GateCommands", "KeyCommands", "ServiceCommands", "SubtreeCommands"]
+__all__ = [
+    "AuditCommands",
+    "ClientCommands",
+    "GateCommands",
+    "KeyCommands",
+    "ResourceCommands",
+    "ServiceCommands",
+    "SubtreeCommands",
+]

@@ -1,12 +1,12 @@
 """What a command has at hand."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mgr_module import HandleCommandResult
 
-from ..control import Keys, Result, Subtrees
+from ..control import Audit, Keys, Resources, Result, Subtrees
 from ..control.audience import Audience
 from ..control.gates import Gates
 from ..control.observing import Observer
@@ -23,6 +23,11 @@ class Desk(ABC):
         audience: who can meet what is encrypted.
         gates: who is kept out of it.
         observer: learns of clients and caps.
+        audit: what was done.
+        resources: how things are declared to be.
+
+    A command that changes nothing answers by `reply` or `reply_at_once`; one that does by `act` or `act_at_once`, which
+    record it (qa/unit/door holds that of each "rw" command).
     """
 
     subtrees: Subtrees
@@ -31,6 +36,8 @@ class Desk(ABC):
     audience: Audience
     gates: Gates
     observer: Observer
+    audit: Audit
+    resources: Resources
 
     @abstractmethod
     def overview(self) -> Result:
@@ -43,3 +50,21 @@ class Desk(ABC):
     @abstractmethod
     def reply_at_once(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
         """Answer by work that waits for nothing but the service, and touches no database."""
+
+    @abstractmethod
+    def act(
+        self,
+        command: str,
+        about: Sequence[str],
+        work: Callable[[], Result],
+        form: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> HandleCommandResult:
+        """Answer by work that changes the database, and record it there in the same transaction; no dry run."""
+
+    @abstractmethod
+    def act_at_once(
+        self, command: str, about: Sequence[str], work: Callable[[], Result], form: str | None = None
+    ) -> HandleCommandResult:
+        """Answer by work that changes something else, and record it then; what is urgent waits for no database."""

@@ -54,6 +54,8 @@ class GateCommands(Desk):
     ) -> HandleCommandResult:
         """Keep clients out of a subtree: RUNG observe, isolate or exclude; of the whole file system (/): require"""
         wanted = Wanted(fs, path, rung, namespace, admit, keep, open)
-        reply = self.reply(lambda: self.gates.set(wanted), format)
+        said = {"namespace": namespace, "admit": admit, "keep": keep, "open": open}
+        options = [word for name, value in said.items() if value is not None for word in (f"--{name}", value)]
+        reply = self.act("gate set", (fs, path, rung, *options), lambda: self.gates.set(wanted), format)
         self.observer.hurry()
         return reply

@@ -29,11 +29,22 @@ class KeyCommands(Desk):
 
     @Command("fscrypt key adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def adopt_key(
-        self, fs: str, dry_run: bool = False, report: MaybeText = None, inbuf: MaybeText = None
+        self,
+        fs: str,
+        dry_run: bool = False,
+        report: MaybeText = None,
+        inbuf: MaybeText = None,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
         """Record what a lockbox was reported to be, by --report or -i FILE; see cephfs-fscrypt key rescan"""
         text = report or inbuf
-        reply = self.reply(lambda: self.keys.adopt(fs, text, dry_run=dry_run))
+        reply = self.act(
+            "key adopt",
+            (fs,),
+            lambda: self.keys.adopt(fs, text, dry_run=dry_run),
+            format,
+            dry_run=dry_run,
+        )
         shut = None if dry_run or reply.retval else shut_by(text)
         if shut is not None:
             # wherever a service holds it, it is wiped; where there is none, there is nothing to wipe
@@ -41,11 +52,13 @@ class KeyCommands(Desk):
         return reply
 
     @Command("fscrypt key unlock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def unlock_key(self, key: str, seconds: int) -> HandleCommandResult:
+    def unlock_key(self, key: str, seconds: int, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Have the engine service unlock a key (32 hex digits) by its key manager, and keep it for so many seconds"""
-        return self.reply_at_once(lambda: self.service.unlock(key, seconds))
+        return self.act_at_once(
+            "key unlock", (key, str(seconds)), lambda: self.service.unlock(key, seconds), format
+        )
 
     @Command("fscrypt key lock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def lock_key(self, key: str) -> HandleCommandResult:
+    def lock_key(self, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Have the engine service wipe a key (32 hex digits), and stop its jobs, until it is unlocked again"""
-        return self.reply_at_once(lambda: self.service.lock(key))
+        return self.act_at_once("key lock", (key,), lambda: self.service.lock(key), format)

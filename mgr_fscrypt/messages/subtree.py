@@ -88,7 +88,17 @@ class SubtreeFacts:
         found = fields(parsed(text, MAX_TEXT), "the message", known)
         expect(found["kind"] == KIND, "kind", KIND)
         expect_version(found["version"], VERSION)
+        return cls.of({name: found[name] for name in ("inode", "mode", "policy")}, "the message")
+
+    @classmethod
+    def of(cls, value: object, name: str) -> Self:
+        """Read the facts alone, without the head of a message.
+
+        Raises:
+            MessageError: these are other fields.
+        """
+        found = fields(value, name, {"inode", "mode", "policy"})
         policy = fields(found["policy"], "policy", {"contents", "names", "padding", "key_identifier"})
-        for name in ("contents", "names", "key_identifier"):
-            expect(isinstance(policy[name], str), f"policy.{name}", "a string")
+        for each in ("contents", "names", "key_identifier"):
+            expect(isinstance(policy[each], str), f"policy.{each}", "a string")
         return cls(inode=found["inode"], mode=found["mode"], policy=Policy(**policy))

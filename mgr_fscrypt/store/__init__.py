@@ -3,22 +3,32 @@
 The state is an index: the truth about what is encrypted is on the inodes.
 """
 
-from .database import Database, LocalDatabase, NewerSchemaError, NotReadyError, prepare
+from .acts import FIRST, Act, ActTable, Kept
+from .database import Database, Joined, LocalDatabase, NewerSchemaError, NotReadyError, prepare
 from .gates import Gate, GatedCaps, GateTable
 from .keys import Key, KeyTable
-from .subtrees import Subtree, SubtreeTable
+from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 
 __all__ = [
+    "ALL",
+    "FIRST",
+    "Act",
+    "ActTable",
     "Database",
+    "Found",
     "Gate",
     "GateTable",
     "GatedCaps",
+    "Joined",
+    "Kept",
     "Key",
     "KeyTable",
     "LocalDatabase",
     "NewerSchemaError",
     "NotReadyError",
+    "Place",
     "Subtree",
     "SubtreeTable",
+    "Wanted",
     "prepare",
 ]

@@ -33,6 +33,37 @@ class Database(Protocol):
         ...
 
 
+class Joined:
+    """A database of which several calls can be made one transaction. For one thread.
+
+    Args:
+        database: the one that is meant.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._open: sqlite3.Connection | None = None
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Make all transactions inside one: all of it is done, or nothing."""
+        with self._database.transaction() as db:
+            self._open = db
+            try:
+                yield
+            finally:
+                self._open = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """See `Database.transaction`."""
+        if self._open is not None:
+            yield self._open
+            return
+        with self._database.transaction() as db:
+            yield db
+
+
 def prepare(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Bring the schema forward, inside the transaction that is open on the connection.
 
@@ -44,6 +75,8 @@ def prepare(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
     """
     # what is deleted is overwritten: names and dates of what was destroyed are not left in free pages
     connection.execute("PRAGMA secure_delete = ON")
+    # 32 MiB, where ceph-mgr has 4: what does not fit is read from RADOS again, a millisecond for each page
+    connection.execute("PRAGMA cache_size = -32768")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
         msg = (

@@ -66,4 +66,59 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # a million rows are not counted on demand
+        """
+        CREATE TABLE SubtreeCount (
+            fscid INTEGER NOT NULL,
+            mode TEXT NOT NULL,
+            n INTEGER NOT NULL,
+            PRIMARY KEY (fscid, mode)
+        ) WITHOUT ROWID
+        """,
+        "INSERT INTO SubtreeCount SELECT fscid, mode, COUNT(*) FROM Subtree GROUP BY fscid, mode",
+        """
+        CREATE TRIGGER SubtreeCounted AFTER INSERT ON Subtree BEGIN
+            INSERT INTO SubtreeCount VALUES (NEW.fscid, NEW.mode, 1)
+                ON CONFLICT (fscid, mode) DO UPDATE SET n = n + 1;
+        END
+        """,
+        """
+        CREATE TRIGGER SubtreeUncounted AFTER DELETE ON Subtree BEGIN
+            UPDATE SubtreeCount SET n = n - 1 WHERE fscid = OLD.fscid AND mode = OLD.mode;
+            DELETE FROM SubtreeCount WHERE fscid = OLD.fscid AND mode = OLD.mode AND n = 0;
+        END
+        """,
+        # indexes end with the primary key, so each of these is in order of paths
+        "CREATE INDEX SubtreeByKeyAndMode ON Subtree (fscid, key_identifier, mode)",
+        "CREATE INDEX KeyByTenant ON Key (fscid, tenant)",
+        "CREATE INDEX KeyByState ON Key (fscid, state)",
+    ),
+    (
+        """
+        CREATE TABLE Act (
+            number INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            manager TEXT NOT NULL,
+            command TEXT NOT NULL,
+            about TEXT NOT NULL,
+            code INTEGER NOT NULL,
+            result TEXT NOT NULL,
+            previous TEXT NOT NULL,
+            digest TEXT NOT NULL
+        )
+        """,
+        # against mistakes of ours; whoever may write the pool can do anything, and the chain shows it
+        """
+        CREATE TRIGGER ActsStay BEFORE UPDATE ON Act BEGIN
+            SELECT RAISE(ABORT, 'acts are never changed');
+        END
+        """,
+        """
+        CREATE TRIGGER ActsRemain BEFORE DELETE ON Act BEGIN
+            SELECT RAISE(ABORT, 'acts are never dropped');
+        END
+        """,
+    ),
 )

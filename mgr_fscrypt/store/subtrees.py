@@ -1,10 +1,13 @@
 """The table of registered subtrees."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from .database import Database
+
+LOOKED_THROUGH = 5_000
+"""Rows that one page looks through for a text: no index knows what is inside of a path."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,58 @@ class Subtree:
     padding: int
     key_identifier: str
     registered: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which subtrees a list has; None: all.
+
+    Args:
+        mode: "engine" or "kernel".
+        key_identifier: under this key.
+        below: this directory or below it.
+        text: has this in its path.
+        key_name, tenant, state: under a key that was reported, and is called so, belongs to, is in this state.
+    """
+
+    mode: str | None = None
+    key_identifier: str | None = None
+    below: str | None = None
+    text: str | None = None
+    key_name: str | None = None
+    tenant: str | None = None
+    state: str | None = None
+
+    @property
+    def by_key(self) -> bool:
+        """Whether the list is in order of keys, since only their table knows what is asked for."""
+        return bool(self.of_key) and self.key_identifier is None
+
+    @property
+    def of_key(self) -> Mapping[str, str]:
+        """What is asked of the key, by the column of its table."""
+        said = {"name": self.key_name, "tenant": self.tenant, "state": self.state}
+        return {column: value for column, value in said.items() if value is not None}
+
+
+ALL = Wanted()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a list goes on: after this file system, key (in a list by key) and path."""
+
+    fscid: int = 0
+    path: str = ""
+    key_identifier: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A part of a list, and where it goes on; None at its end."""
+
+    subtrees: tuple[Subtree, ...]
+    following: Place | None
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Subtree))
@@ -92,25 +147,36 @@ class SubtreeTable:
             root = root.rpartition("/")[0] or "/"
         return found
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> tuple[Subtree, ...]:
-        """Give up to ``limit`` subtrees in order of file system and path, past the one named by ``after``."""
-        condition, values = "(fscid, path) > (?, ?)", after
-        if fscid is not None:
-            # said so, SQLite finds the place in the primary key; with the pair it reads the file system's rows
-            condition, values = "fscid = ? AND path > ?", (fscid, after[1] if after[0] == fscid else "")
-            if after[0] > fscid:
-                return ()
-        query = f"SELECT {_COLUMNS} FROM Subtree WHERE {condition} ORDER BY fscid, path LIMIT ?"  # noqa: S608 - our own
+    def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL) -> Found:
+        """Give up to ``limit`` subtrees past a place, in order of file system and path.
+
+        A list by key is in order of file system, key and path. One by text may go on though it is not full: it looks
+        through `LOOKED_THROUGH` rows at a time.
+
+        Args:
+            fscid: only of this file system.
+            after: the begin, or where the page before ended.
+            limit: at most so many.
+            wanted: only these.
+        """
+        most = limit + 1 if wanted.text is None else LOOKED_THROUGH
+        shown: list[Subtree] = []
+        last = after
         with self._database.transaction() as db:
-            rows = db.execute(query, (*values, limit)).fetchall()
-        return tuple(_subtree(row) for row in rows)
+            for looked, row in enumerate(_rows(db, fscid, after, most, wanted), 1):
+                if wanted.text is None or wanted.text in row["path"]:
+                    if len(shown) == limit:
+                        return Found(tuple(shown), last)
+                    shown.append(_subtree(row))
+                last = Place(row["fscid"], row["path"], row["key_identifier"] if wanted.by_key else "")
+                if looked == most:
+                    return Found(tuple(shown), last)
+        return Found(tuple(shown), None)
 
     def counts(self) -> Mapping[tuple[int, str], int]:
         """Count the subtrees by file system number and mode."""
         with self._database.transaction() as db:
-            rows = db.execute(
-                "SELECT fscid, mode, COUNT(*) AS n FROM Subtree GROUP BY fscid, mode"
-            ).fetchall()
+            rows = db.execute("SELECT fscid, mode, n FROM SubtreeCount").fetchall()
         return {(row["fscid"], row["mode"]): row["n"] for row in rows}
 
     def name_last_seen(self, fs_name: str) -> int | None:
@@ -127,3 +193,84 @@ class SubtreeTable:
 
 def _subtree(row: sqlite3.Row) -> Subtree:
     return Subtree(**{field.name: row[field.name] for field in fields(Subtree)})
+
+
+def _rows(
+    db: sqlite3.Connection, fscid: int | None, after: Place, most: int, wanted: Wanted
+) -> Iterator[sqlite3.Row]:
+    """What is wanted past a place, in order, up to `most` of each file system, fetched as it is asked for."""
+    counted = db.execute(
+        "SELECT DISTINCT fscid FROM SubtreeCount WHERE fscid >= ? ORDER BY fscid", (after.fscid,)
+    )
+    for each in [row["fscid"] for row in counted.fetchall()]:
+        if fscid in (None, each):
+            start = after if each == after.fscid else Place(each)
+            for query, values in _queries(db, start, wanted):
+                yield from db.execute(f"{query} LIMIT ?", (*values, most))
+
+
+def _queries(
+    db: sqlite3.Connection, start: Place, wanted: Wanted
+) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """The questions that, one after the other, give what is wanted of one file system in order.
+
+    Each is answered from an index alone, without sorting: qa/unit/store/test_pages.py looks at SQLite's plans.
+    """
+    said = {"s.mode": wanted.mode, "s.key_identifier": wanted.key_identifier}
+    if wanted.by_key:
+        said |= {f"k.{column}": value for column, value in wanted.of_key.items()}
+    elif not _is_such_a_key(db, start.fscid, wanted):
+        return
+    conditions = [(f"{column} = ?", value) for column, value in said.items() if value is not None]
+    low = ""
+    if wanted.below not in (None, "/"):
+        low, bound = _below(db, start.fscid, str(wanted.below))
+        conditions.append(bound)
+    # said, not left to SQLite: without statistics it takes an index that fits the order, and reads all of it
+    rows = f"Subtree s INDEXED BY {index}" if (index := _index(wanted)) else "Subtree s NOT INDEXED"
+    if not wanted.by_key:
+        conditions.append(("s.path > ?", max(low, start.path)))
+        yield _query(rows, "s.fscid", start.fscid, conditions, "s.path")
+        return
+    source = f"Key k CROSS JOIN {rows} ON s.fscid = k.fscid AND s.key_identifier = k.identifier"
+    for identifiers, path in (("k.identifier = ?", start.path), ("k.identifier > ?", "")):
+        placed = [*conditions, (identifiers, start.key_identifier), ("s.path > ?", max(low, path))]
+        yield _query(source, "k.fscid", start.fscid, placed, "k.identifier, s.path")
+
+
+def _index(wanted: Wanted) -> str:
+    """The index that has what is wanted together, in order of paths; empty: the primary key has."""
+    under_key = wanted.by_key or wanted.key_identifier is not None
+    if wanted.mode is None:
+        return "SubtreeByKey" if under_key else ""
+    return "SubtreeByKeyAndMode" if under_key else "SubtreeByMode"
+
+
+def _query(
+    source: str, column: str, fscid: int, conditions: Sequence[tuple[str, str]], order: str
+) -> tuple[str, tuple[int | str, ...]]:
+    columns = ", ".join(f"s.{field.name}" for field in fields(Subtree))
+    words = " AND ".join([f"{column} = ?", *(condition for condition, _ in conditions)])
+    return (
+        f"SELECT {columns} FROM {source} WHERE {words} ORDER BY {order}",  # noqa: S608 - all of it is our own
+        (fscid, *(value for _, value in conditions)),
+    )
+
+
+def _is_such_a_key(db: sqlite3.Connection, fscid: int, wanted: Wanted) -> bool:
+    """Whether the one key that is wanted is as it is wanted; if nothing is asked of it, it is."""
+    said = {"fscid": fscid, "identifier": wanted.key_identifier, **wanted.of_key}
+    words = " AND ".join(f"{column} = ?" for column in said)
+    found = db.execute(f"SELECT 1 FROM Key WHERE {words}", tuple(said.values()))  # noqa: S608 - our own columns
+    return not wanted.of_key or found.fetchone() is not None
+
+
+def _below(db: sqlite3.Connection, fscid: int, path: str) -> tuple[str, tuple[str, str]]:
+    """For a directory and what is below it: what lies before it all, and the other bound.
+
+    Subtrees do not nest: where one is at the path itself, there is no other one.
+    """
+    if db.execute("SELECT 1 FROM Subtree WHERE fscid = ? AND path = ?", (fscid, path)).fetchone():
+        return "", ("s.path = ?", path)
+    # "0" is the character after "/"
+    return path + "/", ("s.path < ?", path + "0")

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
-from mgr_fscrypt.control import Overview, SubtreePage
+from mgr_fscrypt.control import ActPage, Overview, SubtreePage
 from mgr_fscrypt.messages import RELEASE, Policy, SubtreeFacts
 from qa.lab.cluster import Cluster, ClusterError
 from qa.load.promptness import prompt
@@ -19,6 +20,7 @@ FACTS = SubtreeFacts(
     inode=0x7FFF_0000_0001, mode="engine", policy=Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY)
 )
 PATH = "/test-manager/a"
+TENANT = "{kind: fscrypt.tenant, version: 1, fs: cephfs, name: acme, kms: vault}"
 
 
 def answered(cluster: Cluster, *command: str, report: str | None = None) -> str:
@@ -85,6 +87,54 @@ def test_an_adopted_subtree_is_listed(cluster: Cluster):
 
 
 @pytest.mark.usefixtures("registered")
+def test_filters_and_yaml(cluster: Cluster):
+    # `--key` would be ceph's own
+    for filters in (
+        ("--mode", "engine"),
+        ("--master-key", KEY),
+        ("--below", "/test-manager"),
+        ("--text", "manager/a"),
+    ):
+        answer = yaml.safe_load(answered(cluster, "subtree", "ls", *filters, "--format", "yaml"))
+        assert [line["path"] for line in answer["subtrees"]] == [PATH], filters
+    assert f"subtree {PATH} of cephfs" in answered(cluster, "subtree", "show", "cephfs", PATH)
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_is_shown_can_be_applied(cluster: Cluster):
+    document = answered(cluster, "show", "cephfs")
+    (resource,) = [each for each in yaml.safe_load(document)["resources"] if each.get("path") == PATH]
+    answered(cluster, "subtree", "forget", "cephfs", PATH)
+    assert "would change" in answered(cluster, "apply", "--dry-run", report=document)
+    assert "changed" in answered(cluster, "apply", report=document)
+    assert listed(cluster) == [(PATH, "engine")]
+    outcomes = json.loads(answered(cluster, "apply", "--format", "json", report=json.dumps(resource)))[
+        "outcomes"
+    ]
+    assert [each["outcome"] for each in outcomes] == ["unchanged"]
+
+
+def test_acts_are_recorded_and_told_to_the_clusters_log(cluster: Cluster):
+    answered(cluster, "subtree", "adopt", "cephfs", PATH, report=FACTS.encode())
+    answered(cluster, "subtree", "forget", "cephfs", PATH)
+    page = ActPage.restored(json.loads(answered(cluster, "audit", "ls", "--limit", "20", "--format", "json")))
+    # a command may have been given twice, since an answer may be lost with a manager
+    newest = [
+        next(act for act in page.acts if (act.command, act.about) == (f"subtree {verb}", f"cephfs {PATH}"))
+        for verb in ("forget", "adopt")
+    ]
+    assert {act.code for act in newest} == {0}
+    told = [f"fscrypt audit {act.number}:{act.digest}" for act in newest]
+    cluster.wait(
+        "our lines in the cluster's log",
+        lambda: all(line in cluster.ceph("log", "last", "500", "info", "audit") for line in told),
+    )
+    assert "are whole" in answered(
+        cluster, "audit", "verify", "--after", f"{newest[1].number}:{newest[1].digest}"
+    )
+
+
+@pytest.mark.usefixtures("registered")
 def test_pages(cluster: Cluster):
     other = SubtreeFacts(inode=FACTS.inode + 1, mode="kernel", policy=FACTS.policy)
     answered(cluster, "subtree", "adopt", "cephfs", "/test-manager/b", report=other.encode())
@@ -134,6 +184,9 @@ def test_health_says_nothing_about_us(cluster: Cluster):
         (("subtree", "adopt", "cephfs", PATH), "{}", 22, "not one of a subtree"),
         (("subtree", "adopt", "cephfs", "relative"), FACTS.encode(), 22, "does not begin with /"),
         (("status", "--format", "xml"), None, 22, 'there is no format "xml"'),
+        (("subtree", "ls", "--mode", "both"), None, 22, 'there is no mode "both"'),
+        (("apply",), "- kind: fscrypt.file", 22, "resource 1: kind must be one of"),
+        (("apply",), TENANT, 95, "1 for a client to do"),
     ],
 )
 def test_refusals(cluster: Cluster, command: tuple[str, ...], report: str | None, code: int, says: str):

@@ -68,7 +68,7 @@ ROOMS: Mapping[str, Room] = {
     "backoff": room(),
     # where keys lie: for all who open them
     "custody": room("ceph", "keys"),
-    "control": room("store", "messages", "backoff"),
+    "control": room("store", "messages", "backoff", theirs=("yaml",)),
     "service_link": room("control", "messages"),
     "servers": room("control"),
     "door": room("control", "messages", theirs=("mgr_module",)),
@@ -203,7 +203,7 @@ def test_imports_inside_the_package_are_relative():
 
 def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
     reached = closure(ROOMS, "__init__")
-    assert reached.theirs == {"mgr_module"}
+    assert reached.theirs == {"mgr_module", "yaml"}
     assert reached.ours == {
         "__init__",
         "module",
@@ -322,9 +322,11 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
     )
     assert done.stderr == ""
     commands = (
+        "fscrypt apply; fscrypt audit ls; fscrypt audit verify; "
         "fscrypt client explain; fscrypt client ls; fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
         "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
-        "fscrypt service status; fscrypt status; fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls"
+        "fscrypt service status; fscrypt show; fscrypt status; "
+        "fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls; fscrypt subtree show"
     )
     assert done.stdout == f"Module; {commands}\nFalse\n"
 

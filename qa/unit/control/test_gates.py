@@ -16,7 +16,7 @@ from mgr_fscrypt.control.gate_answers import DRIFT, GatePage, Preview
 from mgr_fscrypt.control.gatekeeper import Gatekeeper
 from mgr_fscrypt.control.gates import FRESH, Gates, Wanted
 from mgr_fscrypt.control.observing import Observer
-from mgr_fscrypt.store import GateTable, LocalDatabase, Subtree, SubtreeTable
+from mgr_fscrypt.store import GateTable, LocalDatabase, Place, Subtree, SubtreeTable
 from qa.fakes.servers import FakeServers, session
 
 EVERYWHERE = "allow rw tag cephfs data=cephfs"
@@ -58,7 +58,7 @@ class World:
         )
 
     def register(self, path: str, mode: str = "engine") -> None:
-        inode = 1000 + len(self.subtrees.page(None, (0, ""), 1000))
+        inode = 1000 + len(self.subtrees.page(None, Place(), 1000).subtrees)
         self.subtrees.put(
             Subtree(1, path, "cephfs", inode, mode, "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
         )

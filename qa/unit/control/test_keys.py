@@ -68,9 +68,7 @@ def test_what_was_destroyed_stays_so(keys: Keys, database: LocalDatabase):
     assert shown(keys).state == "destroyed"
     keys.adopt("cephfs", replace(FACTS, generation=99).encode())
     assert shown(keys).state == "destroyed"
-    subtrees = Subtrees(
-        store=SubtreeTable(database), cluster=Cluster(), clock=lambda: NOW, destroyed=keys.destroyed
-    )
+    subtrees = Subtrees(store=SubtreeTable(database), cluster=Cluster(), clock=lambda: NOW, key=keys.line)
     report = SubtreeFacts(10, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, ID)).encode()
     refused = subtrees.adopt("cephfs", "/dead", report)
     assert refused.code == errno.EPERM

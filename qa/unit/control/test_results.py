@@ -3,6 +3,7 @@ import json
 import logging
 
 import pytest
+import yaml
 
 from mgr_fscrypt.control import FileSystemCount, Overview, Result, SubtreeLine, SubtreePage
 from mgr_fscrypt.control.results import guarded
@@ -21,6 +22,20 @@ def test_json_forms_hold_the_same(form: str):
     assert json.loads(text) == OVERVIEW.simplified()
 
 
+@pytest.mark.parametrize("value", [OVERVIEW, PAGE])
+def test_yaml_holds_the_same(value: Overview | SubtreePage):
+    code, text, status = Result(answer=value).rendered("yaml")
+    assert (code, status) == (0, "")
+    assert type(value).restored(yaml.safe_load(text)) == value
+
+
+def test_what_only_has_a_status_tells_it_to_programs_too():
+    done = Result(status="registered subtree /a")
+    assert done.rendered("plain") == (0, "", "registered subtree /a")
+    assert json.loads(done.rendered("json")[1]) == {"status": "registered subtree /a"}
+    assert yaml.safe_load(done.rendered("yaml")[1]) == {"status": "registered subtree /a"}
+
+
 def test_plain_is_the_default():
     assert Result(answer=OVERVIEW).rendered(None) == Result(answer=OVERVIEW).rendered("plain")
 
@@ -29,7 +44,7 @@ def test_an_unknown_format():
     assert Result(answer=OVERVIEW).rendered("xml") == (
         -errno.EINVAL,
         "",
-        'there is no format "xml"; use one of plain, json, json-pretty',
+        'there is no format "xml"; use one of plain, json, json-pretty, yaml',
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mgr_fscrypt.store import LocalDatabase, NewerSchemaError, Subtree, SubtreeTable, prepare
+from mgr_fscrypt.store import Joined, LocalDatabase, NewerSchemaError, Subtree, SubtreeTable, prepare
 from mgr_fscrypt.store.schema import MIGRATIONS
 
 FIRST = ("CREATE TABLE A (x)", "INSERT INTO A VALUES (1)")
@@ -92,3 +92,16 @@ def test_a_file_keeps_what_was_committed_and_nothing_else(tmp_path: Path):
     again = LocalDatabase(file)
     assert SubtreeTable(again).at(1, "/a") == subtree
     again.close()
+
+
+def test_several_calls_can_be_one_transaction():
+    subtree = Subtree(1, "/a", "cephfs", 5, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, "00" * 16, 0)
+    with closing(LocalDatabase()) as database:
+        joined = Joined(database)
+        table = SubtreeTable(joined)
+        with pytest.raises(ZeroDivisionError), joined.whole():
+            fail_after(table.put(subtree))
+        assert table.at(1, "/a") is None
+        with joined.whole():
+            table.put(subtree)
+        assert SubtreeTable(database).at(1, "/a") == subtree

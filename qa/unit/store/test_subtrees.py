@@ -1,10 +1,11 @@
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from mgr_fscrypt.store import Gate, GateTable, LocalDatabase, Subtree, SubtreeTable
+from mgr_fscrypt.store import Gate, GateTable, LocalDatabase, Place, Subtree, SubtreeTable
 
 ONE = Subtree(
     1, "/a/b", "cephfs", 10, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, "00" * 16, 1_700_000_000
@@ -21,7 +22,7 @@ def table() -> Iterator[SubtreeTable]:
 def test_put_replaces_the_record_of_the_same_path(table: SubtreeTable):
     table.put(ONE)
     table.put(replace(ONE, mode="kernel", inode=11))
-    assert table.page(None, (0, ""), 10) == (replace(ONE, mode="kernel", inode=11),)
+    assert table.page(None, Place(), 10).subtrees == (replace(ONE, mode="kernel", inode=11),)
 
 
 def test_one_inode_has_one_path(table: SubtreeTable):
@@ -38,7 +39,7 @@ def test_remove_takes_only_that_record(table: SubtreeTable):
     table.put(other)
     table.remove(1, "/a/b")
     table.remove(1, "/a/b")
-    assert table.page(None, (0, ""), 10) == (other,)
+    assert table.page(None, Place(), 10).subtrees == (other,)
 
 
 def test_find_by_inode_stays_in_the_file_system(table: SubtreeTable):
@@ -91,16 +92,16 @@ def test_what_is_met_from_a_directory(table: SubtreeTable, root: str, found: boo
 
 
 def test_what_has_a_gate_is_not_met():
-    database = LocalDatabase()
-    table = SubtreeTable(database)
-    table.put(ONE)
-    gates = GateTable(database)
     gate = Gate(ONE.fscid, ONE.path, "isolate", "x", ("client.a",), (), (), 5)
-    gates.put(gate)
-    assert gates.at(ONE.fscid, ONE.path) == gate
-    assert table.met_from(1, "/", ONE.mode) is None
-    gates.remove(ONE.fscid, ONE.path)
-    assert table.met_from(1, "/", ONE.mode) == ONE
+    with closing(LocalDatabase()) as database:
+        table = SubtreeTable(database)
+        table.put(ONE)
+        gates = GateTable(database)
+        gates.put(gate)
+        assert gates.at(ONE.fscid, ONE.path) == gate
+        assert table.met_from(1, "/", ONE.mode) is None
+        gates.remove(ONE.fscid, ONE.path)
+        assert table.met_from(1, "/", ONE.mode) == ONE
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(table: SubtreeTable):
@@ -112,16 +113,17 @@ def test_pages_follow_each_other_without_gap_or_repeat(table: SubtreeTable):
     for subtree in reversed(made):
         table.put(subtree)
     seen: list[Subtree] = []
-    after = (0, "")
-    while page := table.page(None, after, 5):
-        seen += page
-        after = (page[-1].fscid, page[-1].path)
+    after: Place | None = Place()
+    while after is not None:
+        page = table.page(None, after, 5)
+        seen += page.subtrees
+        after = page.following
     assert sorted(seen, key=lambda each: (each.fscid, each.path)) == seen
     assert len(seen) == len(set(seen)) == len(made)
-    assert [each.fscid for each in table.page(2, (0, ""), 100)] == [2] * 4
-    assert [each.path for each in table.page(2, (2, "/b"), 100)] == ["/z", "/z/é"]
-    assert [each.path for each in table.page(2, (1, "/b"), 1)] == ["/a"]
-    assert table.page(2, (10, ""), 100) == ()
+    assert [each.fscid for each in table.page(2, Place(), 100).subtrees] == [2] * 4
+    assert [each.path for each in table.page(2, Place(2, "/b"), 100).subtrees] == ["/z", "/z/é"]
+    assert [each.path for each in table.page(2, Place(1, "/b"), 1).subtrees] == ["/a"]
+    assert table.page(2, Place(10), 100).subtrees == ()
 
 
 def test_counts(table: SubtreeTable):

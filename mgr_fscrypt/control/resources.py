@@ -1,0 +1,245 @@
+"""How things should be, as people declare it: `ceph fscrypt apply`, and `show`, which prints what that takes.
+
+What can be done here is done exactly as by the commands. What takes a secret or credentials is answered with the line
+to run on a client.
+"""
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import yaml
+
+from ..messages import KeyFacts, Policy, ProtectorFacts, SubtreeFacts
+from ..messages.resource import KeyResource, KmsResource, Resource, SubtreeResource, TenantResource
+from ..store import Key, Place, Subtree
+from .cluster import FileSystem, FileSystemMap, existing
+from .keys import Keys, KeyStore
+from .paging import following, page_size, position
+from .refusal import RefusalError
+from .results import Part, Result
+from .subtrees import Subtrees, SubtreeStore
+from .text import one_line, shell_word, table
+from .values import Simplified
+
+_OUTCOMES = {
+    "changed": "changed",
+    "would change": "would change",
+    "unchanged": "unchanged",
+    "refused": "refused",
+    "client": "for a client to do",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one resource.
+
+    Args:
+        kind, fs, name: which one.
+        outcome: "changed", "would change", "unchanged", "refused", or "client": a client has to do it.
+        code: 0, or an errno.
+        status: in words; for "client" the line to run there.
+    """
+
+    kind: str
+    fs: str
+    name: str
+    outcome: str
+    code: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of each resource, in the order of the document."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        return {"outcomes": [asdict(each) for each in self.outcomes]}
+
+    @classmethod
+    def restored(cls, value: Mapping[str, Any]) -> Self:
+        """Give the value that `simplified` was made from. Raises KeyError, TypeError."""
+        return cls(tuple(Outcome(**each) for each in value["outcomes"]))
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        rows = [(each.kind, each.fs, each.name, each.outcome, each.status) for each in self.outcomes]
+        return table(("KIND", "FILE SYSTEM", "NAME", "OUTCOME", "DETAIL"), rows)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A page of what there is, as `apply` takes it; `following` asks for the next one."""
+
+    resources: tuple[SubtreeResource | KeyResource, ...]
+    following: str | None = None
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        shown: Simplified = {"resources": [each.simplified() for each in self.resources]}
+        return shown if self.following is None else shown | {"following": self.following}
+
+    def plain(self) -> str:
+        """Show it to a person: YAML."""
+        return str(yaml.safe_dump(self.simplified(), sort_keys=False, allow_unicode=True))
+
+
+class Resources:
+    """What `apply` and `show` do.
+
+    Args:
+        subtrees, keys: the commands that they are made of.
+        subtree_store, key_store: where these keep what they know.
+        cluster: the file systems that there are.
+    """
+
+    def __init__(
+        self,
+        *,
+        subtrees: Subtrees,
+        keys: Keys,
+        subtree_store: SubtreeStore,
+        key_store: KeyStore,
+        cluster: FileSystemMap,
+    ) -> None:
+        self._subtrees = subtrees
+        self._keys = keys
+        self._subtree_store = subtree_store
+        self._key_store = key_store
+        self._cluster = cluster
+
+    def apply(self, resources: Sequence[Resource], *, dry_run: bool = False) -> Result:
+        """Make things as they are declared. What is so already is left alone; what is refused does not stop the rest.
+
+        A dry run looks at each resource as things are now, not as those before it would leave them.
+        """
+        results = [(each, self._applied(each, dry_run=dry_run)) for each in resources]
+        outcomes = tuple(_outcome(each, result, dry_run=dry_run) for each, result in results)
+        counts = {name: sum(each.outcome == name for each in outcomes) for name in _OUTCOMES}
+        told = ", ".join(f"{count} {_OUTCOMES[name]}" for name, count in counts.items() if count)
+        return Result(
+            code=next((each.code for each in outcomes if each.code), 0),
+            status=told or "there is no resource in it; nothing to do",
+            answer=Applied(outcomes),
+            changed=any(result.changed for _, result in results),
+            parts=tuple(
+                Part((each.KIND, each.fs, each.name), result)
+                for each, result in results
+                if result.changed or not result.success
+            ),
+        )
+
+    def show(self, fs_name: str | None = None, after: str | None = None, limit: int | None = None) -> Result:
+        """What there is, as resources: of each file system its keys, then its subtrees; a page at a time."""
+        try:
+            limit = page_size(limit)
+            systems = self._cluster.file_systems() if fs_name is None else [existing(self._cluster, fs_name)]
+            start = _start(after)
+        except RefusalError as refusal:
+            return refusal.result
+        shown: list[SubtreeResource | KeyResource] = []
+        place = ""
+        for found, name in self._all(sorted(systems, key=lambda each: each.fscid), start, limit + 1):
+            if len(shown) == limit:
+                return Result(answer=Declared(tuple(shown), place))
+            shown.append(found)
+            place = name
+        return Result(answer=Declared(tuple(shown)))
+
+    def _applied(self, resource: Resource, *, dry_run: bool) -> Result:
+        try:
+            match resource:
+                case SubtreeResource(facts=None):
+                    if not self._subtrees.knows(resource.fs, resource.path):
+                        return Result(status="it is not registered; nothing to do")
+                    return self._subtrees.forget(resource.fs, resource.path, dry_run=dry_run)
+                case SubtreeResource(facts=SubtreeFacts() as subtree):
+                    return self._subtrees.adopt(resource.fs, resource.path, subtree.encode(), dry_run=dry_run)
+                case KeyResource(facts=KeyFacts() as key):
+                    return self._keys.adopt(resource.fs, key.encode(), dry_run=dry_run)
+                case _:
+                    return self._left_to_a_client(resource, existing(self._cluster, resource.fs))
+        except RefusalError as refusal:
+            return refusal.result
+
+    def _left_to_a_client(self, resource: Resource, system: FileSystem) -> Result:
+        match resource:
+            case KeyResource(identifier=identifier):
+                known = self._key_store.at(system.fscid, identifier)
+                if known is None or known.state == "destroyed":
+                    return Result(status="it is not there; nothing to do")
+                words = ["key", "destroy", identifier]
+            case TenantResource(name=name, kms=kms):
+                words = ["tenant", "create", name, "--kms", kms]
+            case KmsResource(name=name, removed=True):
+                words = ["kms", "rm", name]
+            case KmsResource() as kms:
+                words = [
+                    "kms",
+                    "add",
+                    kms.name,
+                    "--kind",
+                    kms.type,
+                    "--address",
+                    kms.address,
+                    "--key",
+                    kms.key,
+                ]
+        line = " ".join(map(shell_word, ["cephfs-fscrypt", *words, "--fs", system.name]))
+        return Result.failed(
+            errno.EOPNOTSUPP, f"takes what the manager must not have, run on a client: {line}"
+        )
+
+    def _all(
+        self, systems: Sequence[FileSystem], start: tuple[int, str, str], most: int
+    ) -> Iterator[tuple[SubtreeResource | KeyResource, str]]:
+        """What there is past a place, with what names its own place."""
+        fscid, kind, name = start
+        for each in systems:
+            if each.fscid < fscid:
+                continue
+            here = each.fscid == fscid
+            if not here or kind == "key":
+                first = name if here else ""
+                for key in self._key_store.page(each.fscid, (each.fscid, first), most):
+                    yield _declared_key(each.name, key), following(each.fscid, f"key:{key.identifier}")
+            first = name if here and kind == "subtree" else ""
+            for subtree in self._subtree_store.page(each.fscid, Place(each.fscid, first), most).subtrees:
+                yield _declared_subtree(each.name, subtree), following(each.fscid, f"subtree:{subtree.path}")
+
+
+def _outcome(resource: Resource, result: Result, *, dry_run: bool) -> Outcome:
+    if result.changed:
+        outcome = "would change" if dry_run else "changed"
+    elif result.success:
+        outcome = "unchanged"
+    else:
+        outcome = "client" if result.code == errno.EOPNOTSUPP else "refused"
+    return Outcome(resource.KIND, resource.fs, resource.name, outcome, result.code, one_line(result.status))
+
+
+def _start(after: str | None) -> tuple[int, str, str]:
+    """File system, kind and name of the place after which a page begins. Raises `RefusalError`."""
+    fscid, place = position(after)
+    if after is None:
+        return 0, "key", ""
+    kind, colon, name = place.partition(":")
+    if kind not in ("key", "subtree") or not colon:
+        raise RefusalError(errno.EINVAL, f'"{after}" is not a place in what `show` prints; use its following')
+    return fscid, kind, name
+
+
+def _declared_key(fs_name: str, key: Key) -> KeyResource:
+    plain = {name: getattr(key, name) for name in KeyFacts.__dataclass_fields__ if name != "protectors"}
+    protectors = tuple(ProtectorFacts(*each) for each in key.protectors)
+    return KeyResource(fs_name, key.identifier, KeyFacts(**plain, protectors=protectors))
+
+
+def _declared_subtree(fs_name: str, subtree: Subtree) -> SubtreeResource:
+    policy = Policy(subtree.contents, subtree.names, subtree.padding, subtree.key_identifier)
+    return SubtreeResource(fs_name, subtree.path, SubtreeFacts(subtree.inode, subtree.mode, policy))

@@ -1,0 +1,269 @@
+"""Declared resources: applied, shown, and refused, one by one and as a whole."""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import yaml
+
+from mgr_fscrypt.control import Applied, Declared, FileSystem, Keys, RefusalError, Resources, Result, Subtrees
+from mgr_fscrypt.control.declared import MOST, declared
+from mgr_fscrypt.store import KeyTable, LocalDatabase, SubtreeTable
+
+KEY = "00112233445566778899aabbccddeeff"
+POLICY = {"contents": "AES-256-XTS", "names": "AES-256-CBC-CTS", "padding": 32, "key_identifier": KEY}
+SUBTREE: dict[str, Any] = {
+    "kind": "fscrypt.subtree", "version": 1, "fs": "cephfs", "path": "/payroll",
+    "inode": 10, "mode": "engine", "policy": POLICY,
+}  # fmt: skip
+PROTECTOR = {"name": "first", "kind": "passphrase", "created": 1, "proven": 0}
+KEPT: dict[str, Any] = {
+    "kind": "fscrypt.key", "version": 1, "fs": "cephfs", "identifier": KEY, "name": "payroll", "tenant": "acme",
+    "state": "active", "generation": 3, "created": 5, "expires": 0, "due": 0, "drill_due": 0,
+    "protectors": [PROTECTOR],
+}  # fmt: skip
+TENANT: dict[str, Any] = {
+    "kind": "fscrypt.tenant",
+    "version": 1,
+    "fs": "cephfs",
+    "name": "acme",
+    "kms": "vault",
+}
+KMS: dict[str, Any] = {
+    "kind": "fscrypt.kms", "version": 1, "fs": "cephfs", "name": "vault", "type": "vault",
+    "address": "https://vault:8200; reboot", "key": "cephfs",
+}  # fmt: skip
+
+
+class Cluster:
+    def file_systems(self) -> list[FileSystem]:
+        return [FileSystem(2, "scratch"), FileSystem(1, "cephfs")]
+
+
+@pytest.fixture
+def resources() -> Iterator[Resources]:
+    with closing(LocalDatabase()) as database:
+        key_store, subtree_store = KeyTable(database), SubtreeTable(database)
+        keys = Keys(store=key_store, cluster=Cluster(), clock=lambda: 7)
+        yield Resources(
+            subtrees=Subtrees(store=subtree_store, cluster=Cluster(), clock=lambda: 7, key=keys.line),
+            keys=keys,
+            subtree_store=subtree_store,
+            key_store=key_store,
+            cluster=Cluster(),
+        )
+
+
+def applied(resources: Resources, *values: dict[str, Any], dry_run: bool = False) -> Result:
+    return resources.apply(declared(json.dumps(values)), dry_run=dry_run)
+
+
+def outcomes(result: Result) -> list[str]:
+    assert isinstance(result.answer, Applied)
+    assert Applied.restored(result.answer.simplified()) == result.answer
+    return [each.outcome for each in result.answer.outcomes]
+
+
+def shown(resources: Resources, *arguments: Any) -> Declared:
+    answer = resources.show(*arguments).answer
+    assert isinstance(answer, Declared)
+    return answer
+
+
+def test_twice_is_once(resources: Resources):
+    dry = applied(resources, KEPT, SUBTREE, dry_run=True)
+    assert (outcomes(dry), dry.code) == (["would change"] * 2, 0)
+    assert shown(resources).resources == ()
+    first = applied(resources, KEPT, SUBTREE)
+    assert (outcomes(first), first.status, first.changed) == (["changed"] * 2, "2 changed", True)
+    second = applied(resources, KEPT, SUBTREE)
+    assert (outcomes(second), second.changed, second.parts) == (["unchanged"] * 2, False, ())
+
+
+def test_what_is_shown_is_what_was_applied_and_can_be_again(resources: Resources):
+    applied(resources, SUBTREE, KEPT)
+    assert shown(resources).simplified() == {"resources": [KEPT, SUBTREE]}
+    for form in ("plain", "yaml", "json"):
+        text = resources.show().rendered(form)[1]
+        assert yaml.safe_load(text) == {"resources": [KEPT, SUBTREE]}
+        assert outcomes(resources.apply(declared(text))) == ["unchanged"] * 2
+
+
+def test_pages_of_all_kinds_and_file_systems(resources: Resources):
+    other = KEPT | {"identifier": "ff" * 16, "name": "other"}
+    scratch = [KEPT | {"fs": "scratch"}, SUBTREE | {"fs": "scratch"}]
+    values = [KEPT, other, SUBTREE | {"path": "/a", "inode": 1}, SUBTREE, *scratch]
+    assert applied(resources, *reversed(values)).success
+    for size in (1, 2, 4, 100):
+        seen: list[dict[str, Any]] = []
+        after = None
+        while True:
+            page = shown(resources, None, after, size)
+            # a page is a document of its own
+            text = resources.show(None, after, size).rendered("plain")[1]
+            assert set(outcomes(resources.apply(declared(text)))) == {"unchanged"}
+            seen += page.simplified()["resources"]
+            after = page.following
+            if after is None:
+                break
+        assert seen == values
+    assert shown(resources, "scratch").simplified()["resources"] == scratch
+    assert resources.show("scratsh").code == errno.ENOENT
+    for place in ("x", "1:x", "1:/a", "1:keys:x"):
+        assert resources.show(None, place).code == errno.EINVAL
+    assert resources.show(None, None, 0).code == errno.EINVAL
+
+
+def test_one_that_is_refused_does_not_stop_the_rest(resources: Resources):
+    nested = SUBTREE | {"path": "/payroll/below", "inode": 11}
+    lost = SUBTREE | {"fs": "cefs"}
+    last = SUBTREE | {"path": "/z", "inode": 12}
+    result = applied(resources, SUBTREE, nested, lost, last)
+    assert outcomes(result) == ["changed", "refused", "refused", "changed"]
+    assert result.code == errno.EEXIST
+    assert result.status == "2 changed, 2 refused"
+    assert [part.about for part in result.parts] == [
+        ("fscrypt.subtree", each["fs"], each["path"]) for each in (SUBTREE, nested, lost, last)
+    ]
+    text = result.rendered("plain")[1]
+    assert "fscrypt.subtree  cefs" in text
+    assert 'did you mean "cephfs"?' in text
+
+
+def test_removed_is_an_intent(resources: Resources):
+    applied(resources, SUBTREE)
+    gone = {"kind": "fscrypt.subtree", "version": 1, "fs": "cephfs", "path": "/payroll", "intent": "removed"}
+    assert outcomes(applied(resources, gone, dry_run=True)) == ["would change"]
+    assert outcomes(applied(resources, SUBTREE | {"intent": "removed"})) == ["changed"]
+    assert outcomes(applied(resources, gone)) == ["unchanged"]
+    lost = applied(resources, gone | {"fs": "cefs"})
+    assert (outcomes(lost), lost.code) == (["refused"], errno.ENOENT)
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (TENANT, "cephfs-fscrypt tenant create acme --kms vault --fs cephfs"),
+        (
+            KMS,
+            "cephfs-fscrypt kms add vault --kind vault --address 'https://vault:8200; reboot' --key cephfs --fs cephfs",
+        ),
+        (
+            {"kind": "fscrypt.kms", "version": 1, "fs": "cephfs", "name": "vault", "intent": "removed"},
+            "cephfs-fscrypt kms rm vault --fs cephfs",
+        ),
+        (KEPT | {"intent": "removed"}, f"cephfs-fscrypt key destroy {KEY} --fs cephfs"),
+    ],
+)
+def test_what_takes_a_secret_is_answered_with_the_line_for_a_client(
+    resources: Resources, value: dict[str, Any], line: str
+):
+    applied(resources, KEPT)
+    for dry_run in (True, False):
+        result = applied(resources, value, SUBTREE, dry_run=dry_run)
+        assert outcomes(result)[0] == "client"
+        assert result.code == errno.EOPNOTSUPP
+        assert isinstance(result.answer, Applied)
+        assert result.answer.outcomes[0].status.endswith(f"run on a client: {line}")
+        assert "1 for a client to do" in result.status
+    assert applied(resources, value | {"fs": "cefs"}).code == errno.ENOENT
+
+
+def test_a_key_that_is_gone_need_not_be_destroyed(resources: Resources):
+    gone = {"kind": "fscrypt.key", "version": 1, "fs": "cephfs", "identifier": KEY, "intent": "removed"}
+    assert outcomes(applied(resources, gone)) == ["unchanged"]
+    applied(resources, KEPT | {"state": "destroyed"})
+    assert outcomes(applied(resources, gone)) == ["unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"kind": "fscrypt.file"},
+            "kind must be one of fscrypt.subtree, fscrypt.key, fscrypt.tenant, fscrypt.kms",
+        ),
+        ({"kind": ["fscrypt.subtree"]}, "kind must be one of"),
+        ({"version": 2}, "version must be 1"),
+        ({"version": True}, "version must be 1"),
+        ({"intent": "gone"}, "intent must be present or removed"),
+        ({"fs": ""}, "fs must be the name of a file system"),
+        ({"fs": 1}, "fs must be text: put it in quotes"),
+        ({"path": 1}, "path must be text"),
+        ({"path": "relative"}, "does not begin with /"),
+        ({"path": "/\ud800"}, "is not UTF-8"),
+        ({"inode": "10"}, "inode must be a number"),
+        ({"mode": "both"}, "mode must be engine or kernel"),
+        ({"policy": POLICY | {"key_identifier": 7}}, "policy.key_identifier must be a string"),
+        ({"policy": POLICY | {"passphrase": "x"}}, "unknown field passphrase"),
+        ({"passphrase": "x"}, "unknown field passphrase"),
+        ({"policy": None}, "policy must be a JSON object"),
+    ],
+)
+def test_one_mistake_keeps_all_from_being_applied(change: dict[str, Any], says: str):
+    with pytest.raises(RefusalError) as refusal:
+        declared(json.dumps([KEPT, SUBTREE | change]))
+    assert refusal.value.result.code == errno.EINVAL
+    assert says in refusal.value.result.status
+    assert "resource 2: " in refusal.value.result.status
+    assert "nothing was changed" in refusal.value.result.status
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (KEPT | {"name": "\ud800"}, "name must be Unicode text"),
+        (KEPT | {"protectors": [PROTECTOR | {"secret": "x"}]}, "unknown field secret"),
+        (KEPT | {"generation": 1.5}, "generation must be of the type int"),
+        (TENANT | {"kms": ""}, "kms must be of 1 to 300 characters"),
+        (TENANT | {"intent": "removed"}, "a tenant ends with the last of its keys"),
+        (KMS | {"credentials": "x"}, "unknown field credentials"),
+        (KMS | {"name": 1}, "name must be text"),
+        ("x", "must be an object"),
+        ({}, "kind must be one of"),
+    ],
+)
+def test_values_that_are_no_resource(value: object, says: str):
+    with pytest.raises(RefusalError) as refusal:
+        declared(json.dumps([value]))
+    assert says in refusal.value.result.status
+
+
+def test_the_same_twice_is_a_mistake(resources: Resources):
+    again = SUBTREE | {"path": "//payroll/", "inode": 11}
+    with pytest.raises(RefusalError) as refusal:
+        declared(json.dumps([SUBTREE, KEPT, again]))
+    assert "resource 3 is resource 1 once more: fscrypt.subtree /payroll" in refusal.value.result.status
+    other = SUBTREE | {"fs": "scratch"}
+    assert applied(resources, SUBTREE, other).success
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n"])
+def test_no_document(text: str | None):
+    with pytest.raises(RefusalError) as refusal:
+        declared(text)
+    assert "-i FILE" in refusal.value.result.status
+
+
+def test_shapes_of_documents(resources: Resources):
+    assert declared("[]") == declared("# none\n") == ()
+    assert resources.apply(()).status == "there is no resource in it; nothing to do"
+    one = declared(json.dumps(SUBTREE))
+    for value in ([SUBTREE], {"resources": [SUBTREE]}, {"resources": [SUBTREE], "following": "1:subtree:/a"}):
+        assert declared(yaml.safe_dump(value)) == one
+    assert len(declared("---\n".join([yaml.safe_dump(SUBTREE), yaml.safe_dump([KEPT])]))) == 2
+    many = [SUBTREE | {"path": f"/{number}"} for number in range(MOST + 1)]
+    with pytest.raises(RefusalError) as refusal:
+        declared(json.dumps(many))
+    assert "apply them in parts" in refusal.value.result.status
+    assert len(declared(json.dumps(many[1:]))) == MOST
+
+
+def test_of_many_mistakes_the_first_are_told():
+    with pytest.raises(RefusalError) as refusal:
+        declared(json.dumps([{}] * 50))
+    assert refusal.value.result.status.count("resource ") == 10
+    assert "and 40 more" in refusal.value.result.status

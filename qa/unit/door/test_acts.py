@@ -1,0 +1,167 @@
+"""Every command of the module, walked by its table: what changes something is recorded, what only asks is not."""
+
+import errno
+import inspect
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from qa.fakes.manager import Loaded, Reply, loaded
+
+KEY = "00" * 16
+SUBTREE = SubtreeFacts(7, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY)).encode()
+FACTS = {name: value for name, value in json.loads(SUBTREE).items() if name not in ("kind", "version")}
+REPORTED = KeyFacts(KEY, "payroll", "acme", "active", 1, 1, 0, 0, 0, ()).encode()
+# what a command is given where nothing better is known of it: changing commands are recorded when they refuse, too
+WORDS: dict[str, object] = {
+    "fs": "cephfs",
+    "path": "/a",
+    "key": KEY,
+    "seconds": 5,
+    "rung": "isolate",
+    "session": 7,
+}
+
+
+@pytest.fixture
+def manager() -> Iterator[Loaded]:
+    with loaded() as found:
+        yield found
+
+
+with loaded() as every:
+    COMMANDS = {name.removeprefix("fscrypt "): each.perm for name, each in every.commands.items()}
+
+
+def given(manager: Loaded, command: str, **options: object) -> Reply:
+    """Run a command with some value for each argument that it must have."""
+    parameters = inspect.signature(manager.commands[f"fscrypt {command}"].func).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty and each.name != "self"]
+    return manager.run(command, **{name: WORDS[name] for name in needed}, **options)
+
+
+def acts(manager: Loaded) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(manager.run("audit ls", format="json").stdout)["acts"]
+    return found
+
+
+@pytest.mark.parametrize("command", [name for name, perm in COMMANDS.items() if perm != "r"])
+def test_a_command_that_changes_something_is_recorded(manager: Loaded, command: str):
+    reply = given(manager, command)
+    (act,) = acts(manager)
+    assert (act["command"], act["code"], act["result"]) == (command, -reply.retval, reply.stderr)
+    assert (act["who"], act["manager"]) == ("cli", "mgr.x")
+    ((channel, line),) = manager.module.told
+    assert channel == "audit"
+    assert line.startswith(f"fscrypt audit 1:{act['digest']} {command} ")
+
+
+@pytest.mark.parametrize("command", [name for name, perm in COMMANDS.items() if perm == "r"])
+def test_a_question_changes_nothing_and_is_not_recorded(manager: Loaded, command: str):
+    manager.run("status")
+    before = list(manager.module._connection.iterdump())
+    given(manager, command)
+    assert list(manager.module._connection.iterdump()) == before
+    assert manager.module.told == []
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_answers_in_each_format_and_has_help(manager: Loaded, command: str):
+    parameters = inspect.signature(manager.commands[f"fscrypt {command}"].func).parameters
+    assert "format" in parameters
+    assert len(inspect.getdoc(manager.commands[f"fscrypt {command}"].func) or "") > 20
+    refused = given(manager, command, format="xml")
+    assert refused.retval == -errno.EINVAL
+    assert "use one of plain, json, json-pretty, yaml" in refused.stderr
+
+
+def test_a_dry_run_is_no_act(manager: Loaded):
+    assert (
+        "would register" in manager.run("subtree adopt", "cephfs", "/a", dry_run=True, report=SUBTREE).stderr
+    )
+    assert acts(manager) == []
+
+
+def test_an_act_and_its_record_are_one(manager: Loaded):
+    """What cannot be recorded is not done."""
+    manager.run("status")
+    manager.module._connection.execute(
+        "CREATE TRIGGER Full BEFORE INSERT ON Act BEGIN SELECT RAISE(ABORT, 'x'); END"
+    )
+    refused = manager.run("subtree adopt", "cephfs", "/a", report=SUBTREE)
+    assert refused.retval == -errno.EIO
+    assert manager.run("subtree ls").stdout == "No subtree is registered."
+    assert manager.module.told == []
+    manager.module._connection.execute("DROP TRIGGER Full")
+    assert manager.run("subtree adopt", "cephfs", "/a", report=SUBTREE).retval == 0
+    assert [act["result"] for act in acts(manager)] == [
+        f"registered subtree /a of cephfs, engine mode, key {KEY}"
+    ]
+
+
+def test_what_is_urgent_does_not_wait_for_the_database(manager: Loaded):
+    manager.module.ready = False
+    reply = manager.run("key lock", KEY)
+    assert "no engine service" in reply.stderr
+    assert "the audit has no record of it" in reply.stderr
+
+
+def test_a_report_is_not_in_the_audit(manager: Loaded):
+    manager.run("key adopt", "cephfs", report=REPORTED)
+    (act,) = acts(manager)
+    assert act["about"] == "cephfs"
+    assert "payroll" in str(act["result"])
+
+
+@pytest.mark.parametrize("text", ["\udcff", "\ud800x", "/" + "x" * 2**20, "\x1b[2J\n"])
+def test_arguments_that_are_no_text(manager: Loaded, text: str):
+    assert manager.run("subtree forget", text, text).retval < 0
+    (act,) = acts(manager)
+    assert len(str(act["about"])) < 2**15
+    assert str(act["about"]).isprintable()
+
+
+def test_the_health_tells_of_a_broken_audit(manager: Loaded):
+    for path in ("/a", "/b"):
+        manager.run("subtree forget", "cephfs", path)
+    db = manager.module._connection
+    db.execute("DROP TRIGGER ActsStay")
+    db.execute("UPDATE Act SET about = 'cephfs /other' WHERE number = 1")
+    verdict = manager.run("audit verify")
+    assert verdict.retval == -errno.EBADMSG
+    assert "before or in record 1" in verdict.stderr
+    manager.module._stopping.wait = lambda _seconds: manager.module._stopping.set()
+    manager.module.serve()
+    assert manager.module.health["FSCRYPT_AUDIT_BROKEN"]["severity"] == "error"
+
+
+def test_what_is_applied_is_recorded_one_by_one(manager: Loaded):
+    head = {"version": 1, "fs": "cephfs"}
+    subtree = head | {"kind": "fscrypt.subtree", "path": "/a"} | FACTS
+    tenant = head | {"kind": "fscrypt.tenant", "name": "acme", "kms": "vault"}
+    assert manager.run("apply", dry_run=True, inbuf=json.dumps([subtree])).retval == 0
+    assert acts(manager) == []
+    document = json.dumps([subtree, tenant])
+    assert manager.run("apply", inbuf=document, format="json").retval == -errno.EOPNOTSUPP
+    assert [act["about"] for act in acts(manager)] == [
+        "fscrypt.tenant cephfs acme",
+        "fscrypt.subtree cephfs /a",
+    ]
+    ((_, line),) = manager.module.told
+    assert line.endswith("(the last of 2 records)")
+    assert manager.run("apply", inbuf=json.dumps([subtree])).retval == 0
+    assert (acts(manager)[0]["about"], acts(manager)[0]["result"]) == ("", "1 unchanged")
+    assert manager.run("apply", inbuf=manager.run("show").stdout).stderr == "1 unchanged"
+
+
+def test_a_key_that_is_applied_shut_is_wiped_by_the_service(manager: Loaded):
+    asked: list[str] = []
+    manager.module.service.lock = asked.append
+    shut = json.loads(REPORTED)["key"] | {"state": "disabled"}
+    resource = {"kind": "fscrypt.key", "version": 1, "fs": "cephfs"} | shut
+    manager.run("apply", inbuf=json.dumps(resource), dry_run=True)
+    assert asked == []
+    manager.run("apply", inbuf=json.dumps(resource))
+    assert asked == [KEY]
