@@ -1,8 +1,10 @@
-"""A ceph-mgr module that shows what the manager does to a module; the facts M4, M5, M6, M11 and M12 ask it.
+"""A ceph-mgr module that shows what the manager does to a module; the facts M4, M5, M6, M11 and M12 and
+`qa/bench/manager.py` ask it.
 
 ceph-mgr takes a directory for a module when it holds this file, and the class out of the package (M13).
 """
 
+import gc
 import subprocess
 import sys
 import time
@@ -15,6 +17,29 @@ CHECK = {"FACTPROBE": {"severity": "warning", "summary": "set by factprobe", "co
 PLAIN = "import time; time.sleep(600)"
 ENDS_WITH_STDIN = "import sys; sys.stdin.read()"
 DIES_WITH_PARENT = "import ctypes, signal, time; ctypes.CDLL(None).prctl(1, signal.SIGKILL); time.sleep(600)"
+
+
+class Collector:
+    """How long Python's collector of garbage ran, in seconds; it lets no thread in between."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        # what it took before, and when the present run began: changed at once, threads look at any time
+        self._spent: tuple[float, float | None] = (0.0, None)
+
+    def total(self) -> float:
+        """All of it until now; that it has ended may be told only after other threads had their turn."""
+        before, begun = self._spent
+        return before if begun is None else before + time.process_time() - begun
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        """See `gc.callbacks`."""
+        if phase == "start":
+            self._spent = (self.total(), time.process_time())
+        else:
+            before, total = self._spent[0], self.total()
+            self._spent = (total, None)
+            self.longest = max(self.longest, total - before)
 
 
 class Module(MgrModule):  # type: ignore[misc]  # ceph-mgr ships no types
@@ -46,6 +71,11 @@ class Module(MgrModule):  # type: ignore[misc]  # ceph-mgr ships no types
         {"cmd": "factprobe option", "desc": "type of a secs option", "perm": "r"},
         {"cmd": "factprobe attributes", "desc": "what a module finds around itself", "perm": "r"},
         {"cmd": "factprobe received name=word,type=CephString", "desc": "what a handler gets", "perm": "r"},
+        {
+            "cmd": "factprobe held name=seconds,type=CephInt",
+            "desc": "longest times that a thread waited for the interpreter, and for its collector, in ms",
+            "perm": "r",
+        },
         {"cmd": "factprobe children", "desc": "start three kinds of children", "perm": "rw"},
     ]
 
@@ -90,6 +120,24 @@ class Module(MgrModule):  # type: ignore[misc]  # ceph-mgr ships no types
 
     def _received(self, inbuf: str, cmd: dict[str, Any]) -> str:
         return f"{inbuf!r} {sorted(cmd)}"
+
+    def _held(self, inbuf: str, cmd: dict[str, Any]) -> str:
+        """Two times in ms: the longest without Python's collector of garbage, and the longest of that.
+
+        What counts is time in which the process had the processor: a busy machine holds nobody's interpreter.
+        """
+        worst, end = 0.0, time.monotonic() + int(cmd["seconds"])
+        collector = Collector()
+        gc.callbacks.append(collector)
+        try:
+            while time.monotonic() < end:
+                used, begun, collected = time.process_time(), time.monotonic(), collector.total()
+                time.sleep(0.001)
+                gap = min(time.monotonic() - begun - 0.001, time.process_time() - used)
+                worst = max(worst, gap - (collector.total() - collected))
+        finally:
+            gc.callbacks.remove(collector)
+        return f"{worst * 1000:.1f} {collector.longest * 1000:.1f}"
 
     def _children(self, inbuf: str, cmd: dict[str, Any]) -> str:
         programs = (PLAIN, ENDS_WITH_STDIN, DIES_WITH_PARENT)

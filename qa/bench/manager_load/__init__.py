@@ -1,0 +1,1 @@
+"""A ceph-mgr whose module knows a million subtrees, and questions to it."""
