@@ -12,7 +12,7 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
@@ -37,6 +37,15 @@ from . import acls, snapshots
 from .ranges import Ranges
 
 _VIRTUAL = ("ceph.fscrypt.auth", "ceph.fscrypt.file", "ceph.dir.layout")
+
+
+_RECURSIVE: dict[str, Callable[["Inode"], int]] = {
+    "ceph.dir.rfiles": lambda inode: inode.kind is not Kind.DIRECTORY,
+    "ceph.dir.rsubdirs": lambda inode: inode.kind is Kind.DIRECTORY,
+    "ceph.dir.rentries": lambda inode: 1,
+    "ceph.dir.rbytes": lambda inode: len(inode.data),
+    "ceph.dir.rsnaps": lambda inode: len(inode.snapshots),
+}
 
 
 class DiedError(Exception):
@@ -84,6 +93,13 @@ class Inode:
     @property
     def kind(self) -> Kind:
         return kind_of_mode(self.mode)
+
+
+def _all_below(directory: Inode) -> Iterator[Inode]:
+    """The inodes of all names below a directory, and its own, once."""
+    yield directory
+    for inode in directory.names.values():
+        yield from _all_below(inode)
 
 
 class FakeCluster:
@@ -574,6 +590,8 @@ class FakeMount:
     def _get(self, inode: Inode, name: str, path: bytes | None = None) -> bytes:
         if name == "ceph.dir.entries":
             return b"%d" % len(inode.names)
+        if name in _RECURSIVE:
+            return b"%d" % sum(map(_RECURSIVE[name], _all_below(inode)))
         if name not in inode.attributes:
             raise error_of(errno.ENODATA, f"get {name}", path)
         return inode.attributes[name]

@@ -43,6 +43,8 @@ ROOMS: Mapping[str, Room] = {
     "format": room(theirs=("cryptography",)),
     "ceph": room(theirs=("rados", "cephfs")),
     "engine": room("format", "ceph"),
+    # whether a tree is encrypted is the engine's to know: it only asks the format how long names may be
+    "migrate": room("engine", "ceph"),
     # what a master key is called is the format's to say
     "keys": room(
         "format",
@@ -75,7 +77,7 @@ ROOMS: Mapping[str, Room] = {
     "module": room("control", "door", "messages", "servers", "service_link", theirs=("mgr_module",)),
     "service": room("engine", "keys", "messages", "backoff", "custody"),
     # it reports the subtrees that it makes to the manager, hence messages
-    "client": room("engine", "keys", "messages", "custody", theirs=("mfusepy",)),
+    "client": room("engine", "keys", "messages", "migrate", "custody", theirs=("mfusepy",)),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     PAGES: room("control", theirs=("jinja2",)),
@@ -232,6 +234,8 @@ def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
             "store imports rados",
         ),
         ("mgr_fscrypt/engine/a.py", "import jinja2", "engine imports jinja2"),
+        ("mgr_fscrypt/engine/a.py", "from ..migrate import b", "engine imports migrate"),
+        ("mgr_fscrypt/migrate/a.py", "from ..keys import b", "migrate imports keys"),
         ("mgr_fscrypt/client/a.py", "from ..control import b", "client imports control"),
         ("mgr_fscrypt/service/a.py", "from ..control import b", "service imports control"),
         ("mgr_fscrypt/service_link.py", "from .service import b", "service_link imports service"),

@@ -1,0 +1,508 @@
+"""A migration: the new tree grows beside the old one until it is the same, and then takes its place by two renames.
+
+Beside the source, in the directory that holds it, lies a hidden directory for its owner alone. In it: `work`, the top
+of the new encrypted subtree (or a plain directory), with the new tree itself and the anchors of files with several
+names; and after the cut-over `old`, the trash. Its record (`record`) says how far it is, and which inodes are which, so
+whoever comes after a crash knows from what is where what has been done (`Migration._settled`).
+
+One process works at a migration at a time, by the lease of the hidden directory. Whoever finds the lease lost stops.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from ..ceph.errors import ExistsError, LeaseHeldError, NoAttributeError, NotFoundError
+from ..ceph.interface import Lease, Mount, Session
+from ..engine import BusyError, DamagedError, FileMode, FileSystem, NotFencedError, RefusedError
+from ..engine.fence import fence, strangers
+from ..engine.paths import components, joined
+from ..engine.subtrees import MODE_XATTR
+from .clearing import remove_half_made, remove_marks, remove_tree
+from .comparing import Verdict, written_since
+from .copying import Copied, Pass
+from .marks import MARK, mark_of
+from .plan import PADDING, Way
+from .record import Direction, Journal, Record, State, hidden_of
+from .trees import PlainTree, Tree, existing
+
+_TREE, _ANCHORS = b"tree", b"anchors"
+_PASSES = 5
+"""Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
+_LAST_PASSES = 3
+"""Passes behind the fence, at most: nobody writes there."""
+_LEASE_TIMEOUT = 10.0
+_LAYOUT = "ceph.dir.layout"
+
+
+class Step(Enum):
+    """What a migration is at."""
+
+    COPYING = "copying"
+    FENCING = "fencing"
+    FINISHING = "last pass"
+    VERIFYING = "verifying"
+    CUTTING = "cutting over"
+    CLEARING = "clearing up"
+
+
+@dataclass(frozen=True)
+class Late:
+    """What came of a cut-over.
+
+    Attributes:
+        gap: seconds without anything at the path.
+        evicted: clients that were cut off for it.
+        verdict: the comparison before it.
+        written: files of the trash that changed after they were copied: by clients that nobody knew of.
+    """
+
+    gap: float
+    evicted: tuple[Session, ...]
+    verdict: Verdict
+    written: list[bytes]
+
+
+class Migration:
+    """What is migrated at one path, if anything is.
+
+    Args:
+        mount: for all that is not encrypted.
+        files: with the keys of both sides.
+        path: of the source, absolute in the mount, normal.
+        told: called with each step as it begins.
+    """
+
+    def __init__(
+        self, mount: Mount, files: FileSystem, path: bytes, told: Callable[[Step], None] = lambda _: None
+    ) -> None:
+        self._mount = mount
+        self._files = files
+        self._plain = PlainTree(mount)
+        self._told = told
+        self.path = b"/" + b"/".join(components(path))
+        self._hidden = hidden_of(self.path)
+        self._work = joined(self._hidden, b"work")
+        self._old = joined(self._hidden, b"old")
+        self._lease: Lease | None = None
+        self._journal = Journal(mount, self._hidden, self._require_turn)
+
+    # looking
+
+    def record(self) -> Record | None:
+        """What is known of it; None where nothing is migrated."""
+        return self._journal.read()
+
+    def required_record(self) -> Record:
+        """Raises `NotFoundError` where nothing is migrated."""
+        record = self.record()
+        if record is None:
+            raise NotFoundError(
+                errno.ENOENT, "no migration is under way, or kept to be rolled back", self.path
+            )
+        return record
+
+    def sides(self, record: Record) -> tuple[Tree, bytes, Tree, bytes]:
+        """The source and its top, the new tree and its top, wherever they lie now."""
+        source: Tree = self._plain if record.direction is Direction.ENCRYPT else self._files
+        new: Tree = self._plain if record.direction is Direction.DECRYPT else self._files
+        if record.state is State.DONE:
+            return source, self._old, new, self.path
+        return source, self.path, new, joined(self._work, _TREE)
+
+    # copying
+
+    def start(self, way: Way, plan: str) -> Record:
+        """Begin, or go on where an earlier run ended: afterwards the source is in place, the new tree beside it, and a
+        cut-over that was interrupted is finished or undone.
+
+        Raises:
+            RefusedError: EEXIST: another migration of it is under way or kept; ENOTEMPTY: the hidden directory is
+                not ours.
+            BusyError: another process works at it.
+        """
+        try:
+            self._mount.mkdir(self._hidden, 0o700)
+            self._mount.sync()
+        except ExistsError:
+            pass
+        with self._alone():
+            record = self._settled()
+            if record is None:
+                record = self._begun(way, plan)
+            if record.direction is not way.direction or record.key != way.key.hex():
+                raise RefusedError(
+                    errno.EEXIST,
+                    f"another migration of it is {record.state.value}: {record.direction.value}, key {record.key}",
+                    self.path,
+                    remedy="Go on with that, or end it with `migrate cancel` or `migrate purge`.",
+                )
+            if record.state is State.REMOVING:
+                raise RefusedError(
+                    errno.EEXIST,
+                    "what an earlier migration left is being removed",
+                    self.path,
+                    remedy="Run `migrate purge` or `migrate cancel` once more.",
+                )
+            if record.state is State.COPYING:
+                record = self._prepared(record, way)
+            return record
+
+    def converge(self, copied: Copied, *, passes: int = _PASSES) -> None:
+        """Copy until nothing was left to do in a pass, or so many passes are over; `copied` counts over all.
+
+        Raises what ends a pass (`Pass.run`); it is gone on with by the same calls.
+        """
+        with self._alone():
+            record = self._copying()
+            self._told(Step.COPYING)
+            self._passes(record, copied, passes)
+
+    # cutting over
+
+    def cut_over(self, copied: Copied, verify: Callable[[Record], Verdict], *, evict: bool) -> Late:
+        """Fence, copy what is left, verify, and exchange the trees.
+
+        Args:
+            verify: compares both sides, by means of its own, and has let go of them when it returns.
+
+        Raises:
+            NotFencedError: clients can reach the tree, and `evict` is false.
+            BusyError: something could not be copied, or is not the same; the source is in place, and the new tree is
+                kept.
+        """
+        with self._alone():
+            record = self._copying()
+            self._told(Step.FENCING)
+            evicted = fence(self._mount, self.path, self.path, evict=evict)
+            self._told(Step.FINISHING)
+            self._passes(record, copied, _LAST_PASSES)
+            self._require_all_copied(copied)
+            record = self._copying()
+            self._told(Step.VERIFYING)
+            self._require_turn()
+            verdict = verify(record)
+            if not verdict.equal:
+                self._copy_again(record, verdict)
+                kind, below, how = verdict.listed[0]
+                raise BusyError(
+                    errno.EBUSY,
+                    f"the copy is not the same: {verdict.differ} differ, {verdict.missing} missing, {verdict.extra} "
+                    f"extra, {verdict.error} not comparable; the first: {below.decode(errors='replace')}: "
+                    f"{kind} {how}".rstrip(),
+                    self.path,
+                    remedy="Nothing was exchanged. Run the same again: what differs is copied anew.",
+                )
+            came = strangers(self._mount, self.path)
+            if came:
+                raise NotFencedError(self.path, came)
+            record = replace(record, verified=verdict.same)
+            gap = self._exchange(record)
+            self._told(Step.CLEARING)
+            self._clear_work()
+            record = self.required_record()
+            source, top, new, new_top = self.sides(record)
+            return Late(gap, evicted, verdict, written_since(source, new, top, new_top))
+
+    def _exchange(self, record: Record) -> float:
+        """The two renames; the seconds between them."""
+        self._told(Step.CUTTING)
+        record = self._journal.enter(record, State.CUTTING)
+        gap = self._renamed((self.path, self._old), (self._stored(record), self.path))
+        self._journal.enter(replace(record, gap=gap), State.DONE)
+        return gap
+
+    # and back
+
+    def rollback(self, *, evict: bool) -> float | None:
+        """The old tree takes its place again; the seconds without anything at the path, or None where only what was
+        interrupted was finished. The new tree is kept beside it, to be cancelled, or brought up to date by `start`.
+
+        Whoever calls has made sure that what was written into the new tree since the cut-over may be lost.
+
+        Raises:
+            NotFencedError: clients can reach the tree, and `evict` is false.
+            RefusedError: EINVAL: there was no cut-over, or its trees are not where they were.
+        """
+        with self._alone():
+            interrupted = self.required_record().state is State.UNDOING
+            record = self._required_settled()
+            if interrupted and record.state is State.COPYING:
+                return None
+            self._require_state(record, State.DONE, "it was not cut over", "see `migrate status`")
+            if self._places(record) != (record.new, record.source, 0):
+                raise self._elsewhere(record)
+            fence(self._mount, self.path, self.path, evict=evict)
+            record = self._journal.enter(record, State.UNDOING)
+            gap = self._renamed((self.path, self._stored(record)), (self._old, self.path))
+            self._journal.enter(record, State.COPYING)
+            return gap
+
+    def purge(self) -> None:
+        """Remove the trash, and all traces. May be run again after an interruption.
+
+        Raises:
+            RefusedError: EINVAL: there was no cut-over; ENOTEMPTY: a directory of the trash has snapshots.
+        """
+        with self._alone():
+            record = self._required_settled()
+            if record.state is not State.REMOVING:
+                self._require_state(record, State.DONE, "it was not cut over", "use `migrate cancel`")
+                record = self._journal.enter(record, State.REMOVING)
+            self._remove(record)
+
+    def cancel(self) -> None:
+        """Remove the new tree; the source is as it was. May be run again after an interruption.
+
+        Raises:
+            RefusedError: EINVAL: it was cut over.
+        """
+        with self._alone():
+            record = self._required_settled()
+            if record.state is not State.REMOVING:
+                self._require_state(record, State.COPYING, "it was cut over", "use `migrate rollback` first")
+                record = self._journal.enter(record, State.REMOVING)
+            self._remove(record)
+
+    def _remove(self, record: Record) -> None:
+        """The source is never removed here but as the trash."""
+        at, _, _ = self._places(record)
+        if at != record.source:
+            remove_tree(self._mount, self._old, self.path)
+            if at == record.new:
+                remove_marks(self._mount, self.path)
+        remove_tree(self._mount, self._work, self.path)
+        self._mount.sync()
+        self._mount.rmdir(self._hidden)
+        self._mount.sync()
+
+    # parts
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The lease of the hidden directory."""
+        found = existing(self._plain, self._hidden)
+        if found is None:
+            raise NotFoundError(
+                errno.ENOENT, "no migration is under way, or kept to be rolled back", self.path
+            )
+        with self._mount.lease(found.ino) as lease:
+            try:
+                lease.acquire(_LEASE_TIMEOUT)
+            except LeaseHeldError as error:
+                raise BusyError(
+                    errno.EBUSY,
+                    "another process works at this migration",
+                    self.path,
+                    remedy="Let it end, or stop it. Nothing was changed.",
+                ) from error
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def _require_turn(self) -> None:
+        """Raises `LeaseLostError`: this process slept, and another one may have taken over: it must not go on."""
+        if self._lease is None:
+            raise ValueError("a migration is changed by the holder of its lease only")
+        self._lease.renew()
+
+    def _renamed(self, *moves: tuple[bytes, bytes]) -> float:
+        """Renames, one after the other; the seconds since the first. Each is made in one's turn: the look at the lease
+        costs nothing, and whoever slept between two renames leaves the rest to whoever has taken over."""
+        begun = time.monotonic()
+        for source, target in moves:
+            self._require_turn()
+            self._mount.rename(source, target)
+        gap = time.monotonic() - begun
+        self._mount.sync()
+        return gap
+
+    def _begun(self, way: Way, plan: str) -> Record:
+        """A new migration in the hidden directory, which is empty."""
+        left = next(self._plain.scandir(self._hidden), None)
+        if left is not None:
+            raise RefusedError(
+                errno.ENOTEMPTY,
+                f"something lies in {self._hidden.decode(errors='replace')} that is of no migration",
+                self.path,
+                remedy="Look at it, and move it away.",
+            )
+        self._mount.chmod(self._hidden, 0o700)
+        record = Record(
+            cluster=self._mount.identity(),
+            path=self._mount.absolute(self.path).decode("utf-8", "surrogateescape"),
+            direction=way.direction,
+            source=self._mount.stat(self.path).ino,
+            key=way.key.hex(),
+            plan=plan,
+        )
+        return self._journal.write(record)
+
+    def _prepared(self, record: Record, way: Way) -> Record:
+        """The new tree is there, empty or as it was left, with nothing half made in it."""
+        if existing(self._plain, self._work) is None:
+            self._mount.mkdir(self._work, 0o700)
+        elif record.direction is not Direction.DECRYPT:
+            remove_half_made(self._mount, self._work)
+        new: Tree = self._plain
+        if record.direction is not Direction.DECRYPT:
+            self._take_over_layout()
+            self._files.create_subtree(self._work, way.key, padding=PADDING)
+            new = self._files
+        for name in (_TREE, _ANCHORS):
+            if existing(new, joined(self._work, name)) is None:
+                new.mkdir(joined(self._work, name), 0o700)
+        entry = next(each for each in _entries(new, self._work) if each[0] == _TREE)
+        stored = joined(self._work, entry[1])
+        if record.direction is not Direction.DECRYPT:
+            # it will be the top of a subtree
+            self._mount.setxattr(stored, MODE_XATTR, FileMode.ENGINE.value.encode())
+        self._mount.sync()
+        ino = self._mount.stat(stored).ino
+        if (record.new, record.stored) == (ino, entry[1].decode()):
+            return record
+        return self._journal.write(replace(record, new=ino, stored=entry[1].decode()))
+
+    def _take_over_layout(self) -> None:
+        """The pool and namespace of the source, before there is a policy (doc/facts.md F13)."""
+        try:
+            layout = self._mount.getxattr(self.path, _LAYOUT)
+        except NoAttributeError:
+            return
+        if self._mount.layout(self.path).striped or self._files.subtree(self._work).policy is not None:
+            return
+        self._mount.setxattr(self._work, _LAYOUT, layout)
+
+    def _passes(self, record: Record, copied: Copied, most: int) -> None:
+        source, top, new, new_top = self.sides(record)
+        for _ in range(most):
+            before, files, size = copied.work, copied.files, copied.size
+            copied.problem_count, copied.problems = 0, []
+            Pass(source, new, top, new_top, joined(self._work, _ANCHORS), self._require_turn, copied).run()
+            record = self._journal.write(
+                replace(
+                    record,
+                    passes=record.passes + 1,
+                    copied=record.copied + copied.files - files,
+                    size=record.size + copied.size - size,
+                )
+            )
+            if copied.work == before:
+                return
+
+    def _require_all_copied(self, copied: Copied) -> None:
+        if copied.problem_count:
+            path, how = copied.problems[0]
+            raise BusyError(
+                errno.EBUSY,
+                f"{copied.problem_count} could not be copied, the first: {path.decode(errors='replace')}: {how}",
+                self.path,
+                remedy="Nothing was exchanged. See to them, or remove them, and run the same again.",
+            )
+
+    def _copy_again(self, record: Record, verdict: Verdict) -> None:
+        """What differs loses its mark."""
+        _, _, new, new_top = self.sides(record)
+        for kind, below, _ in verdict.listed:
+            if kind == "differ" and mark_of(new, new_top + below) is not None:
+                new.removexattr(new_top + below, MARK)
+
+    def _clear_work(self) -> None:
+        """What is left beside the new tree, which is in place: the anchors. Until they are gone, files with several
+        names have one more."""
+        for _, stored in list(_entries(self._plain, self._work)):
+            remove_tree(self._mount, joined(self._work, stored), self.path)
+        self._mount.sync()
+
+    def _copying(self) -> Record:
+        record = self._required_settled()
+        self._require_state(record, State.COPYING, f"it is {record.state.value}", "see `migrate status`")
+        return record
+
+    def _require_state(self, record: Record, state: State, happened: str, remedy: str) -> None:
+        if record.state is not state:
+            raise RefusedError(errno.EINVAL, happened, self.path, remedy=f"{remedy}. Nothing was changed.")
+
+    # what a crash left
+
+    def _required_settled(self) -> Record:
+        record = self._settled()
+        if record is None:
+            raise NotFoundError(
+                errno.ENOENT, "no migration is under way, or kept to be rolled back", self.path
+            )
+        return record
+
+    def _settled(self) -> Record | None:
+        """The record, after an exchange of whoever died was finished or undone. For the holder of the lease.
+
+        What is where decides, not what the record says was intended. Between the two renames of a cut-over it is
+        finished, since what stands beside was verified and nobody could reach what it was copied from; between those
+        of a rollback as well. The same is done for one who slept past the end of its lease and made one rename more
+        than it was allowed to.
+
+        Raises:
+            RefusedError: the record is of another file system, or the trees are where nothing of ours puts them.
+        """
+        record = self.record()
+        if record is None or record.state is State.REMOVING:
+            return record
+        if record.cluster != self._mount.identity():
+            raise RefusedError(
+                errno.ESTALE,
+                "its record is of another cluster or file system: this is a copy of it",
+                self.path,
+                remedy=f"Remove {self._hidden.decode(errors='replace')} if the copy is complete without it.",
+            )
+        record = self._exchanged(record)
+        if record.state is State.DONE:
+            self._clear_work()
+        return record
+
+    def _exchanged(self, record: Record) -> Record:
+        match (record.state, *self._places(record)):
+            case ((State.CUTTING | State.UNDOING), record.source, 0, record.new):
+                return self._journal.enter(record, State.COPYING)
+            case ((State.CUTTING | State.UNDOING), record.new, record.source, 0):
+                return self._journal.enter(record, State.DONE)
+            case State.CUTTING, 0, record.source, record.new:
+                self._renamed((self._stored(record), self.path))
+                return self._journal.enter(record, State.DONE)
+            case ((State.UNDOING | State.COPYING), 0, record.source, record.new):
+                self._renamed((self._old, self.path))
+                return self._journal.enter(record, State.COPYING)
+            case (State.COPYING, record.source, 0, _) | (State.DONE, _, record.source, 0):
+                return record
+            case _:
+                raise self._elsewhere(record)
+
+    def _places(self, record: Record) -> tuple[int, int, int]:
+        """The numbers of what lies at the path, in the trash, and in the place of the new tree; 0 for nothing."""
+        stored = self._stored(record) if record.stored else None
+        found = (existing(self._plain, path) if path else None for path in (self.path, self._old, stored))
+        at, old, new = (each.ino if each else 0 for each in found)
+        return at, old, new
+
+    def _stored(self, record: Record) -> bytes:
+        return joined(self._work, record.stored.encode())
+
+    def _elsewhere(self, record: Record) -> DamagedError:
+        return DamagedError(
+            errno.EUCLEAN,
+            f"while it was {record.state.value}, somebody else made, moved or removed something: the old tree is inode "
+            f"{record.source:x}, the new one {record.new:x}, and they are not at the path and in "
+            f"{self._hidden.decode(errors='replace')} as they were left",
+            self.path,
+            remedy="Move what was put in their way aside, or bring them back, and run the same again.",
+        )
+
+
+def _entries(tree: Tree, path: bytes) -> Generator[tuple[bytes, bytes]]:
+    """Names, plain and stored."""
+    for entry in tree.scandir(path):
+        yield entry.name, entry.stored

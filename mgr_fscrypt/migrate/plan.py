@@ -1,0 +1,397 @@
+"""A look at what is to be migrated, before anything is written: how much it is, and what is in the way."""
+
+import errno
+import hashlib
+import json
+import sqlite3
+import stat
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from ..ceph.errors import CephError, NoAttributeError
+from ..ceph.interface import Kind, Mount, Session
+from ..engine import Attributes, FileSystem, NameKind, RefusedError
+from ..engine.directories import Directory, read_auth
+from ..engine.fence import strangers
+from ..engine.making import UNFINISHED
+from ..engine.modes import snapshots_of
+from ..engine.paths import components
+from ..format import NOHASH_MAX, TARGET_MAX, raw_size
+from .record import HIDDEN, Direction
+from .traits import QUOTAS
+from .trees import Met, PlainTree, Tree, not_of_one_file, walk
+
+PADDING = 32
+"""What names of new trees are padded to."""
+_LISTED = 20
+_LONGEST_NAME = NOHASH_MAX - NOHASH_MAX % PADDING
+_TOTALS = {
+    "files": "ceph.dir.rfiles",
+    "directories": "ceph.dir.rsubdirs",
+    "bytes": "ceph.dir.rbytes",
+    "snapshots": "ceph.dir.rsnaps",
+}
+
+
+class _Weight(NamedTuple):
+    word: str
+    blocks: bool
+    meaning: str
+
+
+class Obstacle(Enum):
+    """What a plan may find. Some of it only is to be known, the rest has to go first (`blocks`)."""
+
+    NAME = _Weight("name", True, "the name is too long to be encrypted: 128 bytes are the most")
+    TARGET = _Weight("target", True, "the link's target is too long to be encrypted, or empty")
+    LINKED_OUTSIDE = _Weight("linked-outside", True, "it has names outside of the tree, or made meanwhile")
+    NESTED = _Weight("nested", True, "an encrypted directory inside: migrate it by itself, or move it out")
+    HALF_MADE = _Weight("half-made", True, "half made (mode 0200): give it another mode, or see `fsck`")
+    UNREADABLE = _Weight("unreadable", True, "it cannot be read: the message says why")
+    UNKNOWN_NAME = _Weight("unknown-name", True, "its name is not encrypted under its directory's key")
+    SPACE = _Weight("space", True, "there is not room enough for both trees at once")
+    QUOTA = _Weight("quota", True, "a quota above it does not allow both trees at once")
+    SPECIAL = _Weight(
+        "special", False, "a FIFO, socket or device: made anew; what has it open keeps the old one"
+    )
+    LAYOUT = _Weight(
+        "layout", False, "a layout of its own, which is not carried over: it gets that of the top"
+    )
+    CODED = _Weight("erasure-coded", False, "the data pool is erasure coded: kernels read noise in holes")
+    OWN_QUOTA = _Weight("own-quota", False, "a quota of its own, which is carried over")
+    SNAPSHOTS = _Weight("snapshots", False, "snapshots keep what was there before, as it was")
+    SESSION = _Weight("session", False, "a client that can reach the tree: it has to go for the cut-over")
+
+    @property
+    def word(self) -> str:
+        """What programs know it by."""
+        return self.value.word
+
+    @property
+    def blocks(self) -> bool:
+        """Does it have to go before `start`?"""
+        return self.value.blocks
+
+    @property
+    def meaning(self) -> str:
+        """For people."""
+        return self.value.meaning
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is to become of what: `key` is the identifier of the key of the new tree, or of the source where it is
+    decrypted."""
+
+    path: bytes
+    direction: Direction
+    key: bytes
+
+
+@dataclass
+class Plan:
+    """What was found.
+
+    Attributes:
+        way: what was asked for.
+        totals: what CephFS keeps count of by itself, which may be some seconds late.
+        files, directories, links, special, names: counted; `names` are further names of files.
+        size: bytes of contents; `room` what the new tree needs beside the old one at most, in whole blocks.
+        obstacles: how many of each; `listed` has the first twenty of each with their paths.
+        sessions: the clients that can reach the tree.
+        hash: of all that was decided upon, see `Plan.same_way` and `Plan.same_tree`.
+    """
+
+    way: Way
+    totals: dict[str, int]
+    files: int = 0
+    directories: int = 0
+    links: int = 0
+    special: int = 0
+    names: int = 0
+    size: int = 0
+    room: int = 0
+    obstacles: Counter[Obstacle] = field(default_factory=Counter)
+    listed: list[tuple[Obstacle, bytes, str]] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    hash: str = ""
+
+    @property
+    def clear(self) -> bool:
+        """Can it be started?"""
+        return not any(obstacle.blocks for obstacle in self.obstacles)
+
+    def add(self, obstacle: Obstacle, path: bytes, how: str = "") -> None:
+        """Note something in the way."""
+        self.obstacles[obstacle] += 1
+        if self.obstacles[obstacle] <= _LISTED:
+            self.listed.append((obstacle, path, how))
+
+
+def require_same(asked: str, found: Plan, *, even_changed: bool) -> None:
+    """Is the plan that was asked for the one that is found now?
+
+    Raises:
+        RefusedError: ESTALE: it is of another cluster, of another path or key, or the tree has changed.
+    """
+    parts, now = asked.split("-"), found.hash.split("-")
+    plain = found.way.path
+    if len(parts) != len(now):
+        raise RefusedError(errno.EINVAL, "that is no plan", plain, remedy="Run `migrate plan`.")
+    if parts[0] != now[0]:
+        raise RefusedError(
+            errno.ESTALE,
+            "the plan is of another cluster or file system",
+            plain,
+            remedy="Run `migrate plan` here.",
+        )
+    if parts[1] != now[1]:
+        raise RefusedError(
+            errno.ESTALE,
+            "the plan is of another directory, direction or key",
+            plain,
+            remedy="Run `migrate plan` with the same words as `migrate start`.",
+        )
+    if parts[2] != now[2] and not even_changed:
+        raise RefusedError(
+            errno.ESTALE,
+            "the tree has changed since it was planned",
+            plain,
+            remedy=f"Look at the plan of now ({found.hash}), or say --even-changed.",
+        )
+
+
+def look_over(
+    mount: Mount,
+    files: FileSystem,
+    source: Tree,
+    way: Way,
+    go_on: Callable[[], None] = lambda: None,
+) -> Plan:
+    """Walk the tree and note everything; nothing is written. `go_on` is called before each entry.
+
+    Raises:
+        RefusedError: what is there is no tree that can go that way, by itself.
+        LockedError: the source is encrypted, and its key is not here.
+    """
+    require_way(mount, files, way)
+    plan = Plan(way, _totals(mount, way.path))
+    look = _Look(mount, source, plan)
+    with closing(walk(source, way.path)) as all_below:
+        for met in all_below:
+            go_on()
+            look.meet(met)
+    look.finish()
+    _look_around(mount, plan)
+    plan.hash = "-".join(
+        (
+            _digest(mount.identity()),
+            _digest([mount.absolute(way.path).decode("latin-1"), way.direction.value, way.key.hex()]),
+            look.digest(),
+        )
+    )
+    return plan
+
+
+def require_way(mount: Mount, files: FileSystem, way: Way) -> None:
+    """Is it a directory that can go that way? Raises as `look_over`."""
+    names = components(way.path)
+    if not names:
+        raise RefusedError(
+            errno.EBUSY,
+            "the root of the mount has nothing beside it",
+            b"/",
+            remedy="Mount its parent with --root.",
+        )
+    if names[-1].startswith(HIDDEN):
+        raise RefusedError(
+            errno.EINVAL, "what a migration made", way.path, remedy="Name the directory itself."
+        )
+    above = files.subtree(b"/" + b"/".join(names[:-1]))
+    if above.policy is not None:
+        raise RefusedError(
+            errno.EPERM,
+            "it lies inside of an encrypted subtree",
+            way.path,
+            remedy="Migrate the whole subtree: its top is a directory further up.",
+        )
+    policy = files.subtree(way.path).policy
+    if way.direction is Direction.ENCRYPT:
+        wrong = "" if policy is None else f"it is encrypted already, by key {policy.key.hex()}"
+    elif policy is None:
+        wrong = "it is not encrypted"
+    elif way.direction is Direction.REENCRYPT:
+        wrong = "it is encrypted by this very key" if policy.key == way.key else ""
+    else:
+        wrong = "" if policy.key == way.key else f"it is encrypted by another key, {policy.key.hex()}"
+    if wrong:
+        raise RefusedError(
+            errno.EINVAL, wrong, way.path, remedy="See `subtree status`, and `migrate --help`."
+        )
+
+
+class _Look:
+    """One walk. The inodes with several names are counted in a database on the local disk: there may be any number."""
+
+    def __init__(self, mount: Mount, source: Tree, plan: Plan) -> None:
+        self._mount = mount
+        self._source = source
+        self._plan = plan
+        self._encrypts = plan.way.direction is not Direction.DECRYPT
+        self._sum = 0
+        self._seen = sqlite3.connect("")
+        self._seen.execute("CREATE TABLE seen (ino TEXT PRIMARY KEY, left INTEGER, path BLOB)")
+
+    def meet(self, met: Met) -> None:
+        """Note one."""
+        path = self._plan.way.path + met.below
+        try:
+            if met.error is not None:
+                raise met.error
+            if not met.leaving:
+                self._consider(met, path, self._source.stat(path))
+        except OSError as error:
+            if not_of_one_file(error):
+                raise
+            self._plan.add(Obstacle.UNREADABLE, path, error.strerror or str(error))
+
+    def finish(self) -> None:
+        """What can be told at the end only."""
+        for (path,) in self._seen.execute("SELECT path FROM seen WHERE left > 0 ORDER BY path"):
+            self._plan.add(Obstacle.LINKED_OUTSIDE, path)
+        self._seen.close()
+
+    def digest(self) -> str:
+        """Of all entries, in whatever order they were met."""
+        return f"{self._sum % (1 << 64):016x}"
+
+    def _consider(self, met: Met, path: bytes, found: Attributes) -> None:
+        plan = self._plan
+        change = found.version if found.kind is Kind.FILE else 0
+        self._sum += int(
+            _digest(
+                [
+                    met.below.decode("latin-1"),
+                    found.kind_bits,
+                    found.ino,
+                    found.size,
+                    change,
+                    found.permissions,
+                ]
+            ),
+            16,
+        )
+        if met.entry is not None:
+            self._consider_name(met.entry.name, met.entry.name_kind, path)
+        if found.kind in (Kind.FILE, Kind.DIRECTORY) and found.permissions & ~stat.S_ISGID == UNFINISHED:
+            plan.add(Obstacle.HALF_MADE, path)
+        match found.kind:
+            case Kind.DIRECTORY:
+                plan.directories += 1
+                self._consider_directory(path, nested=bool(met.below))
+            case Kind.FILE:
+                self._consider_file(path, found)
+            case Kind.SYMLINK:
+                plan.links += 1
+                if self._encrypts and not 0 < len(self._source.readlink(path)) <= TARGET_MAX:
+                    plan.add(Obstacle.TARGET, path)
+            case Kind.SPECIAL:
+                plan.special += 1
+                plan.add(Obstacle.SPECIAL, path)
+
+    def _consider_name(self, name: bytes, kind: NameKind, path: bytes) -> None:
+        if kind in (NameKind.FOREIGN, NameKind.HASHED):
+            self._plan.add(Obstacle.UNKNOWN_NAME, path)
+        elif self._encrypts and len(name) > _LONGEST_NAME:
+            self._plan.add(Obstacle.NAME, path)
+
+    def _consider_directory(self, path: bytes, *, nested: bool) -> None:
+        plain = isinstance(self._source, PlainTree)
+        if nested and plain and read_auth(self._mount, path, path) is not None:
+            self._plan.add(Obstacle.NESTED, path)
+        if nested and _optional(self._source, path, "ceph.dir.layout") is not None:
+            self._plan.add(Obstacle.LAYOUT, path)
+        if any(_optional(self._source, path, name) not in (None, b"0") for name in QUOTAS):
+            self._plan.add(Obstacle.OWN_QUOTA, path)
+
+    def _consider_file(self, path: bytes, found: Attributes) -> None:
+        plan = self._plan
+        if found.nlink > 1:
+            key = f"{found.ino:x}"
+            added = self._seen.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, found.nlink - 1, path)
+            ).rowcount
+            if not added:
+                self._seen.execute("UPDATE seen SET left = left - 1 WHERE ino = ?", (key,))
+                plan.names += 1
+                return
+        plan.files += 1
+        plan.size += found.size
+        plan.room += raw_size(found.size)
+
+
+def _look_around(mount: Mount, plan: Plan) -> None:
+    """What does not lie in the tree."""
+    path = plan.way.path
+    layout = mount.layout(path)
+    if layout.striped:
+        plan.add(Obstacle.LAYOUT, path, "striped over several objects, which encryption cannot have")
+    if plan.way.direction is not Direction.DECRYPT and mount.erasure_coded(layout.pool):
+        plan.add(Obstacle.CODED, path)
+    room = mount.statfs(path)
+    if room.available * room.block_size < plan.room:
+        plan.add(
+            Obstacle.SPACE, path, f"{plan.room} bytes are needed, {room.available * room.block_size} are free"
+        )
+    _look_at_quotas(mount, plan)
+    for name in snapshots_of(mount, Directory(path, path, 0)):
+        plan.add(Obstacle.SNAPSHOTS, path, name.decode(errors="replace"))
+    if plan.totals.get("snapshots"):
+        plan.add(Obstacle.SNAPSHOTS, path, f"{plan.totals['snapshots']} of directories in it")
+    try:
+        plan.sessions = strangers(mount, path)
+    except CephError as error:
+        plan.add(Obstacle.SESSION, path, f"not known: {error.strerror}")
+    for session in plan.sessions:
+        plan.add(Obstacle.SESSION, path, str(session))
+
+
+def _look_at_quotas(mount: Mount, plan: Plan) -> None:
+    """Every quota above the tree counts both trees for a time."""
+    needed = {
+        "ceph.quota.max_bytes": ("ceph.dir.rbytes", plan.room),
+        "ceph.quota.max_files": (
+            "ceph.dir.rentries",
+            plan.files + plan.directories + plan.links + plan.special,
+        ),
+    }
+    tree, path = PlainTree(mount), plan.way.path
+    while path != b"/":
+        path = path.rpartition(b"/")[0] or b"/"
+        for quota, (used, more) in needed.items():
+            most = int(_optional(tree, path, quota) or 0)
+            there = int(_optional(tree, path, used) or 0)
+            if most and there + more > most:
+                plan.add(
+                    Obstacle.QUOTA, path, f"{quota} is {most}: {there} are there already, {more} are to come"
+                )
+
+
+def _totals(mount: Mount, path: bytes) -> dict[str, int]:
+    tree = PlainTree(mount)
+    return {word: int(_optional(tree, path, name) or 0) for word, name in _TOTALS.items()}
+
+
+def _optional(tree: Tree, path: bytes, name: str) -> bytes | None:
+    try:
+        return tree.getxattr(path, name)
+    except NoAttributeError:
+        return None
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

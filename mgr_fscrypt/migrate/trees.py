@@ -1,0 +1,276 @@
+"""Both sides of a migration by the same calls: an encrypted tree is an `engine.FileSystem`, a plain one a `PlainTree`.
+
+So there is one copier: what is read on one side is decrypted or not, what is written on the other encrypted or not, and
+neither the copier nor the comparison knows which.
+"""
+
+import errno
+import os
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from ..ceph.errors import (
+    CephError,
+    LeaseLostError,
+    NotFoundError,
+    QuotaError,
+    SessionLostError,
+    UnreachableError,
+)
+from ..ceph.interface import Kind, Mount
+from ..engine import Attributes, DirEntry, LockedError, NameKind
+from ..engine.paths import joined
+from ..engine.xattrs import shown
+from ..format.buffers import Buffer
+
+_OF_ALL = (LeaseLostError, LockedError, QuotaError, SessionLostError, UnreachableError)
+_OF_ALL_NUMBERS = (errno.ENOSPC, errno.ETIMEDOUT)
+NEW_FILE = 0o600
+"""The mode of a file until it has all its attributes."""
+
+
+class Handle(Protocol):
+    """An open file, as `engine.File`."""
+
+    @property
+    def size(self) -> int:
+        """In bytes, as it stands now."""
+
+    def pread(self, length: int, offset: int, /) -> bytes:
+        """Fewer bytes only at the end."""
+
+    def pwrite(self, data: Buffer, offset: int, /) -> int:
+        """All of them."""
+
+    def truncate(self, size: int, /) -> None:
+        """What is new reads as zeros."""
+
+    def close(self) -> None:
+        """It may be durable only after `Tree.sync`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Tree(Protocol):
+    """One side, by absolute paths of the mount. Raises `CephError` and `EngineError`."""
+
+    def stat(self, path: bytes, /) -> Attributes:
+        """What is there; of a link itself."""
+
+    def scandir(self, path: bytes, /) -> Generator[DirEntry]:
+        """A stream, which whoever does not run it to its end closes."""
+
+    def open(self, path: bytes, flags: int = os.O_RDONLY, mode: int = NEW_FILE, /) -> Handle:
+        """As open(2)."""
+
+    def mkdir(self, path: bytes, mode: int, /) -> None:
+        """A directory."""
+
+    def mknod(self, path: bytes, mode: int, device: int, /) -> None:
+        """A FIFO, socket or device, by the type bits of the mode."""
+
+    def symlink(self, target: bytes, path: bytes, /) -> None:
+        """A symbolic link."""
+
+    def readlink(self, path: bytes, /) -> bytes:
+        """Its target."""
+
+    def link(self, existing: bytes, new: bytes, /) -> None:
+        """A second name of a file."""
+
+    def unlink(self, path: bytes, /) -> None:
+        """Remove a name."""
+
+    def rmdir(self, path: bytes, /) -> None:
+        """Remove an empty directory."""
+
+    def chmod(self, path: bytes, mode: int, /) -> None:
+        """Permission bits."""
+
+    def chown(self, path: bytes, uid: int, gid: int, /) -> None:
+        """Owner and group."""
+
+    def utimens(self, path: bytes, atime: float, mtime: float, /) -> None:
+        """Both times, seconds since 1970."""
+
+    def listxattr(self, path: bytes, /) -> list[str]:
+        """Extended attributes, those of users."""
+
+    def getxattr(self, path: bytes, name: str, /) -> bytes:
+        """One of them, or a virtual one of Ceph."""
+
+    def setxattr(self, path: bytes, name: str, value: bytes, /) -> None:
+        """Create or replace."""
+
+    def removexattr(self, path: bytes, name: str, /) -> None:
+        """Remove one."""
+
+    def sync(self) -> None:
+        """What was made, changed and closed before is durable when it returns."""
+
+
+class PlainFile:
+    """A file that is stored as it is."""
+
+    def __init__(self, mount: Mount, fd: int) -> None:
+        self._mount = mount
+        self._fd = fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._mount.fstat(self._fd).size
+
+    def pread(self, length: int, offset: int, /) -> bytes:
+        """Fewer bytes only at the end."""
+        return self._mount.pread(self._fd, length, offset)
+
+    def pwrite(self, data: Buffer, offset: int, /) -> int:
+        """All of them."""
+        self._mount.pwrite(self._fd, bytes(data), offset)
+        return len(data)
+
+    def truncate(self, size: int, /) -> None:
+        """What is new reads as zeros."""
+        self._mount.ftruncate(self._fd, size)
+
+    def close(self) -> None:
+        """As the mount closes it."""
+        self._mount.close(self._fd)
+
+
+class PlainTree:
+    """Directories that are not encrypted, by the calls of `engine.FileSystem`."""
+
+    def __init__(self, mount: Mount) -> None:
+        self._mount = mount
+        self.mkdir = mount.mkdir
+        self.mknod = mount.mknod
+        self.symlink = mount.symlink
+        self.readlink = mount.readlink
+        self.link = mount.link
+        self.unlink = mount.unlink
+        self.rmdir = mount.rmdir
+        self.chmod = mount.chmod
+        self.chown = mount.chown
+        self.utimens = mount.utimens
+        self.getxattr = mount.getxattr
+        self.removexattr = mount.removexattr
+        self.sync = mount.sync
+
+    def stat(self, path: bytes, /) -> Attributes:
+        """What is there; of a link itself."""
+        found = self._mount.stat(path)
+        return Attributes.of(found, size=found.size, encrypted=False)
+
+    def scandir(self, path: bytes, /) -> Generator[DirEntry]:
+        """A stream, which whoever does not run it to its end closes."""
+        with closing(self._mount.scandir(path)) as entries:
+            for entry in entries:
+                yield DirEntry(entry.name, entry.name, entry.kind, entry.ino, NameKind.PLAIN)
+
+    def open(self, path: bytes, flags: int = os.O_RDONLY, mode: int = NEW_FILE, /) -> PlainFile:
+        """As open(2)."""
+        return PlainFile(self._mount, self._mount.open(path, flags, mode))
+
+    def listxattr(self, path: bytes, /) -> list[str]:
+        """Those of users."""
+        return shown(self._mount.listxattr(path))
+
+    def setxattr(self, path: bytes, name: str, value: bytes, /) -> None:
+        """Create or replace."""
+        self._mount.setxattr(path, name, value)
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a walk meets, by its path below the top (empty for the top itself). A directory is met twice: before what
+    lies in it, and `leaving` after it."""
+
+    below: bytes
+    entry: DirEntry | None
+    leaving: bool = False
+    error: OSError | None = None
+    """Why a directory could not be listed."""
+
+    @property
+    def is_directory(self) -> bool:
+        """The top is one."""
+        return self.entry is None or self.entry.kind is Kind.DIRECTORY
+
+
+def walk(tree: Tree, top: bytes) -> Generator[Met]:
+    """All below `top`, and it. In memory is one open stream a level. What others remove meanwhile is passed over.
+    Whoever does not run it to its end closes it."""
+    yield Met(b"", None)
+    streams = [(Met(b"", None), tree.scandir(top))]
+    try:
+        while streams:
+            above, stream = streams[-1]
+            error: OSError | None = None
+            try:
+                entry = next(stream, None)
+            except NotFoundError:
+                entry = None
+            except OSError as found:
+                if not_of_one_file(found):
+                    raise
+                entry, error = None, found
+            if entry is None:
+                streams.pop()
+                yield Met(above.below, above.entry, leaving=True, error=error)
+                continue
+            below = joined(above.below, entry.name) if above.below else b"/" + entry.name
+            met = Met(below, entry)
+            yield met
+            if met.is_directory:
+                streams.append((met, tree.scandir(top + below)))
+    finally:
+        for _, stream in streams:
+            stream.close()
+
+
+def not_of_one_file(error: OSError) -> bool:
+    """Does an error concern all that is done, and not one file only?"""
+    return isinstance(error, _OF_ALL) or (isinstance(error, CephError) and error.errno in _OF_ALL_NUMBERS)
+
+
+def existing(tree: Tree, path: bytes) -> Attributes | None:
+    """What is there, or None."""
+    try:
+        return tree.stat(path)
+    except NotFoundError:
+        return None
+
+
+def remove_all(tree: Tree, path: bytes) -> None:
+    """A file, or a directory with all below; nothing where nothing is."""
+    found = existing(tree, path)
+    if found is None:
+        return
+    if found.kind is not Kind.DIRECTORY:
+        tree.unlink(path)
+        return
+    with closing(walk(tree, path)) as all_below:
+        for met in all_below:
+            if met.error is not None:
+                raise met.error
+            if met.leaving:
+                tree.rmdir(path + met.below)
+            elif not met.is_directory:
+                tree.unlink(path + met.below)

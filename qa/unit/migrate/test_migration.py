@@ -1,0 +1,7 @@
+"""Migrations on the fake."""
+
+from qa.fakes.migration_cases import MigrationCases
+
+
+class TestMigrationOnTheFake(MigrationCases):
+    """All directions."""

@@ -1,0 +1,174 @@
+"""Who may act: leases that ran out while a process slept, and clients that can reach the tree."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from mgr_fscrypt.ceph.errors import LeaseLostError
+from mgr_fscrypt.ceph.interface import Session
+from mgr_fscrypt.engine import BusyError, DamagedError, NotFencedError, RefusedError
+from mgr_fscrypt.engine.paths import joined
+from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State, Step, Verdict
+from mgr_fscrypt.migrate.copying import Pass
+from mgr_fscrypt.migrate.record import RECORD, hidden_of
+from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.migration_cases import FILES, Subject, file_system, make_source, picture
+
+PATH = b"/above/tree"
+
+
+@pytest.fixture
+def one(mount: FakeMount) -> Subject:
+    way = make_source(mount, Direction.ENCRYPT, PATH)
+    return Subject(mount, file_system(mount), way)
+
+
+def another(cluster: FakeCluster, one: Subject) -> Subject:
+    mount = FakeMount(cluster)
+    return Subject(mount, file_system(mount), one.way)
+
+
+@dataclass
+class Sleeper:
+    """Sleeps at a step until its lease has run out, and somebody else did something."""
+
+    cluster: FakeCluster
+    step: Step
+    meanwhile: Callable[[], object]
+
+    def __call__(self, step: Step) -> None:
+        if step is self.step:
+            self.cluster.leases.clear()
+            self.meanwhile()
+
+
+@pytest.mark.parametrize("step", [Step.COPYING, Step.FINISHING, Step.VERIFYING, Step.CUTTING])
+def test_whoever_slept_past_its_lease_stops(one: Subject, mount: FakeMount, step: Step) -> None:
+    before, source = picture(one.source, PATH), mount.stat(PATH).ino
+    other = another(mount.cluster, one)
+    one.migration.start(one.way, "")
+    if step is not Step.COPYING:
+        one.migration.converge(Copied())
+    slept = Migration(mount, one.files, PATH, Sleeper(mount.cluster, step, other.migration.cancel))
+    act = slept.converge if step is Step.COPYING else partial(slept.cut_over, verify=one.verify, evict=False)
+    with pytest.raises(LeaseLostError):
+        act(Copied())
+    assert mount.stat(PATH).ino == source
+    assert picture(one.source, PATH) == before
+
+
+def test_one_rename_too_many_of_a_sleeper_is_undone(one: Subject, mount: FakeMount) -> None:
+    source = mount.stat(PATH).ino
+    one.copy()
+    # it asked for its lease in time, slept before the rename, and woke after another process had taken over
+    mount.rename(PATH, joined(hidden_of(PATH), b"old"))
+    other = another(mount.cluster, one)
+    other.migration.start(one.way, "")
+    assert mount.stat(PATH).ino == source
+    other.migration.cancel()
+    assert mount.stat(PATH).ino == source
+
+
+def test_two_at_once_are_refused(one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mgr_fscrypt.migrate.migration._LEASE_TIMEOUT", 0)
+    other = another(mount.cluster, one)
+    refused: list[BaseException] = []
+
+    def try_it(_: Step) -> None:
+        with pytest.raises(BusyError, match="another process") as told:
+            other.migration.start(one.way, "")
+        refused.append(told.value)
+
+    one.migration.start(one.way, "")
+    Migration(mount, one.files, PATH, try_it).converge(Copied())
+    assert len(refused) == 1
+
+
+def session(root: bytes, *, manager: bool = False) -> Session:
+    return Session(7, "client.other", "1.2.3.4:0/1", root, {"hostname": "there"}, 1, manager=manager)
+
+
+@pytest.mark.parametrize("root", [b"/", b"/above", PATH, PATH + b"/d"])
+def test_clients_that_can_reach_the_tree_block_the_cut_over(
+    one: Subject, mount: FakeMount, root: bytes
+) -> None:
+    source = mount.stat(PATH).ino
+    one.copy()
+    mount.cluster.sessions = [session(root), session(b"/elsewhere"), session(b"/", manager=True)]
+    with pytest.raises(NotFencedError, match=r"1 other client.*on there"):
+        one.cut_over()
+    assert (mount.stat(PATH).ino, one.state()) == (source, State.COPYING)
+    late = one.migration.cut_over(Copied(), one.verify, evict=True)
+    assert [each.root for each in late.evicted] == [root]
+    mount.cluster.sessions = [session(root)]
+    with pytest.raises(NotFencedError):
+        one.migration.rollback(evict=False)
+    one.migration.rollback(evict=True)
+    assert mount.stat(PATH).ino == source
+
+
+def test_clients_that_come_while_it_is_verified_block_it_too(one: Subject, mount: FakeMount) -> None:
+    one.copy()
+
+    def verified(record: Record) -> Verdict:
+        mount.cluster.sessions = [session(PATH)]
+        return one.verify(record)
+
+    with pytest.raises(NotFencedError):
+        one.migration.cut_over(Copied(), verified, evict=True)
+    assert one.state() is State.COPYING
+
+
+def test_what_cannot_be_copied_blocks_the_cut_over_and_is_named(
+    one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_one = Pass._copy
+
+    def failing(self: Pass, item: object) -> None:
+        if getattr(item, "source", b"").endswith(b"/block"):
+            raise BusyError(5, "the disk says no", b"", remedy="")
+        copy_one(self, item)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pass, "_copy", failing)
+        copied = one.copy()
+        assert copied.problems == [(PATH + b"/d/block", "the disk says no")]
+        assert copied.files == len(FILES) - 1
+        with pytest.raises(BusyError, match="could not be copied"):
+            one.cut_over()
+    assert one.cut_over().verdict.equal
+
+
+def test_a_stranger_at_the_path_is_not_touched(one: Subject, mount: FakeMount) -> None:
+    one.copy()
+    mount.rename(PATH, b"/above/aside")
+    mount.mkdir(PATH, 0o755)
+    with pytest.raises(DamagedError, match="somebody else"):
+        one.migration.start(one.way, "")
+    mount.rmdir(PATH)
+    mount.rename(b"/above/aside", PATH)
+    one.migration.start(one.way, "")
+
+
+def test_a_copy_of_a_file_system_does_not_go_on(one: Subject, mount: FakeMount) -> None:
+    one.copy()
+    mount.cluster.identity = "another one"
+    with pytest.raises(RefusedError, match="another cluster"):
+        one.migration.start(one.way, "")
+
+
+@pytest.mark.parametrize("content", [b"{}", b"no", b'{"version": 2}', b'{"version": 1, "state": "x"}'])
+def test_a_record_that_is_none_is_refused(one: Subject, mount: FakeMount, content: bytes) -> None:
+    one.copy()
+    mount.setxattr(hidden_of(PATH), RECORD, content)
+    with pytest.raises(DamagedError, match="no record"):
+        one.migration.start(one.way, "")
+
+
+def test_a_hidden_directory_of_somebody_else_is_left_alone(one: Subject, mount: FakeMount) -> None:
+    mount.mkdir(hidden_of(PATH), 0o755)
+    mount.mkdir(joined(hidden_of(PATH), b"theirs"), 0o755)
+    with pytest.raises(RefusedError, match="of no migration"):
+        one.migration.start(one.way, "")
