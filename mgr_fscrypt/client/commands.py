@@ -12,7 +12,18 @@ from typing import NoReturn
 
 from ..ceph.access import Access
 from ..messages import RELEASE
-from . import background, fsck, get, kernel_commands, key_commands, listing, mount, put, subtree
+from . import (
+    background,
+    fsck,
+    get,
+    kernel_commands,
+    key_commands,
+    listing,
+    migrate_commands,
+    mount,
+    put,
+    subtree,
+)
 from .advice import failure_of
 from .cache_options import add_cache_options, chosen_cache
 from .connection import Connection, opened
@@ -226,6 +237,12 @@ def parser() -> argparse.ArgumentParser:
             )
         _dry_run(one)
 
+    nouns = commands.add_parser(
+        "migrate", help="existing data into encrypted form, under another key, and back", allow_abbrev=False
+    )
+    verbs = nouns.add_subparsers(title="verbs", metavar="VERB", required=True, dest="migrate")
+    migrate_commands.add_parsers(partial(add, verbs))
+
     one = add(commands, "put", "copy local files and trees into an encrypted subtree", PUT)
     one.add_argument("source", type=Path, nargs="+")
     one.add_argument("target", type=os.fsencode)
@@ -338,6 +355,8 @@ def run(options: argparse.Namespace, reporter: Reporter, arguments: Sequence[str
 def _dispatch(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
     if options.command.startswith("subtree "):
         return _on_subtree(options, connection, reporter)
+    if options.command.startswith("migrate "):
+        return migrate_commands.run(options, connection, reporter)
     match options.command:
         case "put":
             return put.put(

@@ -59,6 +59,11 @@ class Progress:
         self.bytes += count
         self._draw()
 
+    def reach(self, entries: int, count: int) -> None:
+        """So many entries and bytes are done by now."""
+        self.entries, self.bytes = entries, count
+        self._draw()
+
     def close(self) -> None:
         """Take the line away."""
         if self._stream is not None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from ..ceph.errors import CephError
 from ..messages import Policy, SubtreeFacts
+from .advice import shown
 from .connection import Connection
+from .report import Reporter
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,28 @@ def register(connection: Connection, path: bytes, facts: SubtreeFacts) -> Regist
         refusal = error.strerror or str(error)
     command = shlex.join(["ceph", "fscrypt", "subtree", "adopt", fs_name, where, "--report", report])
     return Registration(refusal, command)
+
+
+def tell_manager(connection: Connection, reporter: Reporter, path: bytes, facts: SubtreeFacts) -> None:
+    """Register it, or say how an administrator does."""
+    registration = register(connection, path, facts)
+    if registration.refusal is not None:
+        reporter.note(
+            f"warning: the manager was not told ({registration.refusal}). The subtree is complete without it; "
+            f"to list it there, have an administrator run:\n  {registration.command}"
+        )
+
+
+def tell_manager_no_more(connection: Connection, reporter: Reporter, path: bytes) -> None:
+    """What was a subtree is none any more: take it out of the register, or say how an administrator does."""
+    where = connection.mount.absolute(path).decode("utf-8", "surrogateescape")
+    fs_name = "FS"
+    try:
+        fs_name = connection.file_system_name()
+        connection.mount.cluster.command("fscrypt subtree forget", fs=fs_name, path=where)
+    except CephError as error:
+        command = shlex.join(["ceph", "fscrypt", "subtree", "forget", fs_name, where])
+        reporter.note(
+            f"warning: the manager was not told that {shown(path)} is not encrypted any more "
+            f"({error.strerror or error}). Where it lists it, have an administrator run:\n  {command}"
+        )

@@ -9,7 +9,7 @@ from .connection import Connection
 from .key_files import require_full_size
 from .outcome import Exit, Failure
 from .progress import size_text
-from .register import facts_of, register
+from .register import facts_of, tell_manager
 from .remote import children
 from .report import Reporter
 
@@ -54,7 +54,7 @@ def create(
     for warning in made.warnings:
         reporter.note(f"warning: {warning}")
     facts = _facts(connection, path)
-    _register(connection, reporter, path, facts)
+    tell_manager(connection, reporter, path, facts)
     reporter.summary(
         _described(path, facts),
         f"{shown(path)} is encrypted, in {facts.mode} mode, by key {facts.policy.key_identifier}.",
@@ -161,15 +161,6 @@ def _described(path: bytes, facts: SubtreeFacts) -> dict[str, object]:
     }
 
 
-def _register(connection: Connection, reporter: Reporter, path: bytes, facts: SubtreeFacts) -> None:
-    registration = register(connection, path, facts)
-    if registration.refusal is not None:
-        reporter.note(
-            f"warning: the manager was not told ({registration.refusal}). The subtree is complete without it; "
-            f"to list it there, have an administrator run:\n  {registration.command}"
-        )
-
-
 def _preview_create(connection: Connection, reporter: Reporter, path: bytes, padding: int) -> Exit:
     """Look at what `FileSystem.create_subtree` looks at, and write nothing."""
     identifier = connection.required_key().identifier.hex()
@@ -244,7 +235,7 @@ def _changed(connection: Connection, reporter: Reporter, path: bytes, report: Re
     for problem in report.problems:
         reporter.note(f"{shown(problem.path)}: {problem.message}. {problem.remedy}")
     facts = _facts(connection, path)
-    _register(connection, reporter, path, facts)
+    tell_manager(connection, reporter, path, facts)
     value = _described(path, facts) | {
         "changed": report.changed,
         "unchanged": report.unchanged,

@@ -74,15 +74,22 @@ class Migration:
         files: with the keys of both sides.
         path: of the source, absolute in the mount, normal.
         told: called with each step as it begins.
+        watched: called before each entry and each piece of a file that is copied.
     """
 
     def __init__(
-        self, mount: Mount, files: FileSystem, path: bytes, told: Callable[[Step], None] = lambda _: None
+        self,
+        mount: Mount,
+        files: FileSystem,
+        path: bytes,
+        told: Callable[[Step], None] = lambda _: None,
+        watched: Callable[[], None] = lambda: None,
     ) -> None:
         self._mount = mount
         self._files = files
         self._plain = PlainTree(mount)
         self._told = told
+        self._watched = watched
         self.path = b"/" + b"/".join(components(path))
         self._hidden = hidden_of(self.path)
         self._work = joined(self._hidden, b"work")
@@ -187,15 +194,9 @@ class Migration:
             verdict = verify(record)
             if not verdict.equal:
                 self._copy_again(record, verdict)
-                kind, below, how = verdict.listed[0]
-                raise BusyError(
-                    errno.EBUSY,
-                    f"the copy is not the same: {verdict.differ} differ, {verdict.missing} missing, {verdict.extra} "
-                    f"extra, {verdict.error} not comparable; the first: {below.decode(errors='replace')}: "
-                    f"{kind} {how}".rstrip(),
-                    self.path,
-                    remedy="Nothing was exchanged. Run the same again: what differs is copied anew.",
-                )
+            self._require_equal(
+                verdict, "Nothing was exchanged. Run the same again: what differs is copied anew."
+            )
             came = strangers(self._mount, self.path)
             if came:
                 raise NotFencedError(self.path, came)
@@ -217,14 +218,16 @@ class Migration:
 
     # and back
 
-    def rollback(self, *, evict: bool) -> float | None:
+    def rollback(self, *, evict: bool, verify: Callable[[Record], Verdict] | None = None) -> float | None:
         """The old tree takes its place again; the seconds without anything at the path, or None where only what was
         interrupted was finished. The new tree is kept beside it, to be cancelled, or brought up to date by `start`.
 
-        Whoever calls has made sure that what was written into the new tree since the cut-over may be lost.
+        Args:
+            verify: as for `cut_over`; without it, what was written into the new tree since then is lost.
 
         Raises:
             NotFencedError: clients can reach the tree, and `evict` is false.
+            BusyError: what is in the new tree is not what is in the old one.
             RefusedError: EINVAL: there was no cut-over, or its trees are not where they were.
         """
         with self._alone():
@@ -235,7 +238,14 @@ class Migration:
             self._require_state(record, State.DONE, "it was not cut over", "see `migrate status`")
             if self._places(record) != (record.new, record.source, 0):
                 raise self._elsewhere(record)
+            self._told(Step.FENCING)
             fence(self._mount, self.path, self.path, evict=evict)
+            if verify is not None:
+                self._told(Step.VERIFYING)
+                self._require_equal(
+                    verify(record), "Nothing was exchanged. What only the new tree has would be lost."
+                )
+            self._told(Step.CUTTING)
             record = self._journal.enter(record, State.UNDOING)
             gap = self._renamed((self.path, self._stored(record)), (self._old, self.path))
             self._journal.enter(record, State.COPYING)
@@ -311,6 +321,10 @@ class Migration:
             raise ValueError("a migration is changed by the holder of its lease only")
         self._lease.renew()
 
+    def _go_on(self) -> None:
+        self._require_turn()
+        self._watched()
+
     def _renamed(self, *moves: tuple[bytes, bytes]) -> float:
         """Renames, one after the other; the seconds since the first. Each is made in one's turn: the look at the lease
         costs nothing, and whoever slept between two renames leaves the rest to whoever has taken over."""
@@ -383,7 +397,7 @@ class Migration:
         for _ in range(most):
             before, files, size = copied.work, copied.files, copied.size
             copied.problem_count, copied.problems = 0, []
-            Pass(source, new, top, new_top, joined(self._work, _ANCHORS), self._require_turn, copied).run()
+            Pass(source, new, top, new_top, joined(self._work, _ANCHORS), self._go_on, copied).run()
             record = self._journal.write(
                 replace(
                     record,
@@ -394,6 +408,18 @@ class Migration:
             )
             if copied.work == before:
                 return
+
+    def _require_equal(self, verdict: Verdict, remedy: str) -> None:
+        if not verdict.equal:
+            kind, below, how = verdict.listed[0]
+            raise BusyError(
+                errno.EBUSY,
+                f"the two trees are not the same: {verdict.differ} differ, {verdict.missing} missing, {verdict.extra} "
+                f"extra, {verdict.error} not comparable; the first: {below.decode(errors='replace')}: "
+                f"{kind} {how}".rstrip(),
+                self.path,
+                remedy=remedy,
+            )
 
     def _require_all_copied(self, copied: Copied) -> None:
         if copied.problem_count:

@@ -24,6 +24,10 @@ from .scan import Scanned, scan_pool
 
 _SUBTREE = "/demo/vault"
 _PLAIN = "/demo/plain"
+_LEDGER = "/demo/ledger"
+_INVOICES = 60
+_JOURNAL = "200."
+"""What the objects of the MDS's journal are called (MDS_INO_LOG_OFFSET)."""
 _SEED = 1
 _WRITERS, _LINES = 4, 25
 _PATIENCE = 30
@@ -86,6 +90,7 @@ class _Story:
         self._look_without_the_key()
         self._look_as_a_server(samples)
         self._read_back()
+        self._migrate()
         self._work_in_it()
         self._check()
         self._ask_the_manager()
@@ -201,6 +206,52 @@ class _Story:
         self._summary.add(
             "read back", f"{len(got)} files and links equal by SHA-256, {_rate(len(got), size, seconds)}"
         )
+
+    def _migrate(self) -> None:
+        _heading(f"Data that lies in the clear becomes encrypted where it is: {_INVOICES} files, {_LEDGER}")
+        lines = frozenset(f"Invoice {number:05}: to be paid by nobody else" for number in range(_INVOICES))
+        local = self._folder / "ledger"
+        for number, line in enumerate(sorted(lines)):
+            folder = local / f"quarter-{number % 4}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"invoice-number-{number:05}.txt").write_text(f"{line}\n" * 200)
+        samples = Samples(
+            frozenset(line.encode() for line in lines),
+            frozenset(path.name.encode() for path in local.rglob("*")),
+        )
+        with _mounted() as mount:
+            _copy_plainly(mount, local, _LEDGER)
+        found = self._plain_left(samples)
+        if found != (len(samples.contents), len(samples.names)):
+            raise UnexpectedError(f"the search is blind: it found {found} of what lies in the clear")
+        _, said = self._with_key("migrate", "plan", _LEDGER)
+        plan = said.split()[-1]
+        seconds, said = self._with_key("migrate", "start", _LEDGER, "--plan", plan)
+        self._with_key("migrate", "verify", _LEDGER)
+        self._with_key("ls", f"{_LEDGER}/quarter-0", show=2)
+        self._command("cephfs-fscrypt", "migrate", "purge", _LEDGER)
+        # the servers remove in the background what nobody has any more
+        until = time.monotonic() + _PATIENCE
+        while (left := self._plain_left(samples)) != (0, 0) and time.monotonic() < until:
+            time.sleep(1)
+        sys.stdout.write(
+            f"  searched on the servers before: {found[0]} contents, {found[1]} names in the clear; after: {left[0]} and "
+            f"{left[1]}\n"
+        )
+        if left != (0, 0):
+            raise UnexpectedError(f"plaintext is left after the migration: {left}")
+        gap = said.partition("at the path for ")[2].partition(" ms")[0]
+        self._summary.add(
+            "migrated in place",
+            f"{_INVOICES} files in {seconds:.1f} s, no plaintext left; the path was away for {gap} ms",
+        )
+
+    def _plain_left(self, samples: Samples) -> tuple[int, int]:
+        """How many contents and names of `samples` lie on the servers. The MDS's own journal is left out: it keeps the
+        names of what was done in the clear until it is written over."""
+        data, metadata = self._search(samples)
+        names = [hits for name, hits in metadata.found.items() if not name.startswith(_JOURNAL)]
+        return len(frozenset[bytes]().union(*data.found.values())), len(frozenset[bytes]().union(*names))
 
     def _work_in_it(self) -> None:
         _heading(f"Mounted twice, as on two hosts: {_WRITERS} programs append to one file at the same time")

@@ -11,7 +11,7 @@ import pytest
 
 from mgr_fscrypt.ceph.errors import NotFoundError
 from mgr_fscrypt.ceph.interface import Kind, Mount
-from mgr_fscrypt.engine import FileMode, FileSystem, Keyring, RefusedError
+from mgr_fscrypt.engine import DamagedError, FileMode, FileSystem, Keyring, RefusedError
 from mgr_fscrypt.engine.acls import DEFAULT_ACL
 from mgr_fscrypt.engine.making import UNFINISHED
 from mgr_fscrypt.format import MasterKey
@@ -29,7 +29,7 @@ from mgr_fscrypt.migrate import (
     compare,
     look_over,
 )
-from mgr_fscrypt.migrate.marks import MARK
+from mgr_fscrypt.migrate.marks import MARK, Mark, mark_of
 from mgr_fscrypt.migrate.plan import require_same
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.traits import traits_of
@@ -108,6 +108,25 @@ def picture(tree: Tree, top: bytes) -> dict[bytes, tuple[object, ...]]:
         same = first.setdefault(each.ino, met.below)
         nlink = each.nlink if each.kind is Kind.FILE else 1
         found[met.below] = (traits_of(tree, top + met.below, each), same, nlink, data)
+    return found
+
+
+def finished(one: "Subject") -> dict[bytes, int]:
+    """The inodes of all copies beside the source that are finished and current."""
+    record = one.migration.record()
+    if record is None or record.state is not State.COPYING or not record.new:
+        return {}
+    source, top, new, new_top = one.migration.sides(record)
+    found: dict[bytes, int] = {}
+    for met in walk(new, new_top):
+        if met.entry is None or met.entry.kind is not Kind.FILE:
+            continue
+        try:
+            mark, old = mark_of(new, new_top + met.below), source.stat(top + met.below)
+        except (DamagedError, NotFoundError):
+            continue  # half made, or just about to go
+        if mark == Mark(old.ino, old.version or 0):
+            found[met.below] = met.entry.ino
     return found
 
 

@@ -16,7 +16,7 @@ from mgr_fscrypt.migrate.marks import MARK
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, walk
 from qa.fakes.ceph import DiedError, FakeCluster, FakeMount, Loss
-from qa.fakes.migration_cases import Subject, file_system, make_source, picture
+from qa.fakes.migration_cases import Subject, file_system, finished, make_source, picture
 
 PATH = b"/above/tree"
 DATA = b"not to be found in the clear"
@@ -157,12 +157,17 @@ def test_a_process_that_dies_at_any_change(direction: Direction, name: str, loss
     if first is not None:
         first(one)
     one.files.close()
-    points = 0
+    points = most = 0
     for changes, cluster in crashes(base, act, direction, loss):
         points += 1
         require_safe(cluster, direction, before, source)
         heir = subject(FakeMount(cluster), direction)
+        kept = finished(heir) if act is whole else {}
         act(heir)
+        assert {name: heir.new.stat(PATH + name).ino for name in kept} == kept, (
+            "no finished file is copied again"
+        )
+        most = max(most, len(kept))
         at = heir.mount.stat(PATH).ino
         assert (at != source) is replaced, f"before change {changes}"
         assert picture(heir.new if replaced else heir.source, PATH) == before, f"before change {changes}"
@@ -173,4 +178,5 @@ def test_a_process_that_dies_at_any_change(direction: Direction, name: str, loss
         heir.files.close()
         assert not cluster.leases
     print(f"sampled: {direction.value}, {name}: died at {points} points")
+    assert most == (len(NAMES) if act is whole else 0)
     assert points > {"start to cut-over": 40, "rollback": 5, "purge": 12, "cancel": 8}[name]

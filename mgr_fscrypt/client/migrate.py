@@ -1,0 +1,401 @@
+"""``migrate plan|start|status|verify|rollback|purge|cancel`` (doc/migration.md)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..engine.fence import fence
+from ..format import MasterKey
+from ..migrate import (
+    Copied,
+    Direction,
+    Late,
+    Migration,
+    Obstacle,
+    Plan,
+    Record,
+    State,
+    Step,
+    Verdict,
+    Way,
+    look_over,
+)
+from ..migrate.plan import require_same
+from ..migrate.record import hidden_of
+from ..migrate.trees import PlainTree
+from .advice import shown
+from .comparing import compared
+from .connection import Connection
+from .key_files import read_key, require_full_size
+from .outcome import Exit, Failure
+from .progress import Progress, size_text
+from .register import facts_of, tell_manager, tell_manager_no_more
+from .report import Reporter
+
+_CUT_OVER = "it is cut over: the new tree is in place, the old one in the trash"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for.
+
+    Args:
+        path: of the directory.
+        decrypt: to plain.
+        old_key: the file of the key that the source is encrypted with.
+    """
+
+    path: bytes
+    decrypt: bool = False
+    old_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """How it is to be started: the plan's hash, which only a new migration needs, and what is done about others."""
+
+    plan: str | None = None
+    even_changed: bool = False
+    confirm: str | None = None
+    offline: bool = False
+    evict: bool = False
+    copy_only: bool = False
+
+
+def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
+    """Tell what would happen, and what is in the way."""
+    found = _looked_over(connection, reporter, _way(connection, wish))
+    for obstacle, path, how in found.listed:
+        word = "blocks" if obstacle.blocks else "note"
+        reporter.answer(
+            {"obstacle": obstacle.word, "blocks": obstacle.blocks, "path": shown(path), "detail": shown(how)},
+            f"{word}: {obstacle.word}: {shown(path)}: {obstacle.meaning}"
+            + (f" ({shown(how)})" if how else ""),
+        )
+    value = {
+        "path": shown(found.way.path),
+        "direction": found.way.direction.value,
+        "key_identifier": found.way.key.hex(),
+        "files": found.files,
+        "directories": found.directories,
+        "links": found.links,
+        "special": found.special,
+        "further_names": found.names,
+        "bytes": found.size,
+        "room": found.room,
+        "totals": found.totals,
+        "obstacles": {obstacle.word: count for obstacle, count in found.obstacles.items()},
+        "clear": found.clear,
+        "plan": found.hash,
+    }
+    lines = [
+        f"{found.way.direction.value} {shown(found.way.path)}, key {found.way.key.hex()}",
+        f"  {found.files} files ({size_text(found.size)}), {found.names} further names of them, {found.directories} "
+        f"directories, {found.links} symbolic links, {found.special} special files",
+        f"  needs {size_text(found.room)} more while both trees are there, and is checked by another process",
+        *_counted(found),
+    ]
+    lines.append(f"plan {found.hash}" if found.clear else "It cannot be started: see what blocks above.")
+    reporter.answer(value, "\n".join(lines))
+    return Exit.DONE if found.clear else Exit.DIFFERS
+
+
+def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) -> Exit:
+    """Begin or go on; copy, fence, verify, exchange."""
+    way = _way(connection, wish)
+    shown_path = shown(way.path)
+    if wish.decrypt and how.confirm != f"store {shown_path} in the clear":
+        raise Failure(
+            Exit.USAGE,
+            "this stores what is encrypted in the clear, for good",
+            remedy=f'if that is meant, add: --confirm "store {shown_path} in the clear"',
+        )
+    work = _Work(connection, reporter, way.path)
+    if work.migration.record() is None:
+        _begin(connection, reporter, way, how)
+    if how.offline:
+        fence(connection.mount, way.path, way.path, evict=False)
+    with work.drawn():
+        record = work.migration.start(way, how.plan or "")
+        if record.state is State.COPYING:
+            work.migration.converge(work.copied, passes=1 if how.offline else 5)
+    if record.state is State.DONE:
+        _tell(connection, reporter, way.path)
+        reporter.summary(_described(record), f"{shown_path}: {_CUT_OVER}.")
+        return Exit.DONE
+    for path, message in work.copied.problems:
+        reporter.note(f"{shown(path)}: {message}")
+    if how.copy_only:
+        reporter.summary(
+            _described(work.migration.required_record()) | _counts(work.copied),
+            f"{shown_path}: copied {work.copied.files} files ({size_text(work.copied.size)}), "
+            f"{work.copied.current} were current; the source is in place. Run it again without --copy-only.",
+        )
+        return Exit.DIFFERS if work.copied.problem_count else Exit.DONE
+    with work.drawn():
+        late = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
+    _tell(connection, reporter, way.path)
+    return _cut_over(connection, reporter, work, late)
+
+
+def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
+    """Tell how far it is."""
+    record = Migration(connection.mount, connection.files, path).required_record()
+    text = (
+        f"{shown(path)}: {record.direction.value}, key {record.key}: {record.state.value}; {record.copied} files "
+        f"({size_text(record.size)}) copied in {record.passes} passes"
+    )
+    if record.state is State.DONE:
+        text += (
+            f"; {record.verified} entries verified; nothing was at the path for {1000 * record.gap:.1f} ms; the old "
+            f"tree is kept in {shown(hidden_of(path))}"
+        )
+    reporter.answer(_described(record), text)
+    return Exit.DONE
+
+
+def verify(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
+    """Compare both trees, whichever of them is in place."""
+    _add_old_key(connection, wish)
+    connection.require_keys()
+    work = _Work(connection, reporter, wish.path)
+    with work.drawn():
+        verdict = work.verify(work.migration.required_record())
+    for kind, below, how in verdict.listed:
+        reporter.answer(
+            {"class": kind, "path": shown(wish.path + below), "how": shown(how)},
+            f"{kind}: {shown(wish.path + below)}" + (f": {shown(how)}" if how else ""),
+        )
+    reporter.summary(
+        _classes(verdict),
+        f"{shown(wish.path)}: {verdict.same} the same, {verdict.differ} differ, {verdict.missing} missing, "
+        f"{verdict.extra} extra, {verdict.error} could not be compared ({size_text(verdict.size)}).",
+    )
+    return Exit.DONE if verdict.equal else Exit.DIFFERS
+
+
+def rollback(
+    connection: Connection, reporter: Reporter, wish: Wish, *, evict: bool, lose_changes: bool, dry_run: bool
+) -> Exit:
+    """The old tree takes its place again."""
+    _add_old_key(connection, wish)
+    if not lose_changes:
+        connection.require_keys()
+    work = _Work(connection, reporter, wish.path)
+    if dry_run:
+        return _would(reporter, work.migration.required_record(), "bring the old tree back to", wish.path)
+    with work.drawn():
+        gap = work.migration.rollback(evict=evict, verify=None if lose_changes else work.verify)
+    _tell(connection, reporter, wish.path)
+    measured = "" if gap is None else f"; nothing was there for {1000 * gap:.1f} ms"
+    reporter.summary(
+        {"path": shown(wish.path), "rolled_back": True, "gap": gap},
+        f"the old tree is at {shown(wish.path)} again{measured}. The new one is kept: `migrate start` goes on with it, "
+        f"`migrate cancel` removes it.",
+    )
+    return Exit.DONE
+
+
+def purge(connection: Connection, reporter: Reporter, path: bytes, *, dry_run: bool) -> Exit:
+    """Remove the old tree."""
+    return _ended(connection, reporter, path, "purge", dry_run=dry_run)
+
+
+def cancel(connection: Connection, reporter: Reporter, path: bytes, *, dry_run: bool) -> Exit:
+    """Remove the new tree."""
+    return _ended(connection, reporter, path, "cancel", dry_run=dry_run)
+
+
+def _ended(connection: Connection, reporter: Reporter, path: bytes, act: str, *, dry_run: bool) -> Exit:
+    work = _Work(connection, reporter, path)
+    what = "the old tree, for good, of" if act == "purge" else "the new tree of"
+    if dry_run:
+        return _would(reporter, work.migration.required_record(), f"remove {what}", path)
+    (work.migration.purge if act == "purge" else work.migration.cancel)()
+    reporter.summary({"path": shown(path), "done": act}, f"removed {what} {shown(path)}.")
+    return Exit.DONE
+
+
+def _would(reporter: Reporter, record: Record, what: str, path: bytes) -> Exit:
+    reporter.answer(
+        _described(record) | {"would": what}, f"would {what} {shown(path)}; it is {record.state.value}"
+    )
+    return Exit.DONE
+
+
+def _way(connection: Connection, wish: Wish) -> Way:
+    """By what is there and what was given: the direction follows from both."""
+    _add_old_key(connection, wish)
+    path = wish.path
+    connection.require_keys()
+    record = Migration(connection.mount, connection.files, path).record()
+    policy = connection.files.subtree(path).policy if record is None else None
+    if wish.decrypt:
+        given = connection.keys.key
+        if given is None and policy is None and record is not None:
+            return Way(path, Direction.DECRYPT, bytes.fromhex(record.key))
+        if given is None and policy is not None:
+            return Way(path, Direction.DECRYPT, policy.key)
+        return Way(path, Direction.DECRYPT, connection.required_key().identifier)
+    key = connection.required_key()
+    require_full_size(key)
+    if record is not None and record.direction is not Direction.DECRYPT:
+        return Way(path, record.direction, key.identifier)
+    return Way(path, Direction.ENCRYPT if policy is None else Direction.REENCRYPT, key.identifier)
+
+
+def _add_old_key(connection: Connection, wish: Wish) -> None:
+    if wish.old_key is not None:
+        connection.keys.keyring.add(read_key(wish.old_key))
+
+
+def _looked_over(connection: Connection, reporter: Reporter, way: Way) -> Plan:
+    source = PlainTree(connection.mount) if way.direction is Direction.ENCRYPT else connection.files
+    progress = Progress(reporter.progress_stream)
+    try:
+        return look_over(connection.mount, connection.files, source, way, progress.entry)
+    finally:
+        progress.close()
+
+
+def _begin(connection: Connection, reporter: Reporter, way: Way, how: Start) -> None:
+    if how.plan is None:
+        raise Failure(
+            Exit.USAGE,
+            "a migration begins with a plan",
+            remedy="run `migrate plan`, and give its hash as --plan",
+        )
+    found = _looked_over(connection, reporter, way)
+    require_same(how.plan, found, even_changed=how.even_changed)
+    if not found.clear:
+        obstacle, path, _ = next(each for each in found.listed if each[0].blocks)
+        raise Failure(
+            Exit.REFUSED,
+            f"{shown(path)} is in the way, and maybe more: {obstacle.meaning}",
+            remedy="see all with `migrate plan`",
+        )
+
+
+def _counted(found: Plan) -> Iterator[str]:
+    for obstacle in Obstacle:
+        count = found.obstacles[obstacle]
+        if count:
+            yield f"  {obstacle.word}: {count}" + (", blocks" if obstacle.blocks else "")
+
+
+def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
+    facts = facts_of(connection, path)
+    if facts is None:
+        tell_manager_no_more(connection, reporter, path)
+    else:
+        tell_manager(connection, reporter, path, facts)
+
+
+def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: Late) -> Exit:
+    path = work.path
+    for below in late.written:
+        reporter.note(
+            f"{shown(path + below)} was written after it was copied, by a client that came in between: what it wrote "
+            f"is in {shown(hidden_of(path))}/old only"
+        )
+    value = (
+        _described(work.migration.required_record())
+        | _counts(work.copied)
+        | _classes(late.verdict)
+        | {
+            "evicted": [str(each) for each in late.evicted],
+            "written_in_trash": [shown(path + below) for below in late.written],
+        }
+    )
+    reporter.summary(
+        value,
+        f"{shown(path)} is exchanged: {work.copied.files} files copied ({size_text(work.copied.size)}), "
+        f"{work.copied.current} were current; {late.verdict.same} entries verified by another process; nothing was at "
+        f"the path for {1000 * late.gap:.1f} ms. The old tree is kept: `migrate purge` removes it, `migrate rollback` "
+        f"brings it back.",
+    )
+    return Exit.DIFFERS if late.written else Exit.DONE
+
+
+def _described(record: Record) -> dict[str, object]:
+    return {
+        "path": record.path,
+        "direction": record.direction.value,
+        "key_identifier": record.key,
+        "state": record.state.value,
+        "plan": record.plan,
+        "passes": record.passes,
+        "copied": record.copied,
+        "bytes": record.size,
+        "verified": record.verified,
+        "gap": record.gap,
+    }
+
+
+def _counts(copied: Copied) -> dict[str, object]:
+    return {
+        "files": copied.files,
+        "current": copied.current,
+        "changed_meanwhile": copied.changed,
+        "problems": copied.problem_count,
+    }
+
+
+def _classes(verdict: Verdict) -> dict[str, object]:
+    return {
+        "same": verdict.same,
+        "differ": verdict.differ,
+        "missing": verdict.missing,
+        "extra": verdict.extra,
+        "error": verdict.error,
+    }
+
+
+@dataclass
+class _Work:
+    """A migration, and the line that shows how far it is."""
+
+    connection: Connection
+    reporter: Reporter
+    path: bytes
+    copied: Copied = field(default_factory=Copied)
+
+    def __post_init__(self) -> None:
+        self._progress = Progress(self.reporter.progress_stream)
+        self.migration = Migration(
+            self.connection.mount, self.connection.files, self.path, self._step, self._watch
+        )
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """The line is taken away at the end."""
+        try:
+            yield
+        finally:
+            self._progress.close()
+
+    def verify(self, record: Record) -> Verdict:
+        """By another process."""
+        access = self.connection.mount.cluster.access
+        return compared(access, self.path, self._keys(record), self._compared)
+
+    def _keys(self, record: Record) -> list[MasterKey]:
+        files, keyring = self.connection.files, self.connection.keys.keyring
+        source, top, new, new_top = self.migration.sides(record)
+        policies = [
+            files.subtree(each).policy for tree, each in ((source, top), (new, new_top)) if tree is files
+        ]
+        found = [keyring.find(policy.key) for policy in policies if policy is not None]
+        return [key for key in found if key is not None]
+
+    def _step(self, step: Step) -> None:
+        self._progress.close()
+        self._progress = Progress(self.reporter.progress_stream)
+        if self.reporter.progress_stream is not None and self.reporter.progress_stream.isatty():
+            self.reporter.note(f"{shown(self.path)}: {step.value}")
+
+    def _watch(self) -> None:
+        self._progress.reach(self.copied.files + self.copied.others, self.copied.size)
+
+    def _compared(self, verdict: Verdict) -> None:
+        self._progress.reach(verdict.same, verdict.size)

@@ -1,0 +1,144 @@
+"""The words of ``migrate``: their options, their help, and who carries them out."""
+
+import argparse
+import os
+from collections.abc import Callable
+
+from ..engine.paths import components
+from . import migrate
+from .connection import Connection
+from .migrate import Start, Wish
+from .outcome import Exit
+from .report import Reporter
+
+PLAN = """examples:
+  cephfs-fscrypt migrate plan /data --key new.key                       (plain data becomes encrypted)
+  cephfs-fscrypt migrate plan /data --key new.key --old-key old.key     (encrypted data goes under another key)
+  cephfs-fscrypt migrate plan /data --decrypt --key old.key             (encrypted data becomes plain)
+
+Nothing is written. The last line is the plan's hash, which `migrate start` takes. Exit code 1: something has to go
+before it can be started.
+"""
+START = """examples:
+  cephfs-fscrypt migrate start /data --key new.key --plan HASH
+  cephfs-fscrypt migrate start /data --key new.key                      (goes on after an interruption)
+  cephfs-fscrypt migrate start /data --key new.key --plan HASH --copy-only
+  cephfs-fscrypt migrate start /data --decrypt --key old.key --plan HASH --confirm "store /data in the clear"
+
+Copies beside the source, while others use it; then every client that can reach it has to be gone, both trees are
+compared, and the new one takes the place of the old one, which is kept. Killed at any moment, it is run again.
+"""
+STATUS = """examples:
+  cephfs-fscrypt migrate status /data
+"""
+VERIFY = """examples:
+  cephfs-fscrypt migrate verify /data --key new.key
+  cephfs-fscrypt migrate verify /data --key new.key --old-key old.key --json
+
+Reads both trees anew, before or after the cut-over, until `purge`. What was written since the cut-over differs.
+"""
+ROLLBACK = """examples:
+  cephfs-fscrypt migrate rollback /data --key new.key
+  cephfs-fscrypt migrate rollback /data --lose-changes
+
+The old tree takes its place again. What was written since the cut-over is in the new tree only: so both are compared
+first, which needs the keys, unless --lose-changes says that it may be lost.
+"""
+PURGE = """examples:
+  cephfs-fscrypt migrate purge /data --dry-run
+  cephfs-fscrypt migrate purge /data
+"""
+CANCEL = """examples:
+  cephfs-fscrypt migrate cancel /data
+"""
+
+Add = Callable[[str, str, str], argparse.ArgumentParser]
+"""Makes the parser of a verb by its name, what it does, and its examples."""
+
+
+def add_parsers(add: Add) -> None:
+    """Register the verbs; `add` gives each the options of the cluster and of keys."""
+    one = _on_path(add("plan", "tell what a migration would do, and what is in its way", PLAN))
+    _direction(one)
+    one = _on_path(add("start", "migrate a directory, or go on with it", START))
+    _direction(one)
+    one.add_argument("--plan", metavar="HASH", help="what `migrate plan` ended with; needed to begin")
+    one.add_argument(
+        "--even-changed", action="store_true", help="though the tree has changed since it was planned"
+    )
+    one.add_argument("--confirm", metavar="SENTENCE", help="with --decrypt: the sentence that it asks for")
+    one.add_argument(
+        "--copy-only", action="store_true", help="stop before the cut-over; the source stays in place"
+    )
+    ways = one.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--offline", action="store_true", help="nobody uses it: checked before anything is copied"
+    )
+    ways.add_argument("--evict", action="store_true", help="cut off the clients that can reach it")
+    _on_path(add("status", "tell how far a migration is", STATUS))
+    one = _on_path(add("verify", "compare both trees of a migration", VERIFY))
+    _old_key(one)
+    one = _on_path(add("rollback", "bring the old tree back", ROLLBACK))
+    _old_key(one)
+    one.add_argument("--evict", action="store_true", help="cut off the clients that can reach it")
+    one.add_argument(
+        "--lose-changes", action="store_true", help="without comparing: what was written since may be lost"
+    )
+    _dry_run(one)
+    _dry_run(_on_path(add("purge", "remove the old tree, for good", PURGE)))
+    _dry_run(_on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL)))
+
+
+def run(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
+    """Carry out one of the verbs."""
+    path = b"/" + b"/".join(components(options.path))
+    match options.command.removeprefix("migrate "):
+        case "plan":
+            return migrate.plan(connection, reporter, Wish(path, options.decrypt, options.old_key))
+        case "start":
+            how = Start(
+                plan=options.plan,
+                even_changed=options.even_changed,
+                confirm=options.confirm,
+                offline=options.offline,
+                evict=options.evict,
+                copy_only=options.copy_only,
+            )
+            return migrate.start(connection, reporter, Wish(path, options.decrypt, options.old_key), how)
+        case "status":
+            return migrate.status(connection, reporter, path)
+        case "verify":
+            return migrate.verify(connection, reporter, Wish(path, old_key=options.old_key))
+        case "rollback":
+            return migrate.rollback(
+                connection,
+                reporter,
+                Wish(path, old_key=options.old_key),
+                evict=options.evict,
+                lose_changes=options.lose_changes,
+                dry_run=options.dry_run,
+            )
+        case "purge":
+            return migrate.purge(connection, reporter, path, dry_run=options.dry_run)
+        case "cancel":
+            return migrate.cancel(connection, reporter, path, dry_run=options.dry_run)
+        case other:
+            raise ValueError(f"the parser knows a verb that is not carried out: {other}")
+
+
+def _on_path(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    one.add_argument("path", type=os.fsencode, help="the directory, as a path from the mount's root")
+    return one
+
+
+def _direction(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--decrypt", action="store_true", help="from encrypted to plain; --key is the source's")
+    _old_key(one)
+
+
+def _old_key(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--old-key", metavar="FILE", help="the key of a source that is encrypted")
+
+
+def _dry_run(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--dry-run", action="store_true", help="only tell what would be done")
