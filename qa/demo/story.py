@@ -235,8 +235,7 @@ class _Story:
         while (left := self._plain_left(samples)) != (0, 0) and time.monotonic() < until:
             time.sleep(1)
         sys.stdout.write(
-            f"  searched on the servers before: {found[0]} contents, {found[1]} names in the clear; after: {left[0]} and "
-            f"{left[1]}\n"
+            f"  in the clear on the servers before: {found[0]} contents, {found[1]} names; after: {left[0]} and {left[1]}\n"
         )
         if left != (0, 0):
             raise UnexpectedError(f"plaintext is left after the migration: {left}")
