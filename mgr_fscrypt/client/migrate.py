@@ -29,7 +29,7 @@ from .connection import Connection
 from .key_files import read_key, require_full_size
 from .outcome import Exit, Failure
 from .progress import Progress, size_text
-from .register import facts_of, tell_manager, tell_manager_no_more
+from .register import facts_of, tell_manager_anew
 from .report import Reporter
 
 _CUT_OVER = "it is cut over: the new tree is in place, the old one in the trash"
@@ -284,11 +284,7 @@ def _counted(found: Plan) -> Iterator[str]:
 
 
 def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
-    facts = facts_of(connection, path)
-    if facts is None:
-        tell_manager_no_more(connection, reporter, path)
-    else:
-        tell_manager(connection, reporter, path, facts)
+    tell_manager_anew(connection, reporter, path, facts_of(connection, path))
 
 
 def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: Late) -> Exit:

@@ -1,5 +1,6 @@
 """Telling the manager about a subtree. The register is an index: a subtree is none the worse for not being in it."""
 
+import errno
 import shlex
 from dataclasses import dataclass
 
@@ -66,16 +67,21 @@ def tell_manager(connection: Connection, reporter: Reporter, path: bytes, facts:
         )
 
 
-def tell_manager_no_more(connection: Connection, reporter: Reporter, path: bytes) -> None:
-    """What was a subtree is none any more: take it out of the register, or say how an administrator does."""
+def tell_manager_anew(
+    connection: Connection, reporter: Reporter, path: bytes, facts: SubtreeFacts | None
+) -> None:
+    """Another directory is at the path by now, or one that is no subtree (None): the register forgets the old one."""
     where = connection.mount.absolute(path).decode("utf-8", "surrogateescape")
     fs_name = "FS"
     try:
         fs_name = connection.file_system_name()
         connection.mount.cluster.command("fscrypt subtree forget", fs=fs_name, path=where)
     except CephError as error:
-        command = shlex.join(["ceph", "fscrypt", "subtree", "forget", fs_name, where])
-        reporter.note(
-            f"warning: the manager was not told that {shown(path)} is not encrypted any more "
-            f"({error.strerror or error}). Where it lists it, have an administrator run:\n  {command}"
-        )
+        if error.errno != errno.ENOENT:  # it never knew it
+            command = shlex.join(["ceph", "fscrypt", "subtree", "forget", fs_name, where])
+            reporter.note(
+                f"warning: the manager was not told that another directory is at {shown(path)} "
+                f"({error.strerror or error}). Where it lists the old one, have an administrator run:\n  {command}"
+            )
+    if facts is not None:
+        tell_manager(connection, reporter, path, facts)

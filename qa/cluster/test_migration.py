@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
-from mgr_fscrypt.migrate import Direction, Way
+from mgr_fscrypt.migrate import Direction, Step, Way
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree
 from qa.fakes.engine_cases import OTHER, remove
@@ -30,13 +31,15 @@ from qa.fakes.migration_cases import (
     picture,
 )
 from qa.lab.cluster import Cluster
-from qa.load.program import ROOT, command, done, refused, run
+from qa.load.program import done, refused, run
 from qa.load.seeds import seed
 
 pytestmark = pytest.mark.usefixtures("settled_manager", "enabled")
 
-KILLS = 5
-MANY = 150
+KILLED_AT = (Step.COPYING, Step.COPYING, Step.FENCING, Step.VERIFYING, Step.CUTTING)
+LIFE = 0.1
+"""Seconds after the begin of a step, at most."""
+MANY = 80
 """Files of the tree that is migrated by processes that are killed."""
 
 
@@ -75,121 +78,105 @@ def path() -> Iterator[bytes]:
         remove(mount, above)
 
 
-def test_a_person_migrates_a_tree_there_and_on_and_back(
+def test_a_person_migrates_a_tree_and_goes_on(
     cluster: Cluster, path: bytes, key: Path, old_key: Path
 ) -> None:
-    top = path.decode()
+    top, keyed = path.decode(), ("--key", old_key)
     with connect(Access()) as mount:
         before = picture(PlainTree(mount), path)
-        # another client that has it mounted
-        plan = done("migrate", "plan", top, "--key", old_key)
-        assert "blocks" not in plan
-        assert "note: session" in plan
-    planned = plan.splitlines()[-1].removeprefix("plan ")
-    refused(2, "migrate", "start", top, "--key", old_key)
-    refused(3, "migrate", "start", top, "--key", key, "--plan", planned)
-    refused(5, "migrate", "status", top)
-    with connect(Access()):
-        words = refused(3, "migrate", "start", top, "--key", old_key, "--plan", planned)
+        mount.mkdir(path + b"/" + b"n" * 200, 0o755)
+        # a client that can reach it, and something in the way
+        found = run("migrate", "plan", top, *keyed, "--json")
+        *obstacles, plan = map(json.loads, found.stdout.splitlines())
+        assert (found.returncode, plan["clear"]) == (1, False)
+        assert [each["obstacle"] for each in obstacles if each["blocks"]] == ["name"]
+        assert "session" in plan["obstacles"]
+        mount.rmdir(path + b"/" + b"n" * 200)
+        mount.utimens(path, 1000, 5000)
+        mount.sync()
+        words = refused(3, "migrate", "start", top, *keyed, "--even-changed", "--plan", plan["plan"])
         assert "1 other client(s) can reach it" in words
-        assert "copying" in done("migrate", "status", top)
-        refused(3, "migrate", "start", top, "--key", old_key, "--offline")
-    told = json.loads(done("migrate", "start", top, "--key", old_key, "--json"))
-    entries = len(before)
-    assert (told["state"], told["files"], told["current"], told["same"]) == (
-        "done",
-        0,
-        # of two passes
-        told["current"],
-        entries,
-    )
+    # the rest is no one's: it goes on with what was copied
+    told = json.loads(done("migrate", "start", top, *keyed, "--json"))
+    assert (told["state"], told["files"], told["same"]) == ("done", 0, len(before))
     assert told["copied"] == len(FILES)
     assert 0 < told["gap"] < 5
     assert top in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
-    assert f"{entries} the same" in done("migrate", "verify", top, "--key", old_key)
-    refused(3, "migrate", "cancel", top)
-    assert "old tree" in done("migrate", "rollback", top, "--key", old_key)
-    with connect(Access()) as mount:
-        assert picture(PlainTree(mount), path) == before
-    done("migrate", "start", top, "--key", old_key)
-    done("put", "--key", old_key, __file__, f"{top}/new")
-    refused(3, "migrate", "rollback", top, "--key", old_key)
-    assert run("migrate", "verify", top, "--key", old_key).returncode == 1
-    assert "would remove" in done("migrate", "purge", top, "--dry-run")
+    done("put", *keyed, __file__, f"{top}/new")
+    assert "not the same" in refused(3, "migrate", "rollback", top, *keyed)
     done("migrate", "purge", top)
-    # on, under another key
-    keys = ("--key", key, "--old-key", old_key)
-    planned = done("migrate", "plan", top, *keys).splitlines()[-1].removeprefix("plan ")
-    done("migrate", "start", top, *keys, "--plan", planned)
-    done("migrate", "purge", top)
-    assert Path(__file__).read_text() == done("cat", "--key", key, f"{top}/new")
-    # and back
-    planned = done("migrate", "plan", top, "--decrypt", "--key", key).splitlines()[-1].removeprefix("plan ")
-    words = ("migrate", "start", top, "--decrypt", "--key", key, "--plan", planned)
-    assert "in the clear" in refused(2, *words)
-    done(*words, "--confirm", f"store {top} in the clear")
-    done("migrate", "purge", top)
-    assert top not in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
-    with connect(Access()) as mount:
-        mount.unlink(path + b"/new")
-        mount.utimens(path, 1000, 5000)
-        mount.sync()
-        assert picture(PlainTree(mount), path) == before
-        assert [entry.name for entry in mount.scandir(path.rpartition(b"/")[0])] == [b"tree"]
+    both = ("--key", key, "--old-key", old_key)
+    planned = done("migrate", "plan", top, *both).split()[-1]
+    done("migrate", "start", top, *both, "--plan", planned)
+    with connect(Access()) as mount, file_system(mount) as files:
+        files.unlink(path + b"/new")
+        files.utimens(path, 1000, 5000)
+        assert picture(files, path) == before
+    assert KEY.identifier.hex() in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
+    assert "in the clear" in refused(2, "migrate", "start", top, "--decrypt", "--key", key)
 
 
-def test_a_plan_with_something_in_the_way_is_told_and_refused(path: bytes, key: Path) -> None:
-    with connect(Access()) as mount:
-        mount.mkdir(path + b"/" + b"n" * 200, 0o755)
-    found = run("migrate", "plan", path.decode(), "--key", key, "--json")
-    assert found.returncode == 1
-    *obstacles, plan = map(json.loads, found.stdout.splitlines())
-    assert [each["obstacle"] for each in obstacles if each["blocks"]] == ["name"]
-    assert not plan["clear"]
-    assert plan["totals"].keys() == {"files", "directories", "bytes", "snapshots"}
-    words = refused(3, "migrate", "start", path.decode(), "--key", key, "--plan", plan["plan"])
-    assert "in the way" in words
+JOB = """
+import os, sys
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.migrate import Copied, Direction, Migration, State, Way
+from qa.fakes.migration_cases import KEY, Subject, file_system
+path = os.fsencode(sys.argv[1])
+with connect(Access()) as mount, file_system(mount) as files:
+    way = Way(path, Direction.ENCRYPT, KEY.identifier)
+    migration = Migration(mount, files, path, lambda step: print(step.value, flush=True))
+    if migration.start(way, "").state is State.COPYING:
+        migration.converge(Copied())
+        migration.cut_over(Copied(), Subject(mount, files, way).verify, evict=True)
+"""
 
 
-def test_processes_killed_at_random_moments(path: bytes, key: Path) -> None:
+def migrate(path: bytes, step: Step | None = None, life: float = 0) -> bool:
+    """Let a process do it, and kill it so many seconds after a step began; was that before it was through?"""
+    child = subprocess.Popen([sys.executable, "-c", JOB, os.fsdecode(path)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout as said:
+        for line in said:
+            if step is not None and line.decode().strip() == step.value:
+                time.sleep(life)
+                child.kill()
+                break
+    assert child.wait() in (0, -signal.SIGKILL)
+    return child.returncode != 0
+
+
+def test_processes_killed_at_random_moments(path: bytes) -> None:
     chosen, begun = seed(), time.monotonic()
     chance = random.Random(chosen)
-    with connect(Access()) as mount:
+    with connect(Access()) as mount, file_system(mount) as files:
         tree = PlainTree(mount)
         for number in range(MANY):
             with tree.open(path + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
                 file.pwrite(b"%d " % number * number, 0)
         tree.sync()
         before, source = picture(tree, path), mount.stat(path).ino
-    top = path.decode()
-    planned = done("migrate", "plan", top, "--key", key).splitlines()[-1].removeprefix("plan ")
-    killed, life, kept = 0, 3.0, dict[bytes, int]()
-    for _ in range(KILLS):
-        # the killed ones are clients that can reach the tree, until the MDS gives them up
-        start = command("migrate", "start", top, "--key", key, "--plan", planned, "--evict", "--quiet")
-        child = subprocess.Popen(start, cwd=ROOT)
-        try:
-            child.wait(chance.uniform(0.5, life))
-        except subprocess.TimeoutExpired:
-            child.kill()
-        killed += child.wait() == -signal.SIGKILL
+    killed, kept = 0, dict[bytes, int]()
+    for step in KILLED_AT:
+        killed += migrate(path, step, chance.uniform(0, LIFE))
         with connect(Access()) as mount, file_system(mount) as files:
+            one = Subject(mount, files, Way(path, Direction.ENCRYPT, KEY.identifier))
             old = hidden_of(path) + b"/old"
             place = path if _ino(mount, path) == source else old
             assert _ino(mount, place) == source
             assert picture(PlainTree(mount), place) == before
             if place == old and _ino(mount, path):
-                assert picture(files, path).keys() == before.keys()
-            kept = finished(Subject(mount, files, Way(path, Direction.ENCRYPT, KEY.identifier))) | kept
-    done("migrate", "start", top, "--key", key, "--evict", "--quiet")
+                assert picture(files, path) == before
+            kept = finished(one) | kept
+    assert not migrate(path)
     with connect(Access()) as mount, file_system(mount) as files:
         assert picture(files, path) == before
         assert {name: files.stat(path + name).ino for name in kept} == kept, (
             "no finished file is copied again"
         )
     print(
-        f"sampled: {len(before)} entries, seed {chosen}, killed {killed} of {KILLS} times, {len(kept)} copies were "
-        f"finished by then; {time.monotonic() - begun:.0f} s"
+        f"sampled: {len(before)} entries, seed {chosen}, killed {killed} of {len(KILLED_AT)} times, {len(kept)} copies "
+        f"were finished by then; {time.monotonic() - begun:.0f} s"
     )
     assert killed, f"FSCRYPT_QA_SEED={chosen}"
 

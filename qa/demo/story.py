@@ -235,7 +235,7 @@ class _Story:
         while (left := self._plain_left(samples)) != (0, 0) and time.monotonic() < until:
             time.sleep(1)
         sys.stdout.write(
-            f"  in the clear on the servers before: {found[0]} contents, {found[1]} names; after: {left[0]} and {left[1]}\n"
+            f"  in the clear on the servers: {found[0]} contents, {found[1]} names; now {left[0]} and {left[1]}\n"
         )
         if left != (0, 0):
             raise UnexpectedError(f"plaintext is left after the migration: {left}")

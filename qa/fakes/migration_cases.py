@@ -96,7 +96,7 @@ def build(tree: Tree, top: bytes) -> None:
 def picture(tree: Tree, top: bytes) -> dict[bytes, tuple[object, ...]]:
     """All that is to be kept, by name."""
     found: dict[bytes, tuple[object, ...]] = {}
-    first: dict[int, bytes] = {}
+    numbers: dict[bytes, int] = {}
     for met in walk(tree, top):
         if met.leaving:
             continue
@@ -105,10 +105,13 @@ def picture(tree: Tree, top: bytes) -> dict[bytes, tuple[object, ...]]:
         if each.kind is Kind.FILE:
             with tree.open(top + met.below, os.O_RDONLY) as file:
                 data = file.pread(file.size, 0)
-        same = first.setdefault(each.ino, met.below)
+        numbers[met.below] = each.ino
         nlink = each.nlink if each.kind is Kind.FILE else 1
-        found[met.below] = (traits_of(tree, top + met.below, each), same, nlink, data)
-    return found
+        found[met.below] = (traits_of(tree, top + met.below, each), nlink, data)
+    names: dict[int, set[bytes]] = {}
+    for name, number in numbers.items():
+        names.setdefault(number, set()).add(name)
+    return {name: (*what, sorted(names[numbers[name]])) for name, what in found.items()}
 
 
 def finished(one: "Subject") -> dict[bytes, int]:
@@ -204,7 +207,7 @@ def make_source(
 
 
 class MigrationCases:
-    """The cases."""
+    """What a cluster has its part in."""
 
     @pytest.fixture
     def place(self, mount: Mount) -> Iterator[bytes]:
@@ -294,6 +297,56 @@ class MigrationCases:
         with mount.fresh() as fresh, file_system(fresh) as files:
             assert picture(files, one.path) == before
 
+    def test_what_is_written_into_the_trash_is_told(
+        self, made: Callable[[Direction], Subject], mount: Mount, plain: Mount
+    ) -> None:
+        one = made(Direction.ENCRYPT)
+        one.copy()
+        fd = plain.open(one.path + b"/one", os.O_RDWR)
+
+        def verified(record: Record) -> Verdict:
+            verdict = one.verify(record)
+            # a client that nobody knew of
+            plain.pwrite(fd, b"too late", 0)
+            plain.fsync(fd)
+            return verdict
+
+        late = one.migration.cut_over(Copied(), verified, evict=False)
+        plain.close(fd)
+        assert late.written == [b"/one"]
+
+    def test_a_plan_names_what_is_in_the_way(
+        self, made: Callable[[Direction], Subject], mount: Mount, place: bytes
+    ) -> None:
+        one = made(Direction.ENCRYPT)
+        top, long = one.path, one.path + b"/" + b"n" * 129
+        mount.mkdir(long, 0o755)
+        mount.mkdir(top + b"/nested", 0o755)
+        one.files.create_subtree(top + b"/nested", OTHER_KEY.identifier)
+        mount.chmod(top + b"/empty", UNFINISHED)
+        mount.link(top + b"/one", top.rpartition(b"/")[0] + b"/outside")
+        mount.mkdir(top + b"/.snap/before", 0o755)
+        mount.sync()
+        try:
+            plan = one.plan()
+        finally:
+            mount.rmdir(top + b"/.snap/before")
+        found = {(obstacle, path) for obstacle, path, _ in plan.listed}
+        assert not plan.clear
+        for wanted in (
+            (Obstacle.NAME, long),
+            (Obstacle.NESTED, top + b"/nested"),
+            (Obstacle.HALF_MADE, top + b"/empty"),
+            (Obstacle.LINKED_OUTSIDE, top + b"/one"),
+            (Obstacle.SPECIAL, top + FIFO),
+            (Obstacle.SNAPSHOTS, top),
+        ):
+            assert wanted in found
+
+
+class MoreMigrationCases(MigrationCases):
+    """And what is decided without one: only the fake is asked."""
+
     def test_cancelled_it_leaves_everything_as_it_was(
         self, made: Callable[[Direction], Subject], mount: Mount
     ) -> None:
@@ -349,52 +402,6 @@ class MigrationCases:
         assert one.state() is State.COPYING
         # the next run copies anew what was not the same
         assert one.cut_over().verdict.equal
-
-    def test_what_is_written_into_the_trash_is_told(
-        self, made: Callable[[Direction], Subject], mount: Mount, plain: Mount
-    ) -> None:
-        one = made(Direction.ENCRYPT)
-        one.copy()
-        fd = plain.open(one.path + b"/one", os.O_RDWR)
-
-        def verified(record: Record) -> Verdict:
-            verdict = one.verify(record)
-            # a client that nobody knew of
-            plain.pwrite(fd, b"too late", 0)
-            plain.fsync(fd)
-            return verdict
-
-        late = one.migration.cut_over(Copied(), verified, evict=False)
-        plain.close(fd)
-        assert late.written == [b"/one"]
-
-    def test_a_plan_names_what_is_in_the_way(
-        self, made: Callable[[Direction], Subject], mount: Mount, place: bytes
-    ) -> None:
-        one = made(Direction.ENCRYPT)
-        top, long = one.path, one.path + b"/" + b"n" * 129
-        mount.mkdir(long, 0o755)
-        mount.mkdir(top + b"/nested", 0o755)
-        one.files.create_subtree(top + b"/nested", OTHER_KEY.identifier)
-        mount.chmod(top + b"/empty", UNFINISHED)
-        mount.link(top + b"/one", top.rpartition(b"/")[0] + b"/outside")
-        mount.mkdir(top + b"/.snap/before", 0o755)
-        mount.sync()
-        try:
-            plan = one.plan()
-        finally:
-            mount.rmdir(top + b"/.snap/before")
-        found = {(obstacle, path) for obstacle, path, _ in plan.listed}
-        assert not plan.clear
-        for wanted in (
-            (Obstacle.NAME, long),
-            (Obstacle.NESTED, top + b"/nested"),
-            (Obstacle.HALF_MADE, top + b"/empty"),
-            (Obstacle.LINKED_OUTSIDE, top + b"/one"),
-            (Obstacle.SPECIAL, top + FIFO),
-            (Obstacle.SNAPSHOTS, top),
-        ):
-            assert wanted in found
 
     def test_a_plan_holds_for_what_it_was_made_of(
         self, made: Callable[[Direction], Subject], mount: Mount

@@ -1,7 +1,7 @@
 """Migrations on the fake."""
 
-from qa.fakes.migration_cases import MigrationCases
+from qa.fakes.migration_cases import MoreMigrationCases
 
 
-class TestMigrationOnTheFake(MigrationCases):
+class TestMigrationOnTheFake(MoreMigrationCases):
     """All directions."""
