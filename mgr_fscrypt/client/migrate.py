@@ -20,6 +20,7 @@ from ..migrate import (
     Way,
     look_over,
 )
+from ..migrate.migration import PASSES
 from ..migrate.plan import require_same
 from ..migrate.record import hidden_of
 from ..migrate.trees import PlainTree
@@ -118,7 +119,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
     with work.drawn():
         record = work.migration.start(way, how.plan or "")
         if record.state is State.COPYING:
-            work.migration.converge(work.copied, passes=1 if how.offline else 5)
+            work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
         _tell(connection, reporter, way.path)
         reporter.summary(_described(record), f"{shown_path}: {_CUT_OVER}.")

@@ -30,7 +30,7 @@ from .record import Direction, Journal, Record, State, hidden_of
 from .trees import PlainTree, Tree, existing
 
 _TREE, _ANCHORS = b"tree", b"anchors"
-_PASSES = 5
+PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
 _LAST_PASSES = 3
 """Passes behind the fence, at most: nobody writes there."""
@@ -158,7 +158,7 @@ class Migration:
                 record = self._prepared(record, way)
             return record
 
-    def converge(self, copied: Copied, *, passes: int = _PASSES) -> None:
+    def converge(self, copied: Copied, *, passes: int = PASSES) -> None:
         """Copy until nothing was left to do in a pass, or so many passes are over; `copied` counts over all.
 
         Raises what ends a pass (`Pass.run`); it is gone on with by the same calls.

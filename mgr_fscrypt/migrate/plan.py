@@ -180,12 +180,11 @@ def look_over(
     """
     require_way(mount, files, way)
     plan = Plan(way, _totals(mount, way.path))
-    look = _Look(mount, source, plan)
-    with closing(walk(source, way.path)) as all_below:
+    with closing(_Look(mount, source, plan)) as look, closing(walk(source, way.path)) as all_below:
         for met in all_below:
             go_on()
             look.meet(met)
-    look.finish()
+        look.finish()
     _look_around(mount, plan)
     plan.hash = "-".join(
         (
@@ -263,6 +262,9 @@ class _Look:
         """What can be told at the end only."""
         for (path,) in self._seen.execute("SELECT path FROM seen WHERE left > 0 ORDER BY path"):
             self._plan.add(Obstacle.LINKED_OUTSIDE, path)
+
+    def close(self) -> None:
+        """Forget what was counted."""
         self._seen.close()
 
     def digest(self) -> str:

@@ -90,8 +90,8 @@ class Record:
     @classmethod
     def decode(cls, stored: bytes) -> "Record":
         """Raises `ValueError`: it is none, or one of a later version."""
-        value: dict[str, Any] = json.loads(stored)
-        if value.pop("version", None) != _VERSION:
+        value: Any = json.loads(stored)
+        if not isinstance(value, dict) or value.pop("version", None) != _VERSION:
             raise ValueError("a record of another version")
         try:
             value["state"], value["direction"] = State(value["state"]), Direction(value["direction"])

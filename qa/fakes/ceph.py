@@ -415,7 +415,7 @@ class FakeMount:
         inode = self._find(path)
         if inode.kind is not Kind.DIRECTORY:
             raise error_of(errno.ENOTDIR, "rmdir", path)
-        if inode.names:
+        if inode.names or inode.snapshots:
             raise error_of(errno.ENOTEMPTY, "rmdir", path)
         self._change()
         del parent.names[name]

@@ -315,6 +315,19 @@ class MigrationCases:
         plain.close(fd)
         assert late.written == [b"/one"]
 
+    def test_a_trash_with_snapshots_is_kept_until_they_are_gone(
+        self, made: Callable[[Direction], Subject], mount: Mount
+    ) -> None:
+        one = made(Direction.ENCRYPT)
+        mount.mkdir(one.path + b"/d/.snap/before", 0o755)
+        one.copy()
+        one.cut_over()
+        with pytest.raises(RefusedError, match="has snapshots"):
+            one.migration.purge()
+        mount.rmdir(hidden_of(one.path) + b"/old/d/.snap/before")
+        one.migration.purge()
+        assert one.state() is None
+
     def test_a_plan_names_what_is_in_the_way(
         self, made: Callable[[Direction], Subject], mount: Mount, place: bytes
     ) -> None:
