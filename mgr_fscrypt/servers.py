@@ -86,6 +86,18 @@ class ManagedServers:
         name = f"{file_system}:{rank}"
         return list(_elements(self._asked("mds", name, "session ls"), f"mds.{name}"))
 
+    def namespace_of(self, file_system: str, inode: int) -> str | None:
+        """See `Servers.namespace_of`."""
+        for each in self._manager.get("fs_map")["filesystems"]:
+            if each["mdsmap"]["fs_name"] == file_system:
+                for rank in each["mdsmap"]["in"]:
+                    answer = self._asked("mds", f"{file_system}:{rank}", "dump inode", number=inode)
+                    # one that does not have it says so in words
+                    layout = json.loads(answer)["layout"] if answer.startswith("{") else {"pool_id": -1}
+                    if layout["pool_id"] >= 0:
+                        return str(layout["pool_ns"])
+        return None
+
     def entities(self) -> Mapping[str, Caps]:
         """See `Servers.entities`. Their keys come with the answer, and are dropped here."""
         listed = json.loads(self._asked("mon", "", "auth ls", format="json"))["auth_dump"]

@@ -24,6 +24,7 @@ class GateLine:
         changes: the caps that have to change for it to be so.
         untouched: the entities that it leaves alone.
         feature: "add", "rm" or empty: what has to be done to the file system's required features.
+        inode: of the subtree's top directory; 0: it is not registered any more.
     """
 
     fs_name: str
@@ -32,6 +33,12 @@ class GateLine:
     changes: tuple[CapsChange, ...] = ()
     untouched: tuple[Untouched, ...] = ()
     feature: str = ""
+    inode: int = 0
+
+    @property
+    def pending(self) -> bool:
+        """Is something of it not done yet?"""
+        return self.state in ("wanted", "ending")
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -198,7 +205,7 @@ def drift_check(page: GatePage) -> Simplified:
     for line in page.gates:
         where = f"{shell_word(line.fs_name)} {shell_word(line.gate.path)}"
         if line.gate.trouble:
-            lines.append(f"{where}: not done: {line.gate.trouble}")
+            lines.append(f"{where}: {'not done: ' * line.pending}{line.gate.trouble}")
         elif line.state == "drifted":
             what = [f"the caps of {each.entity} are not as the gate set them" for each in line.changes]
             what += [f"{FEATURE} is no longer required"] * bool(line.feature)

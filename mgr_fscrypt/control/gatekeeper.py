@@ -52,17 +52,51 @@ class Gatekeeper:
         clients = self._answer(self._audience.checks).answer
         if not isinstance(gates, GatePage) or not isinstance(clients, ClientPage):
             return False  # the database does not answer: health tells of that
-        changed = [self._carry_out(line) for line in gates.gates if line.state in ("wanted", "ending")]
+        judged = [(line, self._misplaced(line)) for line in gates.gates]
+        changed = [self._carry_out(line, misplaced) for line, misplaced in judged if line.pending]
+        for line, misplaced in judged:
+            if not line.pending and misplaced is not None and misplaced != line.gate.trouble:
+                self._tell(line, misplaced)
         self._checks = drift_check(gates) | unsafe_check(clients)
         return any(changed)
 
-    def _carry_out(self, line: GateLine) -> bool:
+    def _misplaced(self, line: GateLine) -> str | None:
+        """What is wrong with the namespace that the gate names; empty: nothing, None: nobody knows now."""
+        if line.gate.rung not in ("isolate", "exclude"):
+            return None
+        try:
+            found = self._servers.namespace_of(line.fs_name, line.inode) if line.inode else None
+        except SilentError:
+            return None  # the observer tells who is silent
+        if found is None:
+            return None
+        if found == line.gate.namespace:
+            return ""
+        if not found:
+            return (
+                f"the files of {line.gate.path} lie in the default namespace, out of which nobody can be kept: copy "
+                "them into a subtree that was made with --namespace"
+            )
+        return (
+            f'the files of {line.gate.path} lie in the namespace "{found}", not in "{line.gate.namespace}": set the '
+            f"gate with --namespace {found}"
+        )
+
+    def _carry_out(self, line: GateLine, misplaced: str | None) -> bool:
         """Tells whether it was done."""
+        if misplaced:
+            self._tell(line, misplaced)
+            return False
         if not self._answer(lambda: self._gates.begin(line)).success:
             return False
         troubles = [trouble for trouble in (self._feature(line), *self._caps(line)) if trouble]
-        done = self._answer(lambda: self._gates.settle(line, "; ".join(troubles)))
-        return done.success and not troubles
+        if troubles:
+            self._tell(line, "; ".join(troubles))
+            return False
+        return self._answer(lambda: self._gates.settle(line)).success
+
+    def _tell(self, line: GateLine, trouble: str) -> None:
+        self._answer(lambda: self._gates.trouble(line, trouble))
 
     def _feature(self, line: GateLine) -> str:
         if not line.feature:

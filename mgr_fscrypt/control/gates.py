@@ -9,7 +9,7 @@ from typing import Protocol
 from ..store import Gate, GatedCaps, Subtree
 from .clients import at_or_below
 from .cluster import FileSystem, FileSystemMap, existing
-from .gate_answers import FEATURE, GateLine, GatePage, Preview
+from .gate_answers import FEATURE, GateLine, GatePage, Preview, commands
 from .gate_plan import Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, planned
 from .observing import Census, Sight
 from .paths import PathError, normal
@@ -172,14 +172,20 @@ class Gates:
         self._record(line)
         return Result()
 
-    def settle(self, line: GateLine, trouble: str) -> Result:
-        """Record what came of it; `trouble` is empty when all was done."""
+    def trouble(self, line: GateLine, trouble: str) -> Result:
+        """Record what is in the way."""
+        before = self._store.at(line.gate.fscid, line.gate.path)
+        if before is not None and before.wanted == line.gate.wanted:
+            self._store.put(replace(before, trouble=trouble))
+        return Result()
+
+    def settle(self, line: GateLine) -> Result:
+        """Record that all was done."""
+        done = "; ".join(commands(line.fs_name, line.feature, line.changes)) or "nothing had to change"
+        result = Result(status=f"{line.gate.path} of {line.fs_name}, {line.gate.rung}: {done}")
         before = self._store.at(line.gate.fscid, line.gate.path)
         if before is None or before.wanted != line.gate.wanted:
-            return Result()  # something else was asked for meanwhile, and is looked at next
-        if trouble:
-            self._store.put(replace(before, trouble=trouble))
-            return Result()
+            return result  # something else was asked for meanwhile, and is looked at next
         # whoever connected before now may have done so with the caps of before
         self._record(line)
         self._store.forget(each.entity for each in line.changes if each.after == each.original)
@@ -190,10 +196,10 @@ class Gates:
                 self._store.forget(each.entity for each in self._store.changed())
         else:
             self._store.put(replace(before, applied=max(int(self._clock()), before.wanted), trouble=""))
-        return Result()
+        return result
 
     def _record(self, line: GateLine) -> None:
-        now = int(self._clock()) + 1
+        now = self._clock()
         known = {each.entity: each for each in self._store.changed()}
         self._store.record(
             known[each.entity].then(now, each.after)
@@ -206,6 +212,7 @@ class Gates:
         sight = census.sights.get(gate.fscid)
         if sight is None:
             return GateLine(f"file system {gate.fscid}", gate, "unknown")
+        subtree = self._subtrees.at(gate.fscid, gate.path)
         changes = self._concerned(gate, sight, plan)
         feature = _feature(gate, sight)
         state = "set"
@@ -220,6 +227,7 @@ class Gates:
             changes=changes,
             untouched=tuple(each for each in plan.untouched if each.by == _enclosure(gate, sight)),
             feature=feature,
+            inode=0 if subtree is None else subtree.inode,
         )
 
     def _preview(self, fs_name: str, gate: Gate, census: Census) -> Preview:

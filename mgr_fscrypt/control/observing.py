@@ -64,6 +64,13 @@ class Servers(Protocol):
         """Ask one MDS for its sessions."""
         ...
 
+    def namespace_of(self, file_system: str, inode: int) -> str | None:
+        """Ask the MDSs which RADOS namespace new files of a directory get.
+
+        None: no MDS has the directory in its cache, or it has no layout of its own.
+        """
+        ...
+
     def entities(self) -> Mapping[str, Caps]:
         """Ask the monitors for the caps of all entities."""
         ...
@@ -203,9 +210,9 @@ class Observer:
         managers = self._servers.manager_addresses()
         clients, unread = {}, 0
         for rank in served.ranks:
-            listed = self._servers.sessions(served.file_system.name, rank)
+            # before the question: no session is taken to be newer than a change of caps that it has not seen
             now = self._date()
-            for each in listed:
+            for each in self._servers.sessions(served.file_system.name, rank):
                 try:
                     client = client_of(each, managers, now)
                 except (KeyError, TypeError, ValueError, AttributeError):

@@ -53,7 +53,7 @@ class GatedCaps:
 
     entity: str
     original: Mapping[str, str]
-    history: tuple[tuple[int, Mapping[str, str]], ...]
+    history: tuple[tuple[float, Mapping[str, str]], ...]
 
     @property
     def after(self) -> Mapping[str, str]:
@@ -69,7 +69,7 @@ class GatedCaps:
         """As they were for who connected then."""
         return next((caps for changed, caps in reversed(self.history) if changed <= date), self.original)
 
-    def then(self, date: int, caps: Mapping[str, str]) -> "GatedCaps":
+    def then(self, date: float, caps: Mapping[str, str]) -> "GatedCaps":
         """With one change more, or the last one with another time."""
         known = self.history[:-1] if dict(self.after) == dict(caps) else self.history
         return replace(self, history=(*known, (date, dict(caps)))[-_REMEMBERED:])

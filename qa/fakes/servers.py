@@ -35,6 +35,7 @@ class FakeServers:
         listed: the sessions, by file system and rank.
         caps: of all entities.
         required: the features that file systems require.
+        namespaces: of directories, by inode; those that are not here are in no MDS's cache.
         silent: what does not answer: "mds", "mon", or an entity whose caps cannot be set.
         done: what was changed.
     """
@@ -43,6 +44,7 @@ class FakeServers:
         self.listed: dict[tuple[str, int], list[dict[str, Any]]] = {("cephfs", 0): []}
         self.caps: dict[str, dict[str, str]] = {}
         self.required: dict[str, set[str]] = {"cephfs": set()}
+        self.namespaces: dict[int, str] = {}
         self.silent: set[str] = set()
         self.done: list[tuple[str, ...]] = []
 
@@ -67,6 +69,11 @@ class FakeServers:
     def sessions(self, file_system: str, rank: int) -> Sequence[Mapping[str, Any]]:
         self._hear("mds")
         return self.listed[file_system, rank]
+
+    def namespace_of(self, file_system: str, inode: int) -> str | None:
+        assert file_system in self.required
+        self._hear("mds")
+        return self.namespaces.get(inode)
 
     def entities(self) -> Mapping[str, Caps]:
         self._hear("mon")

@@ -80,6 +80,23 @@ def test_what_is_no_list_is_an_error(text: str):
         servers(session_ls=text)[0].sessions("a", 0)
 
 
+@pytest.mark.parametrize(
+    ("answer", "namespace"),
+    [
+        ('{"layout": {"pool_id": 2, "pool_ns": "x"}}', "x"),
+        ('{"layout": {"pool_id": 2, "pool_ns": ""}}', ""),
+        ('{"layout": {"pool_id": -1, "pool_ns": ""}}', None),
+        ("dump inode failed, wrong inode number or the inode is not cached", None),
+    ],
+)
+def test_the_namespace_of_a_directory(answer: str, namespace: str | None):
+    asked, manager = servers(dump_inode=answer)
+    manager.maps["fs_map"]["filesystems"] = [{"id": 1, "mdsmap": {"fs_name": "a", "in": [0]}}]
+    assert asked.namespace_of("a", 7) == namespace
+    assert manager.asked == [("mds", "a:0", {"prefix": "dump inode", "number": 7})]
+    assert asked.namespace_of("b", 7) is None
+
+
 def test_keys_of_entities_are_not_kept():
     listed = {"auth_dump": [{"entity": "client.a", "key": "secret", "caps": {"mon": "allow r"}}]}
     asked, manager = servers(auth_ls=listed, auth_get=listed["auth_dump"], auth_caps="")

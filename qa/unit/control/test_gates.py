@@ -242,6 +242,36 @@ def test_a_session_between_two_gates_has_the_caps_of_the_first(world: World):
     assert world.clients() == {4: "blind", 5: "harmful"}
 
 
+@pytest.mark.parametrize(("namespace", "says"), [("other", "--namespace other"), ("", "default namespace")])
+def test_a_namespace_that_is_not_the_subtree_s_changes_nothing(world: World, namespace: str, says: str):
+    world.servers.namespaces[1000] = namespace
+    world.gates.set(ISOLATE)
+    world.settle()
+    assert (world.state(), world.servers.done) == ("wanted", [])
+    assert says in world.gates.show("cephfs", "/vault").rendered(None)[1]
+    world.settle()
+    assert says in world.keeper.checks()[DRIFT]["detail"][0]
+    world.servers.namespaces[1000] = "fscrypt-1"
+    world.settle()
+    assert (world.state(), world.servers.done) == ("set", [("caps", "client.stray")])
+
+
+def test_a_namespace_that_is_found_to_be_another_later_is_told(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.servers.namespaces[1000] = "other"
+    world.settle()
+    world.settle()
+    assert "--namespace other" in world.keeper.checks()[DRIFT]["detail"][0]
+    world.servers.silent = {"mds"}
+    world.settle()
+    assert DRIFT in world.keeper.checks()
+    world.servers.silent, world.servers.namespaces[1000] = set(), "fscrypt-1"
+    world.settle()
+    world.settle()
+    assert DRIFT not in world.keeper.checks()
+
+
 def test_one_more_is_admitted(world: World):
     world.gates.set(ISOLATE)
     world.settle()
