@@ -25,6 +25,7 @@ from .keys.opener import Opener
 from .keys.overlay import Overlay
 from .keys.register import Register
 from .keys.safe import NAMESPACE, Safe
+from .keys.schedule import Schedule
 from .keys.tenants import ByTenant, Tenants
 
 CREDENTIALS = Path("/etc/ceph/fscrypt/credentials")
@@ -39,12 +40,14 @@ class Custody:
         keeper: who acts.
         kms: the key managers that are known.
         managed: a key manager by its name, reached once.
+        schedule: how often tenants' keys are rotated.
         cluster: that they lie in; None for a bundle.
     """
 
     keeper: Keeper
     kms: Register
     managed: Callable[[str], Managed]
+    schedule: Schedule
     cluster: Cluster | None
 
     @property
@@ -142,4 +145,4 @@ def _custody(
         return reached[name]
 
     keeper = Keeper(Safe(objects, fsid, fscid), Audit(objects, who, time.time), who, time.time)
-    return Custody(keeper, register, managed, cluster)
+    return Custody(keeper, register, managed, Schedule(keeper, objects), cluster)

@@ -16,15 +16,27 @@ from typing import Any, ClassVar
 
 from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrModule
 
-from .control import Audit, AuditWatch, FileSystem, KeyPage, Keys, Resources, Result, Subtrees
+from .control import (
+    Audit,
+    AuditWatch,
+    FileSystem,
+    KeyPage,
+    Keys,
+    Resources,
+    Result,
+    Subtrees,
+    TenantPage,
+    Tenants,
+)
 from .control.audience import Audience
 from .control.audit import unrecorded
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
-from .control.health import AHEAD, DatabaseWatch, key_checks
+from .control.health import AHEAD, LATE, DatabaseWatch, key_checks, rotation_checks
 from .control.observing import Observer
 from .control.results import guarded
 from .control.service import ServiceKeeper
+from .control.values import Simplified
 from .control.waiting import Waiting
 from .door import (
     AuditCommands,
@@ -34,6 +46,7 @@ from .door import (
     ResourceCommands,
     ServiceCommands,
     SubtreeCommands,
+    TenantCommands,
 )
 from .door.command import Command
 from .door.options import OPTIONS
@@ -48,6 +61,7 @@ from .store import (
     NewerSchemaError,
     NotReadyError,
     SubtreeTable,
+    TenantTable,
     prepare,
 )
 
@@ -60,6 +74,7 @@ TICK = 10.0
 class Module(
     SubtreeCommands,
     KeyCommands,
+    TenantCommands,
     ServiceCommands,
     ClientCommands,
     GateCommands,
@@ -83,6 +98,7 @@ class Module(
         database = Joined(self)
         keys, subtrees = KeyTable(database), SubtreeTable(database)
         self.keys = Keys(store=keys, cluster=self, clock=time.time)
+        self.tenants = Tenants(store=TenantTable(database), cluster=self, clock=time.time)
         self.subtrees = Subtrees(store=subtrees, cluster=self, clock=time.time, key=self.keys.line)
         self.resources = Resources(
             subtrees=self.subtrees, keys=self.keys, subtree_store=subtrees, key_store=keys, cluster=self
@@ -112,7 +128,7 @@ class Module(
         while not self._stopping.is_set():
             due = self._answer(lambda: self.keys.due(AHEAD))
             keys = due.answer.keys if isinstance(due.answer, KeyPage) else ()
-            checks = watch.checks(due) | key_checks(keys, time.time())
+            checks = watch.checks(due) | key_checks(keys, time.time()) | self._checks_of_rotations()
             if due.success:
                 self._answer(acts.look)
             checks |= acts.checks() | self.service.checks() | self._gatekeeper.checks()
@@ -133,6 +149,13 @@ class Module(
             answer=self._answer,
             log=self.log,
         )
+
+    def _checks_of_rotations(self) -> Simplified:
+        states = self.service.rotations()
+        if states:
+            self._answer(lambda: self.tenants.learn(states))
+        late = self._answer(lambda: self.tenants.due(LATE)).answer
+        return rotation_checks(late.tenants if isinstance(late, TenantPage) else (), states)
 
     def shutdown(self) -> None:
         """Stop `serve` and the service; work on the database that has begun ends by itself."""

@@ -16,7 +16,7 @@ from ..keys.opener import Opener
 from ..keys.private_files import PresentFileError, write_private
 from .advice import shown
 from .key_files import NEW_KEY_SIZE, read_key, write_key
-from .key_reports import report
+from .key_reports import report, report_tenant
 from .key_text import buried, buried_line, line_of, text_of, value_of
 from .openers import NewProtector, new_protector, openers_of, show_words
 from .outcome import Exit, Failure
@@ -127,8 +127,19 @@ class Keys:
                 return Exit.UNREACHABLE
             else:
                 told += 1
-        text = f"the manager knows of {told} keys" + (f"; {damaged} are damaged" if damaged else "")
-        self._reporter.summary({"told": told, "damaged": damaged}, text)
+        tenants = 0
+        for standing in self._custody.schedule.standings():
+            if isinstance(standing, ContainerError):
+                self._reporter.note(f"damaged: {standing}")
+                damaged += 1
+            elif not self._was_told(report_tenant(self._custody, standing)):
+                return Exit.UNREACHABLE
+            else:
+                tenants += 1
+        text = f"the manager knows of {told} keys and {tenants} tenants" + (
+            f"; {damaged} are damaged" if damaged else ""
+        )
+        self._reporter.summary({"told": told, "tenants": tenants, "damaged": damaged}, text)
         return Exit.DIFFERS if damaged else Exit.DONE
 
     def show(self) -> Exit:
@@ -287,7 +298,9 @@ class Keys:
         return Exit.DONE
 
     def _tell(self, box: Lockbox | Tombstone) -> bool:
-        refusal = None if self._dry_run else report(self._custody, box)
+        return self._dry_run or self._was_told(report(self._custody, box))
+
+    def _was_told(self, refusal: str | None) -> bool:
         if refusal is not None:
             self._reporter.note(
                 f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later"

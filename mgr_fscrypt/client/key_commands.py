@@ -43,6 +43,7 @@ _MANAGERS: dict[str, Callable[[KeyManagers], Exit]] = {
     "tenant create": KeyManagers.create,
     "tenant ls": KeyManagers.tenants,
     "tenant rotate": KeyManagers.rotate,
+    "tenant rotate-every": KeyManagers.rotate_every,
     "kms add": KeyManagers.add,
     "kms trust": KeyManagers.trust,
     "kms ls": KeyManagers.listing,

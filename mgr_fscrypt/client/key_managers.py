@@ -8,11 +8,13 @@ from ..custody import Custody
 from ..keys.errors import KmsSettingsError
 from ..keys.kms import KINDS, Settings, Standing, standing, trust
 from .advice import shown
+from .key_reports import tell_of_tenant
 from .key_text import protector_value
 from .openers import openers_of
 from .outcome import Exit, Failure
 from .report import Reporter
 from .tenant_protectors import forget_unneeded
+from .times import moment, span
 from .typed import require_typed
 
 
@@ -33,6 +35,7 @@ class KeyManagers:
         value = {"tenant": tenant, "kms": name, "version": 1, "dry_run": self._dry_run}
         self._reporter.summary(value, f"{would} the key of tenant {tenant}, which {name} opens")
         forget_unneeded(self._custody, self._reporter, box.entries if self._dry_run else ())
+        self._tell(tenant)
         return Exit.DONE
 
     def tenants(self) -> Exit:
@@ -41,9 +44,16 @@ class KeyManagers:
             boxes = self._custody.safe.tenant_keys(tenant)
             ways = [entry.name for box in boxes[:1] for entry in box.in_use()]
             versions = [box.key.rpartition(" ")[2] for box in boxes]
-            value: dict[str, object] = {"tenant": tenant, "versions": versions}
+            rotation = self._custody.schedule.standing(tenant)
+            value: dict[str, object] = {"tenant": tenant, "versions": versions, "rotated": rotation.rotated}
+            value |= {"rotate_every": rotation.every, "rotation_due": rotation.due}
             value["protectors"] = [protector_value(entry) for box in boxes[:1] for entry in box.in_use()]
-            self._reporter.answer(value, f"{tenant}  key version {', '.join(versions)}  by {', '.join(ways)}")
+            due = (
+                f"  rotated every {span(rotation.every)}, due {moment(rotation.due)}" if rotation.due else ""
+            )
+            self._reporter.answer(
+                value, f"{tenant}  key version {', '.join(versions)}  by {', '.join(ways)}{due}"
+            )
         return Exit.DONE
 
     def rotate(self) -> Exit:
@@ -69,6 +79,28 @@ class KeyManagers:
         text = f"tenant {tenant} {would} version {done.version} of its key, with {done.rewrapped} master keys under it"
         self._reporter.summary(value, text)
         forget_unneeded(self._custody, self._reporter, done.made if self._dry_run else done.unneeded)
+        self._tell(tenant)
+        return Exit.DONE
+
+    def rotate_every(self) -> Exit:
+        """How often that is done by itself."""
+        tenant = self._options.tenant
+        rotation = self._custody.schedule.rotate_every(tenant, self._options.time)
+        every = (
+            f"every {span(rotation.every)}, next from {moment(rotation.due)} on"
+            if rotation.every
+            else "never"
+        )
+        by_itself = "would be rotated" if self._dry_run else "is rotated"
+        value = {"tenant": tenant, "rotate_every": rotation.every, "rotation_due": rotation.due}
+        text = f"the key of tenant {tenant} {by_itself} by the engine service: {every}"
+        self._reporter.summary({**value, "dry_run": self._dry_run}, text)
+        if rotation.every and (rotation.others or not rotation.managers):
+            self._reporter.note(
+                "not by key managers alone is it opened, so the engine service cannot: health will tell when it is "
+                f"time for `cephfs-fscrypt tenant rotate {tenant}`"
+            )
+        self._tell(tenant)
         return Exit.DONE
 
     def add(self) -> Exit:
@@ -147,6 +179,10 @@ class KeyManagers:
         return Exit.DONE
 
     # parts
+
+    def _tell(self, tenant: str) -> None:
+        if not self._dry_run:
+            tell_of_tenant(self._custody, self._reporter, tenant)
 
     def _standing(self, settings: Settings) -> tuple[Standing, str]:
         """Of the credentials file on this host, and why that cannot be used here, which is no reason not to add."""

@@ -86,6 +86,9 @@ TENANT = """examples:
   cephfs-fscrypt kms add vault --kind vault --address https://vault:8200 --key cephfs --file vault.json
   cephfs-fscrypt tenant create acme --kms vault
   cephfs-fscrypt tenant rotate acme
+  cephfs-fscrypt tenant rotate-every acme 90d                (by the engine service, from now on)
+
+A rotation touches no data: a new key wraps the tenant's master keys, and the old one is forgotten.
 """
 TENANT_PROTECTORS = f"""examples:
   cephfs-fscrypt tenant add acme --with kms:second                      (a second key manager, of `kms ls`)
@@ -234,6 +237,12 @@ def add_tenants(verbs: Verbs, add: Add) -> None:
         help="a protector that is not to open the new key",
     )
     _open(one)
+    _dry_run(one)
+    one = add(
+        verbs, "rotate-every", "have the engine service rotate the key of a tenant again and again", TENANT
+    )
+    _named(one, "tenant")
+    one.add_argument("time", type=duration, help="such as 90d, or `never`")
     _dry_run(one)
 
 

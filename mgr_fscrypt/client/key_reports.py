@@ -3,7 +3,9 @@
 from ..ceph.errors import CephError
 from ..custody import Custody
 from ..keys.lockbox import Lockbox, Tombstone
-from ..messages import KeyFacts, ProtectorFacts
+from ..keys.schedule import Standing
+from ..messages import KeyFacts, ProtectorFacts, TenantFacts
+from .report import Reporter
 
 
 def facts_of(box: Lockbox | Tombstone) -> KeyFacts:
@@ -30,11 +32,34 @@ def facts_of(box: Lockbox | Tombstone) -> KeyFacts:
 
 def report(custody: Custody, box: Lockbox | Tombstone) -> str | None:
     """Tell the manager's module, through the monitors; why it was not told, or None. Of a bundle nobody is told."""
+    return _told(custody, "fscrypt key adopt", facts_of(box).encode())
+
+
+def report_tenant(custody: Custody, standing: Standing) -> str | None:
+    """Tell it of a tenant's key; as `report`."""
+    facts = TenantFacts(
+        standing.tenant,
+        standing.version,
+        standing.rotated,
+        standing.every,
+        standing.managers,
+        standing.others,
+    )
+    return _told(custody, "fscrypt tenant adopt", facts.encode())
+
+
+def tell_of_tenant(custody: Custody, reporter: Reporter, tenant: str) -> None:
+    """Tell it how a tenant's key is now; a note says so where it was not told."""
+    refusal = report_tenant(custody, custody.schedule.standing(tenant))
+    if refusal is not None:
+        reporter.note(f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later")
+
+
+def _told(custody: Custody, command: str, report: str) -> str | None:
     if custody.cluster is None:
         return None
     try:
-        fs_name = custody.cluster.file_system().name
-        custody.cluster.command("fscrypt key adopt", fs=fs_name, report=facts_of(box).encode())
+        custody.cluster.command(command, fs=custody.cluster.file_system().name, report=report)
     except CephError as error:
         return error.strerror or str(error)
     return None

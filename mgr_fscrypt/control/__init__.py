@@ -11,6 +11,7 @@ from .resources import Applied, Declared, Outcome, Resources
 from .results import Result
 from .subtree_detail import SubtreeDetail
 from .subtrees import Subtrees, SubtreeStore
+from .tenants import TenantLine, TenantPage, Tenants, TenantStore
 from .values import FileSystemCount, Overview, Simplified, SubtreeLine, SubtreePage
 
 __all__ = [
@@ -39,5 +40,9 @@ __all__ = [
     "SubtreePage",
     "SubtreeStore",
     "Subtrees",
+    "TenantLine",
+    "TenantPage",
+    "TenantStore",
+    "Tenants",
     "Verdict",
 ]

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Sequence
 
+from ..messages.service import RotationState
 from .keys import KeyLine
 from .results import Result
-from .text import moment, one_line
+from .tenants import TenantLine
+from .text import moment, one_line, shell_word
 from .values import Simplified
 
 DATABASE = "FSCRYPT_DATABASE"
 EXPIRING = "FSCRYPT_KEY_EXPIRING"
 UNTESTED = "FSCRYPT_RECOVERY_UNTESTED"
+ROTATION = "FSCRYPT_ROTATION_OVERDUE"
 AHEAD = 30 * 86400
 """Seconds before a key expires at which health begins to tell."""
+LATE = 86400
+"""Seconds after which a rotation that is due is overdue: the service has tried several times by then."""
 _NAMED = 20
-"""Keys that a check names; it counts all."""
+"""Keys or tenants that a check names; it counts all."""
 GRACE = 60.0
 """Seconds without a database before health tells: OSDs take their time after a start."""
 
@@ -86,3 +91,39 @@ def key_checks(keys: Sequence[KeyLine], now: float) -> Simplified:
         for code, (keys_, summary, detail, remedy) in found.items()
         if keys_
     }
+
+
+def rotation_checks(late: Sequence[TenantLine], states: Sequence[RotationState]) -> Simplified:
+    """Give the health check about tenants' keys whose rotation is overdue.
+
+    Args:
+        late: those that it tells of: see `Tenants.due` with `LATE`.
+        states: what the engine service tells of them.
+    """
+    if not late:
+        return {}
+    errors = {(state.fscid, state.facts.tenant): state for state in states if state.error}
+    detail = [_overdue(line, errors.get((line.fscid, line.tenant))) for line in late[:_NAMED]]
+    return {
+        ROTATION: {
+            "severity": "warning",
+            "summary": f"the rotation of {len(late)} tenants' keys is overdue",
+            "count": len(late),
+            "detail": detail,
+        }
+    }
+
+
+def _overdue(line: TenantLine, state: RotationState | None) -> str:
+    command = f"cephfs-fscrypt tenant rotate {shell_word(line.tenant)} --fs {shell_word(line.fs_name)}"
+    if not line.managers:
+        why = "no key manager opens it, so the engine service cannot"
+    elif line.others:
+        why = f"{', '.join(line.others)} must be given by people, so the engine service cannot"
+    elif state is None:
+        why = "no engine service has done it, see `ceph fscrypt service status`"
+    else:
+        why = f"the engine service could not since {moment(state.since)}: {state.error}"
+    return one_line(
+        f"tenant {line.tenant} on {line.fs_name}: since {moment(line.due)}; {why}; run `{command}`"
+    )

@@ -17,6 +17,7 @@ from ..messages.service import (
     Hello,
     KeyState,
     Lock,
+    RotationState,
     Said,
     ServiceStatus,
     StatusQuestion,
@@ -208,6 +209,11 @@ class ServiceKeeper(Generic[Settings]):
         with self._turn:
             return Result(answer=self._report)
 
+    def rotations(self) -> tuple[RotationState, ...]:
+        """What the service told of tenants' keys when it was seen last."""
+        with self._turn:
+            return self._report.service.rotations if self._report.service is not None else ()
+
     def unlock(self, identifier: str, seconds: float) -> Result:
         """Have the service unlock a key and keep it for a time, by its key manager."""
         return self._commanded(lambda: Unlock(identifier, seconds), f"key {identifier}")
@@ -381,4 +387,10 @@ def _described(service: ServiceStatus) -> list[str]:
             for backend in service.backends
         ]
         lines += ["", table(("KEY MANAGER", "STATE", "SINCE", "LAST ERROR"), met)]
+    if service.rotations:
+        rotated = [
+            (state.facts.tenant, str(state.facts.version), moment(state.facts.rotated), state.error)
+            for state in service.rotations
+        ]
+        lines += ["", table(("TENANT", "KEY VERSION", "ROTATED", "ERROR"), rotated, numbers={1})]
     return lines

@@ -11,6 +11,7 @@ from .keys import KeyCommands
 from .resources import ResourceCommands
 from .service import ServiceCommands
 from .subtrees import SubtreeCommands
+from .tenants import TenantCommands
 
 __all__ = [
     "AuditCommands",
@@ -20,4 +21,5 @@ __all__ = [
     "ResourceCommands",
     "ServiceCommands",
     "SubtreeCommands",
+    "TenantCommands",
 ]

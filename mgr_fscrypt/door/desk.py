@@ -6,7 +6,7 @@ from typing import Any
 
 from mgr_module import HandleCommandResult
 
-from ..control import Audit, Keys, Resources, Result, Subtrees
+from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
 from ..control.gates import Gates
 from ..control.observing import Observer
@@ -19,6 +19,7 @@ class Desk(ABC):
     Attributes:
         subtrees: the register of subtrees.
         keys: the register of keys.
+        tenants: the register of tenants' keys.
         service: the engine service.
         audience: who can meet what is encrypted.
         gates: who is kept out of it.
@@ -32,6 +33,7 @@ class Desk(ABC):
 
     subtrees: Subtrees
     keys: Keys
+    tenants: Tenants
     service: ServiceKeeper[Any]
     audience: Audience
     gates: Gates

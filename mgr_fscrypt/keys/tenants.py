@@ -194,12 +194,27 @@ class Tenants:
         return found
 
     def rotate(
-        self, tenant: str, openers: Mapping[str, Opener], acts: Acts, *, leaving: Collection[str] = ()
+        self,
+        tenant: str,
+        openers: Mapping[str, Opener],
+        acts: Acts,
+        *,
+        leaving: Collection[str] = (),
+        anew: bool = True,
+        proceed: Callable[[], object] = lambda: None,
     ) -> Rotation:
         """A new key for a tenant, and all of its master keys wrapped under that one; the old one is forgotten then.
 
         What ended early is gone on with. `openers` are those of the tenant's protectors, by the protectors' names: each
         of them wraps the new key, too; but for those that are called in `leaving`, which open nothing afterwards.
+
+        Args:
+            tenant: whose.
+            openers: what opens its key.
+            acts: what wraps the master keys.
+            leaving: names of protectors that are left behind.
+            anew: make a new key where there is nothing to go on with; else only what ended early is done.
+            proceed: called before each step; what it raises ends the rotation there.
 
         Raises:
             RefusedError: one of the protectors is neither among the openers nor to be left behind.
@@ -209,7 +224,8 @@ class Tenants:
         with self._keeper.told("rotate-tenant", tenant):
             boxes = self._versions(tenant)
             made = tuple[Entry, ...]()
-            if all(_version(entry) == _number(boxes[0]) for _, entry in self._of(tenant)):
+            if anew and not self._is_unfinished(boxes[0]):
+                proceed()
                 boxes = [self._next(boxes[0], openers, leaving), *boxes]
                 made = boxes[0].entries
             _require_none_lost(boxes, leaving)
@@ -218,11 +234,17 @@ class Tenants:
             rewrapped = 0
             for box, entry in self._of(tenant):
                 if _version(entry) != target.version:
+                    proceed()
                     acts.rewrap(box.key, entry.id, target, known)
                     rewrapped += 1
+            proceed()
             dropped = self._drop_unused(tenant, target.version)
             unneeded = tuple(entry for box in dropped for entry in box.entries)
             return Rotation(target.version, rewrapped, len(dropped), made, unneeded)
+
+    def _is_unfinished(self, newest: Lockbox) -> bool:
+        """Is a master key still under another version than the newest one?"""
+        return any(_version(entry) != _number(newest) for _, entry in self._of(newest.binding.tenant))
 
     def _next(self, newest: Lockbox, openers: Mapping[str, Opener], leaving: Collection[str]) -> Lockbox:
         staying = [entry.name for entry in newest.in_use() if entry.name not in leaving]

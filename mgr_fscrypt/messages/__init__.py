@@ -8,5 +8,6 @@ from .key import KeyFacts, ProtectorFacts
 from .release import RELEASE
 from .strict import MessageError
 from .subtree import Policy, SubtreeFacts
+from .tenant import TenantFacts
 
-__all__ = ["RELEASE", "KeyFacts", "MessageError", "Policy", "ProtectorFacts", "SubtreeFacts"]
+__all__ = ["RELEASE", "KeyFacts", "MessageError", "Policy", "ProtectorFacts", "SubtreeFacts", "TenantFacts"]

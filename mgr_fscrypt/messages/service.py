@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect
+from .tenant import TenantFacts
 
 STATES = ("serving", "standby", "unreachable")
 """Of a service: it has its turn; another one has it; it cannot ask for one, since the cluster does not answer."""
@@ -154,6 +155,23 @@ class BackendState:
 
 
 @dataclass(frozen=True)
+class RotationState:
+    """The key of a tenant that is to be rotated by the service.
+
+    Args:
+        fscid: the number of the file system that it is on.
+        facts: how it stands with it, as the service saw it last.
+        error: why it was not rotated though it was due: a class of error; empty where it was, or is not due.
+        since: when that was first so.
+    """
+
+    fscid: int
+    facts: TenantFacts
+    error: str
+    since: float
+
+
+@dataclass(frozen=True)
 class ServiceStatus:
     """A service and what it holds.
 
@@ -171,6 +189,7 @@ class ServiceStatus:
         keys: in its memory, or on their way.
         tenant_keys: in its memory, by tenant and version.
         backends: key managers, by name.
+        rotations: of tenants' keys, as far as there is news of them; not more than some hundred.
     """
 
     release: str
@@ -186,6 +205,7 @@ class ServiceStatus:
     keys: tuple[KeyState, ...]
     tenant_keys: tuple[TenantKeyState, ...]
     backends: tuple[BackendState, ...]
+    rotations: tuple[RotationState, ...]
 
     def __post_init__(self) -> None:
         expect(self.state in STATES, "state", " or ".join(STATES))

@@ -18,6 +18,7 @@ from ..messages.service import (
     Unlock,
 )
 from .resident import KeptTooLongError, KeyGoneError, Residents
+from .rotating import Rotations
 from .tenure import Tenure
 from .unlocking import Backends, UnlockError
 
@@ -37,11 +38,19 @@ class Identity:
 class Service:
     """One engine service. Every call answers at once. For one thread."""
 
-    def __init__(self, identity: Identity, tenure: Tenure, residents: Residents, backends: Backends) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        tenure: Tenure,
+        residents: Residents,
+        backends: Backends,
+        rotations: Rotations,
+    ) -> None:
         self._identity = identity
         self._tenure = tenure
         self._residents = residents
         self._backends = backends
+        self._rotations = rotations
         self._epoch: int | None = None
         self._ended = False
 
@@ -126,4 +135,5 @@ class Service:
             keys=self._residents.states(),
             tenant_keys=self._residents.tenant_states(),
             backends=self._backends.states(),
+            rotations=self._rotations.states(),
         )

@@ -22,6 +22,7 @@ from .core import Identity, Service
 from .kept_keys import KeptKeys
 from .listening import ListeningError, listening
 from .resident import Residents
+from .rotating import Rotations
 from .server import Server
 from .tenant_keys import TenantKeys
 from .tenure import Tenure
@@ -132,10 +133,13 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     residents = Residents(unlocker or kept, backends, tenant_keys, clock, longest=terms.longest)
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
-    service = Service(identity, tenure, residents, backends)
+    rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
+    service = Service(identity, tenure, residents, backends, rotations)
     signal.signal(signal.SIGTERM, lambda *_: service.end())
     signal.signal(signal.SIGINT, lambda *_: service.end())
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
+    rotating = threading.Thread(target=rotations.run, name="fscrypt-rotation", daemon=True)
+    rotating.start()
     try:
         _serve(service, terms, holding)
     except ListeningError as error:
@@ -143,6 +147,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         return _REFUSED
     finally:
         residents.close()
+        rotations.end()
         tenure.end()
     holding.join(_PARTING)
     return 0

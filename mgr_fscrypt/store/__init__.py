@@ -8,6 +8,7 @@ from .database import Database, Joined, LocalDatabase, NewerSchemaError, NotRead
 from .gates import Gate, GatedCaps, GateTable
 from .keys import Key, KeyTable
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
+from .tenants import Tenant, TenantTable
 
 __all__ = [
     "ALL",
@@ -29,6 +30,8 @@ __all__ = [
     "Place",
     "Subtree",
     "SubtreeTable",
+    "Tenant",
+    "TenantTable",
     "Wanted",
     "prepare",
 ]

@@ -121,4 +121,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         END
         """,
     ),
+    (
+        """
+        CREATE TABLE Tenant (
+            fscid INTEGER NOT NULL,
+            tenant TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            rotated INTEGER NOT NULL,
+            rotate_every INTEGER NOT NULL,
+            managers TEXT NOT NULL,
+            others TEXT NOT NULL,
+            reported INTEGER NOT NULL,
+            PRIMARY KEY (fscid, tenant)
+        ) WITHOUT ROWID
+        """,
+    ),
 )

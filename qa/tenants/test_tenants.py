@@ -6,6 +6,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -17,8 +18,10 @@ from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.named_objects import NamedObjects
 from mgr_fscrypt.custody import custody
 from mgr_fscrypt.keys.safe import NAMESPACE
+from mgr_fscrypt.messages import TenantFacts
 from mgr_fscrypt.service.clock import SystemClock
 from mgr_fscrypt.service.kept_keys import KeptKeys
+from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.unlocking import Backends, UnlockError
 from qa.fakes.engine_cases import remove
@@ -226,3 +229,36 @@ def test_the_manager_lists_what_was_made(key: str, tenant: str, cluster: Cluster
     shown = json.loads(cluster.ceph("fscrypt", "key", "show", fs, key, "--format", "json"))
     assert (shown["tenant"], shown["state"]) == (tenant, "active")
     assert [each["kind"] for each in shown["protectors"]] == ["tenant"]
+
+
+def test_a_rotation_that_is_due_is_done_by_the_service(tenant: str, key: str, bao: Bao, cluster: Cluster):
+    """By what the service looks with: ceph-mgr's child has no credentials of this key manager."""
+    by = ("--credentials", bao.credentials)
+    assert "would be rotated" in done("tenant", "rotate-every", tenant, "1s", "--dry-run")
+    assert json.loads(done("tenant", "rotate-every", tenant, "90d", "--json"))["rotation_due"]
+    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
+    (line,) = [
+        each
+        for each in json.loads(cluster.ceph("fscrypt", "tenant", "ls", fs, "--format", "json"))["tenants"]
+        if each["tenant"] == tenant
+    ]
+    assert (line["version"], line["rotate_every"]) == (1, 90 * 86400)
+    done("tenant", "rotate-every", tenant, "1s")
+    rotations = Rotations(lambda: custody(Access(), bao.credentials), lambda: 1, SystemClock())
+    while not (states := [each for each in rotations.states() if each.facts.tenant == tenant]):
+        rotations.look()
+    done("tenant", "rotate-every", tenant, "never")
+    assert (states[0].facts.version, states[0].error) == (2, "")
+    done("key", "test", key, "kms", "--open", "kms", *by)
+
+
+def test_health_tells_of_a_rotation_that_is_overdue(cluster: Cluster):
+    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
+    name = f"late-{uuid.uuid4().hex[:8]}"
+    facts = TenantFacts(name, 1, int(time.time()) - 3 * 86400, 86400, (), ("company",))
+    cluster.ceph("fscrypt", "tenant", "adopt", fs, "-i", "-", stdin=facts.encode())
+    until = time.monotonic() + 120
+    while f"cephfs-fscrypt tenant rotate {name} --fs {fs}" not in cluster.ceph("health", "detail"):
+        assert time.monotonic() < until
+        time.sleep(1)
+    cluster.ceph("fscrypt", "tenant", "adopt", fs, "-i", "-", stdin=replace(facts, rotate_every=0).encode())

@@ -49,6 +49,7 @@ STATUS = ServiceStatus(
     keys=(),
     tenant_keys=(),
     backends=(),
+    rotations=(),
 )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mgr_fscrypt.messages import MessageError
+from mgr_fscrypt.messages import MessageError, TenantFacts
 from mgr_fscrypt.messages.exchange import Answer, Request
 from mgr_fscrypt.messages.lines import LONGEST, Lines, line_of
 from mgr_fscrypt.messages.service import (
@@ -18,6 +18,7 @@ from mgr_fscrypt.messages.service import (
     Hello,
     KeyState,
     Lock,
+    RotationState,
     Said,
     ServiceStatus,
     Shutdown,
@@ -42,6 +43,7 @@ STATUS = ServiceStatus(
     keys=(KeyState(KEY, "unlocked", 2, 3.5, ""), KeyState(KEY, "unlocking", 0, None, "KmsUnreachableError")),
     tenant_keys=(TenantKeyState("acme", 2, 7),),
     backends=(BackendState("vault", False, 1.0, "KmsUnreachableError"),),
+    rotations=(RotationState(1, TenantFacts("acme", 2, 3, 4, ("vault",), ()), "KmsUnreachableError", 5.5),),
 )
 REQUESTS = [Hello("0.1.0"), StatusQuestion(), Unlock(KEY, 60.0), Lock(KEY), Shutdown()]
 ANSWERED = [

@@ -1,7 +1,10 @@
 """What a service answers."""
 
+from contextlib import AbstractContextManager
+
 import pytest
 
+from mgr_fscrypt.custody import Custody
 from mgr_fscrypt.messages.service import (
     Done,
     Greeting,
@@ -16,10 +19,15 @@ from mgr_fscrypt.messages.service import (
 )
 from mgr_fscrypt.service.core import Identity, Service
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
+from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.tenure import Tenure
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
 from qa.fakes.service import KEY, FakeClock, FakeTurns, FakeUnlocker
+
+
+def nothing() -> AbstractContextManager[Custody]:
+    raise AssertionError("nothing is to be rotated here")
 
 
 class Stage:
@@ -31,7 +39,10 @@ class Stage:
         self.residents = Residents(
             FakeUnlocker(), backends, TenantKeys(), self.clock, longest=longest, start=lambda work: work()
         )
-        self.service = Service(Identity("0.1.0", 7, "host", 1.0), self.tenure, self.residents, backends)
+        rotations = Rotations(nothing, lambda: self.tenure.epoch, self.clock)
+        self.service = Service(
+            Identity("0.1.0", 7, "host", 1.0), self.tenure, self.residents, backends, rotations
+        )
 
     def serve(self) -> None:
         with self.turns.reach("me") as self.lease:
