@@ -17,7 +17,7 @@ from .keys.audit import Audit
 from .keys.bundle import BundleObjects
 from .keys.errors import NoSuchKeyError
 from .keys.keeper import Keeper
-from .keys.kms import open_kms
+from .keys.kms import open_kms, signs
 from .keys.lifecycle import Lifecycle
 from .keys.managed import Managed, Managers
 from .keys.objects import Objects
@@ -26,6 +26,7 @@ from .keys.overlay import Overlay
 from .keys.register import Register
 from .keys.safe import NAMESPACE, Safe
 from .keys.schedule import Schedule
+from .keys.signatures import Signatures
 from .keys.tenants import ByTenant, Tenants
 
 CREDENTIALS = Path("/etc/ceph/fscrypt/credentials")
@@ -69,6 +70,15 @@ class Custody:
     def tenants(self) -> Tenants:
         """What is done to tenants' keys."""
         return Tenants(self.keeper)
+
+    @property
+    def signatures(self) -> Signatures:
+        """Of the audit."""
+        return Signatures(self.keeper.audit, *self.safe.home)
+
+    def signers_of(self, tenant: str) -> list[str]:
+        """Names of the key managers of a tenant that have a key that signs."""
+        return [name for name in self.managers_of(tenant) if signs(self.kms.find(name))]
 
     def by_tenant(self, openers: Iterable[Opener] | None = None) -> ByTenant:
         """What opens keys by those of their tenants, which `openers` open; key managers where they are not given."""

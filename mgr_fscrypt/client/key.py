@@ -14,6 +14,7 @@ from ..keys.kms import Settings
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.opener import Opener
 from ..keys.private_files import PresentFileError, write_private
+from ..keys.signatures import Verdict
 from .advice import shown
 from .key_files import NEW_KEY_SIZE, read_key, write_key
 from .key_reports import report, report_tenant
@@ -184,11 +185,14 @@ class Keys:
         return self._done("keep", "kept", self._custody.lifecycle.cancel(self._options.named))
 
     def finish(self) -> Exit:
-        """It is destroyed."""
+        """It is destroyed, and that it was is signed."""
+        tenant = self._custody.safe.find(self._options.named).binding.tenant
         tombstone = self._custody.lifecycle.finish(self._options.named)
         would = "would destroy" if self._dry_run else "destroyed"
         self._reporter.summary(buried(tombstone), f"{would} key {tombstone.name} ({tombstone.key}) for good")
         self._tell(tombstone)
+        if not self._dry_run:
+            self._sign(tenant)
         return Exit.DONE
 
     def export(self) -> Exit:
@@ -247,15 +251,35 @@ class Keys:
         return Exit.DIFFERS if refused else Exit.DONE
 
     def audit(self) -> Exit:
-        """Every act, checked."""
-        for record in self._custody.keeper.audit.records():
+        """Every act, checked; or a signature of all of them."""
+        if self._options.sign is not None:
+            record = self._custody.signatures.sign(self._custody.managed(self._options.sign))
+            would = "would have" if self._dry_run else "has"
+            value = {"kms": self._options.sign, "number": record.number, "digest": record.digest}
+            text = f"{self._options.sign} {would} signed the {record.key}; that is record {record.number}"
+            self._reporter.summary({**value, "dry_run": self._dry_run}, text)
+            return Exit.DONE
+        verdicts = set[Verdict]()
+        records = self._custody.keeper.audit.records()
+        for record, checked in self._custody.signatures.checked(records, self._custody.managed):
             value = {
                 name: getattr(record, name)
                 for name in ("number", "at", "who", "act", "key", "result", "digest")
             }
             text = f"{record.number:>6}  {moment(record.at)}  {record.act}: {record.key}: {record.result}; {record.who}"
-            self._reporter.answer(value, shown(text))
-        return Exit.DONE
+            if checked is None:
+                self._reporter.answer(value, shown(text))
+                continue
+            verdict = checked.verdict
+            verdicts.add(verdict)
+            self._reporter.answer({**value, "signature": verdict.value}, shown(f"{text}; {verdict.value}"))
+            if verdict is not Verdict.GOOD:
+                self._reporter.note(
+                    shown(f"the signature in record {record.number} is {verdict.value}: {checked.reason}")
+                )
+        if Verdict.WRONG in verdicts:
+            return Exit.DIFFERS
+        return Exit.UNREACHABLE if Verdict.UNCHECKED in verdicts else Exit.DONE
 
     # parts
 
@@ -286,6 +310,21 @@ class Keys:
                 remedy="give `--with kms`; `tenant add` gives a tenant one more key manager",
             )
         return self._custody.by_tenant()
+
+    def _sign(self, tenant: str) -> None:
+        """Where a key manager of the tenant can; what was done stands without it."""
+        try:
+            signers = self._custody.signers_of(tenant)
+        except KeyStoreError as error:
+            self._reporter.note(f"the audit was not signed: {error}")
+            return
+        for name in signers:
+            try:
+                self._custody.signatures.sign(self._custody.managed(name))
+            except KeyStoreError as error:
+                self._reporter.note(
+                    f"{name} has not signed the audit ({error}); `cephfs-fscrypt key audit --sign {name}` does it later"
+                )
 
     def _label(self) -> str:
         return str(self._options.label or self._options.new.kind)

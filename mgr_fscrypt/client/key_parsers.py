@@ -80,6 +80,13 @@ BUNDLE = """examples:
 A bundle holds keys as the cluster does: wrapped. It is of use with one of their protectors only, and then without the
 cluster. What was destroyed here is not brought back by one.
 """
+AUDIT = """examples:
+  cephfs-fscrypt key audit
+  cephfs-fscrypt key audit --sign vault
+
+Each record has the digest of the one before it; signatures are checked by the key managers that made them. Exit code 1:
+the chain is broken or a signature is wrong. 6: the chain is whole, and a signature could not be checked from here.
+"""
 PLAIN = """Keys are named by their name or their 32 hexadecimal digits.
 """
 TENANT = """examples:
@@ -190,7 +197,11 @@ def add_verbs(keys: Verbs, add: Add) -> None:
     one = add(keys, "import-bundle", "bring wrapped keys back from a file", BUNDLE)
     one.add_argument("file", type=Path)
     _dry_run(one)
-    add(keys, "audit", "show who did what to keys, and check that nothing was changed or dropped", PLAIN)
+    one = add(
+        keys, "audit", "show who did what to keys, and check that nothing was changed or dropped", AUDIT
+    )
+    one.add_argument("--sign", metavar="KMS", help="instead, have a key manager sign all that is there")
+    _dry_run(one)
 
 
 def add_tenants(verbs: Verbs, add: Add) -> None:

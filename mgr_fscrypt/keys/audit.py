@@ -121,6 +121,15 @@ class Audit:
                 return made
         raise ChangedError("the audit is written by too many at once", remedy="Run it again.")
 
+    def head(self) -> tuple[int, str]:
+        """Number and digest of the newest record; 0 and zeros where there is none. Nothing is checked.
+
+        Raises:
+            ContainerError: it cannot be read.
+        """
+        stored = self._objects.read(_HEAD)
+        return (0, _FIRST) if stored is None else _Segment.decode(stored.data).last
+
     def records(self) -> Iterator[Record]:
         """All, oldest first, each checked against the one before.
 

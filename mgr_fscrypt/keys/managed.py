@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from .binding import Binding
 from .container import Container
 from .errors import ContainerError, KeyStoreError, KmsAnswerError, RefusedError
-from .kms.interface import Kms, Sealed
+from .kms.interface import SIGNING_KEY, Kms, Sealed
 from .opener import WRAPPING_KEY, Parameters
 from .parameters import encoded, octets, text
 
@@ -24,6 +24,26 @@ class Managed:
     def check(self) -> None:
         """Wrap and unwrap something. Raises `KmsError`."""
         self._kms.check()
+
+    @property
+    def can_sign(self) -> bool:
+        """Does it have a key that signs?"""
+        return self._kms.flags.sign
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature of it.
+
+        Raises:
+            RefusedError: it has no key that signs.
+            KmsError: it does not.
+        """
+        self._require_signing()
+        return self._kms.sign(data)
+
+    def has_signed(self, data: bytes, signature: bytes) -> bool:
+        """Did it? Raises as `sign`."""
+        self._require_signing()
+        return self._kms.verify(data, signature)
 
     def rotate(self) -> None:
         """Have the key manager make a new version of its key.
@@ -58,6 +78,13 @@ class Managed:
         if len(wrapping_key) != WRAPPING_KEY:
             raise KmsAnswerError(f"{self.name} answered {len(wrapping_key)} bytes, not {WRAPPING_KEY}")
         return wrapping_key
+
+    def _require_signing(self) -> None:
+        if not self.can_sign:
+            raise RefusedError(
+                f"{self.name} has no key that signs",
+                remedy=f"Where its kind can, add it with `--option {SIGNING_KEY}=KEY` (doc/kms.md).",
+            )
 
 
 class Managers:

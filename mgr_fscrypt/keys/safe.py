@@ -31,6 +31,11 @@ class Safe:
         self._fsid = fsid
         self._fscid = fscid
 
+    @property
+    def home(self) -> tuple[str, int]:
+        """The cluster's fsid, and the file system's number in it."""
+        return self._fsid, self._fscid
+
     def binding(self, tenant: str) -> Binding:
         """What keys of a tenant are bound to here."""
         return Binding(self._fsid, self._fscid, tenant)

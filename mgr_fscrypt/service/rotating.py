@@ -196,9 +196,7 @@ class Rotations:
         with self._turn:
             known = self._known.get(standing.tenant)
             if known is None:
-                known = _Tenant(
-                    custody.safe.binding(standing.tenant).fscid, _facts_of(standing), self._pauses()
-                )
+                known = _Tenant(custody.safe.home[1], _facts_of(standing), self._pauses())
                 self._known[standing.tenant] = known
             known.facts = _facts_of(standing)
             return known

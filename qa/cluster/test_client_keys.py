@@ -163,7 +163,9 @@ def test_the_end_of_a_key(name: str, secrets: Path, directory: str, tmp_path: Pa
     assert "was destroyed" in answer.stderr.decode()
     done("key", "show", name, "--bundle", bundle)
     done("key", "recover", name, tmp_path / "out", "--bundle", bundle, *by)
-    acts = [json.loads(line) for line in done("key", "audit", "--json").splitlines()]
+    told = run("key", "audit", "--json")
+    assert told.returncode in (0, 6), "6: others have signed, whose key managers are gone"
+    acts = [json.loads(line) for line in told.stdout.splitlines()]
     about = [(each["act"], each["result"]) for each in acts if name in each["key"]]
     assert about == [
         ("create", "done"),

@@ -1,5 +1,6 @@
 """A key manager in memory, behind the `Kms` protocol."""
 
+import hmac
 import os
 from types import TracebackType
 from typing import Self
@@ -21,18 +22,29 @@ class FakeKms:
         calls: how often it was asked for anything.
         down: it does not answer.
         kept: what it keeps, if it does.
+        can_sign: it has a key that signs.
     """
 
     def __init__(self, *, stores: bool = False) -> None:
         self._versions = [AESGCM(os.urandom(32))]
         self._stores = stores
+        self._signs = os.urandom(32)
         self.calls = 0
         self.down = False
         self.kept: set[bytes] = set()
+        self.can_sign = True
 
     @property
     def flags(self) -> Flags:
-        return Flags(rotate=True, rewrap=True, destroy=True, versions=True, stores=self._stores, proven=False)
+        return Flags(
+            rotate=True,
+            rewrap=True,
+            destroy=True,
+            versions=True,
+            stores=self._stores,
+            sign=self.can_sign,
+            proven=False,
+        )
 
     def wrap(self, secret: bytes, context: Context) -> Sealed:
         self._ask()
@@ -62,6 +74,14 @@ class FakeKms:
     def rotate(self) -> None:
         self._ask()
         self._versions.append(AESGCM(os.urandom(32)))
+
+    def sign(self, data: bytes) -> bytes:
+        self._ask()
+        return hmac.digest(self._signs, data, "sha256")
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        self._ask()
+        return hmac.compare_digest(self.sign(data), signature)
 
     def destroy(self) -> None:
         self._ask()

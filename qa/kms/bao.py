@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import hvac
 
-from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
 from qa.kms.place import Place, Process, listens, program
 
 _ROOT = str(uuid.uuid4())
@@ -16,6 +16,8 @@ path "transit/keys/*" { capabilities = ["read", "update", "delete"] }
 path "transit/encrypt/*" { capabilities = ["update"] }
 path "transit/decrypt/*" { capabilities = ["update"] }
 path "transit/rewrap/*" { capabilities = ["update"] }
+path "transit/sign/*" { capabilities = ["update"] }
+path "transit/verify/*" { capabilities = ["update"] }
 """
 
 
@@ -50,7 +52,9 @@ class Bao(Place):
         self.admin.secrets.transit.create_key(key, derived=True)
         token = self.admin.auth.token.create(policies=["fscrypt"])["auth"]["client_token"]
         credentials = self.write_credentials("vault", {"token": token})
-        return Settings("safe", self.kind, self.address(self.port), key, credentials, {"ca": "ca.crt"})
+        self.admin.secrets.transit.create_key(f"signs-{key}", key_type="ed25519")
+        options = {"ca": "ca.crt", SIGNING_KEY: f"signs-{key}"}
+        return Settings("safe", self.kind, self.address(self.port), key, credentials, options)
 
     def refused(self, settings: Settings) -> Settings:
         return replace(settings, credentials=self.write_credentials("forged", {"token": "s.forged-token"}))

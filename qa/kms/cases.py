@@ -22,7 +22,7 @@ from mgr_fscrypt.keys.errors import (
     KmsRefusedError,
     KmsUnreachableError,
 )
-from mgr_fscrypt.keys.kms import Kms, Sealed, Settings
+from mgr_fscrypt.keys.kms import SIGNING_KEY, Kms, Sealed, Settings
 from qa.kms.place import LocalPlace, Place, free_port
 from qa.kms.standins import babbling, cutting, silent, standing_in, trickling
 
@@ -210,6 +210,38 @@ class KmsCases:
         assert kms.unwrap(new, CONTEXT) == kms.unwrap(old, CONTEXT) == secret
         with pytest.raises(KmsContextError):
             kms.rewrap(old, CONTEXT | {"tenant": "red"})
+
+    def test_signed(self, kms: Kms):
+        if not kms.flags.sign:
+            with pytest.raises(ValueError, match="cannot sign"):
+                kms.sign(b"statement")
+            return
+        signature = kms.sign(b"statement")
+        assert kms.verify(b"statement", signature)
+        assert not kms.verify(b"statement.", signature)
+        for wrong in (b"", b"x", signature[:-9], signature[:-9] + b"AAAAAAAA=", b"\xff" * 80):
+            assert not kms.verify(b"statement", wrong)
+        assert kms.sign(bytes(4096)), "of that size, too"
+
+    def test_a_signing_key_that_is_not_there(self, reach, place: LocalPlace, settings):
+        if SIGNING_KEY not in settings.options:
+            return
+        options = {**settings.options, SIGNING_KEY: self.absent_key(settings)}
+        with reach(settings) as kms:
+            signature = kms.sign(b"statement")
+        with reach(replace(settings, options=options)) as kms:
+            with pytest.raises(KmsKeyError):
+                kms.sign(b"statement")
+            with pytest.raises(KmsKeyError):
+                kms.verify(b"statement", signature)
+
+    def test_a_signing_key_that_signs_nothing(self, reach, settings):
+        if SIGNING_KEY not in settings.options:
+            return
+        options = {**settings.options, SIGNING_KEY: settings.key}
+        with reach(replace(settings, options=options)) as kms, pytest.raises(KmsError) as caught:
+            kms.sign(b"statement")
+        assert caught.value.remedy
 
     def test_destroyed(self, reach, place: LocalPlace, settings, kms: Kms, secret: bytes):
         sealed = kms.wrap(secret, CONTEXT)

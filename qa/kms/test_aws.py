@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from mgr_fscrypt.keys.errors import KmsRefusedError, KmsSettingsError
-from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
 from qa.kms.cases import CONTEXT, TIMEOUT, NetworkCases
 from qa.kms.place import Place, Process, listens
 from qa.kms.strict_moto import ACCESS_KEY, SECRET_VARIABLE
@@ -39,7 +39,8 @@ class Moto(Place):
     def settings(self) -> Settings:
         key = self.admin.create_key()["KeyMetadata"]["KeyId"]
         fields = {"access_key_id": ACCESS_KEY, "secret_access_key": self.secret}
-        options = {"region": _REGION, "ca": "ca.crt"}
+        signs = self.admin.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["KeyId"]
+        options = {"region": _REGION, "ca": "ca.crt", SIGNING_KEY: signs}
         credentials = self.write_credentials("aws", fields)
         return Settings("cloud", self.kind, self.address(self.port), key, credentials, options)
 

@@ -46,11 +46,12 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
 @pytest.fixture
 def kms(bao: Bao) -> str:
     """A key manager that is known on the file system."""
-    settings, name = bao.settings(), f"bao-{uuid.uuid4().hex[:8]}"
+    settings, known = bao.settings(), f"bao-{uuid.uuid4().hex[:8]}"
     words = ["--kind", "vault", "--address", settings.address, "--key", settings.key]
-    words += ["--file", settings.credentials, "--option", f"ca={settings.options['ca']}"]
-    done("kms", "add", name, *words, "--credentials", bao.credentials)
-    return name
+    words += ["--file", settings.credentials]
+    words += [word for name, value in settings.options.items() for word in ("--option", f"{name}={value}")]
+    done("kms", "add", known, *words, "--credentials", bao.credentials)
+    return known
 
 
 @pytest.fixture
@@ -250,6 +251,24 @@ def test_a_rotation_that_is_due_is_done_by_the_service(tenant: str, key: str, ba
     done("tenant", "rotate-every", tenant, "never")
     assert (states[0].facts.version, states[0].error) == (2, "")
     done("key", "test", key, "kms", "--open", "kms", *by)
+
+
+def test_the_end_of_a_key_is_signed_and_the_signature_checked(key: str, kms: str, bao: Bao):
+    by = ("--credentials", bao.credentials)
+    done("key", "destroy", key, "--wait", "0s", "--confirm", key, *by)
+    done("key", "finish", key, *by)
+    told = json.loads(done("key", "audit", "--sign", kms, "--json", *by))
+    records = [json.loads(line) for line in run("key", "audit", "--json", *by).stdout.splitlines()]
+    signed = {each["number"]: each for each in records if each["result"].startswith(f"signed by {kms}: ")}
+    first, second = sorted(signed)
+    assert (second, signed[second]["digest"]) == (told["number"], told["digest"])
+    assert [each["signature"] for each in signed.values()] == ["good", "good"]
+    assert f"records up to {first - 1} (" in signed[first]["key"]
+    assert key in records[first - 2]["key"], "what is signed first is the end of the key"
+    # from a host without these credentials
+    told_of = run("key", "audit", "--json", "--credentials", "/nowhere")
+    assert told_of.returncode == 6
+    assert f"the signature in record {first} is unchecked" in told_of.stderr.decode()
 
 
 def test_health_tells_of_a_rotation_that_is_overdue(cluster: Cluster):

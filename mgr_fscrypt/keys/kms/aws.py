@@ -17,7 +17,7 @@ from ..errors import (
 from .backend import Backend
 from .binding import changed
 from .credentials import Credentials
-from .interface import Context, Sealed, Settings
+from .interface import SIGNING_KEY, Context, Sealed, Settings
 from .quiet import keep_quiet
 from .web import innermost
 
@@ -26,6 +26,8 @@ _KEY_IS_GONE = frozenset(
     {"DisabledException", "KMSInvalidStateException", "NotFoundException", "InvalidArnException"}
 )
 _CHANGED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
+_NOT_SIGNED = frozenset({"KMSInvalidSignatureException", "ValidationException"})
+_COLON = b":"
 _REFUSED = frozenset(
     {
         "AccessDenied",
@@ -57,8 +59,8 @@ _LATER = frozenset(
 class Aws(Backend):
     """One KMS key, by id, ARN or alias.
 
-    Options: `region` (must be), `waiting-days` until it is destroyed (30; 7 to 30), `ca`. The address is an endpoint's
-    URL, or empty for the region's own.
+    Options: `region` (must be), `waiting-days` until it is destroyed (30; 7 to 30), `ca`, `signing-key`. The address
+    is an endpoint's URL, or empty for the region's own.
     """
 
     def __init__(self, settings: Settings, credentials: Credentials, timeout: float) -> None:
@@ -84,6 +86,7 @@ class Aws(Backend):
             )
         ca = settings.options.get("ca")
         self._key = settings.key
+        self._signing_key = settings.options.get(SIGNING_KEY, "")
         self._days = int(days)
         # a session of our own: nothing is taken from ~/.aws, the environment or the machine's role
         session = boto3.session.Session(
@@ -134,6 +137,41 @@ class Aws(Backend):
     def destroy(self) -> None:
         """Begin its waiting time, in which it is disabled and the deletion can be cancelled."""
         self._client.schedule_key_deletion(KeyId=self._id(), PendingWindowInDays=self._days)
+
+    def sign(self, data: bytes) -> bytes:
+        """See `Kms`. Of the algorithms that the key allows the first one is taken, and kept in the signature."""
+        algorithms = self._client.describe_key(KeyId=self._signing_key)["KeyMetadata"].get(
+            "SigningAlgorithms"
+        )
+        if not algorithms:
+            raise KmsSettingsError(
+                f"key {self._signing_key} is not one that signs",
+                remedy="name one whose usage is SIGN_VERIFY as the option signing-key",
+            )
+        algorithm = str(algorithms[0])
+        answer = self._client.sign(
+            KeyId=self._signing_key, Message=data, MessageType="RAW", SigningAlgorithm=algorithm
+        )
+        return algorithm.encode() + _COLON + _part(answer, "Signature")
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """See `Kms`."""
+        algorithm, _, rest = signature.partition(_COLON)
+        if not rest or not algorithm.isascii():
+            return False
+        try:
+            answer = self._client.verify(
+                KeyId=self._signing_key,
+                Message=data,
+                MessageType="RAW",
+                Signature=rest,
+                SigningAlgorithm=algorithm.decode(),
+            )
+        except botocore.exceptions.ClientError as error:
+            if str(error.response.get("Error", {}).get("Code", "")) in _NOT_SIGNED:
+                return False
+            raise
+        return answer.get("SignatureValid") is True
 
     def close(self) -> None:
         """See `Kms`."""

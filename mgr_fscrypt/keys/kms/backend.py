@@ -39,6 +39,14 @@ class Backend(ABC):
         """See `Kms`."""
         raise NotImplementedError
 
+    def sign(self, data: bytes) -> bytes:
+        """See `Kms`."""
+        raise NotImplementedError
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """See `Kms`."""
+        raise NotImplementedError
+
     def close(self) -> None:  # noqa: B027 - not all have something to close
         """See `Kms`."""
 

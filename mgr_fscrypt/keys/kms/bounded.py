@@ -92,6 +92,16 @@ class BoundedKms:
         self._require(self.flags.destroy, "destroy")
         self._within(self._backend.destroy, after=_UNKNOWN)
 
+    def sign(self, data: bytes) -> bytes:
+        """See `Kms`."""
+        self._require(self.flags.sign, "sign")
+        return self._within(lambda: self._backend.sign(data))
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """See `Kms`."""
+        self._require(self.flags.sign, "sign")
+        return self._within(lambda: self._backend.verify(data, signature))
+
     def check(self) -> None:
         """See `Kms`."""
         secret = os.urandom(LARGEST)

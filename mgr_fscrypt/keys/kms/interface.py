@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
+SIGNING_KEY = "signing-key"
+"""The option that names the key which signs: another one than that which wraps."""
 Context = Mapping[str, str]
 """What a wrapped secret is bound to: it is unwrapped with exactly the same words only."""
 
@@ -23,6 +25,8 @@ class Flags:
         destroy: destroy its key, so that nothing can be unwrapped any more.
         versions: it tells by which version something was wrapped.
         stores: it keeps something for each wrapped secret, until that is to be forgotten.
+        sign: sign with a key of its own that never leaves it, and tell later whether it did; where the option
+            `SIGNING_KEY` names one.
         proven: it was tested against the real service; else against a stand-in only, and people are told so.
     """
 
@@ -31,6 +35,7 @@ class Flags:
     destroy: bool = False
     versions: bool = False
     stores: bool = False
+    sign: bool = False
     proven: bool = True
 
 
@@ -95,6 +100,12 @@ class Kms(Protocol):
 
     def destroy(self) -> None:
         """Destroy the key, or begin its own waiting time. Where `flags.destroy`."""
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature of up to 4096 bytes, in this kind's own form. Where `flags.sign`."""
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """Did it sign exactly this? Where `flags.sign`."""
 
     def check(self) -> None:
         """Can it be reached, and may we use the key? Wraps and unwraps some random bytes."""

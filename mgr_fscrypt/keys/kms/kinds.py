@@ -4,14 +4,14 @@ Their libraries are imported when one of the kind is opened: each is an extra of
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import KmsMissingError, KmsSettingsError
 from .backend import Backend
 from .bounded import BoundedKms
 from .credentials import Credentials
-from .interface import Flags, Kms, Settings
+from .interface import SIGNING_KEY, Flags, Kms, Settings
 
 Connect = Callable[[Settings, Credentials, float], Backend]
 
@@ -68,7 +68,14 @@ def open_kms(settings: Settings, credentials: Path, *, timeout: float) -> Kms:
             f"the library for {kind.title} takes no such address, credentials or options",
             remedy=f"compare the settings of {settings.name} with doc/kms.md",
         )
-    return BoundedKms(settings, backend, kind.flags, timeout, found.secrets())
+    flags = replace(kind.flags, sign=signs(settings))
+    return BoundedKms(settings, backend, flags, timeout, found.secrets())
+
+
+def signs(settings: Settings) -> bool:
+    """Can it sign, with these settings?"""
+    kind = KINDS.get(settings.kind)
+    return kind is not None and kind.flags.sign and bool(settings.options.get(SIGNING_KEY))
 
 
 def _vault(settings: Settings, credentials: Credentials, timeout: float) -> Backend:
@@ -116,11 +123,11 @@ def _pkcs11(settings: Settings, credentials: Credentials, timeout: float) -> Bac
 KINDS: Mapping[str, Kind] = {
     "vault": Kind(
         "HashiCorp Vault or OpenBao, transit engine",
-        Flags(rotate=True, rewrap=True, destroy=True, versions=True),
+        Flags(rotate=True, rewrap=True, destroy=True, versions=True, sign=True),
         "vault",
         _vault,
     ),
-    "aws": Kind("AWS KMS", Flags(rotate=True, rewrap=True, destroy=True), "aws", _aws),
+    "aws": Kind("AWS KMS", Flags(rotate=True, rewrap=True, destroy=True, sign=True), "aws", _aws),
     "azure": Kind(
         "Azure Key Vault (untested against the real service)",
         Flags(rotate=True, destroy=True, versions=True, proven=False),

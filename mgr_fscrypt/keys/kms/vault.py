@@ -25,18 +25,23 @@ from ..errors import (
 from .backend import Backend
 from .binding import bytes_of, changed
 from .credentials import Credentials
-from .interface import Context, Flags, Sealed, Settings
+from .interface import SIGNING_KEY, Context, Flags, Sealed, Settings
 from .quiet import keep_quiet
 from .web import explain_request
 
 _DERIVED, _ASSOCIATED = "context", "associated-data"
 _WITH_ASSOCIATED_DATA = frozenset({"aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"})
 _KEY_IS_GONE = ("encryption key not found", "disallowed by policy", "soft-deleted", "soft deleted")
+_NO_SIGNING_KEY = "key not found"
+_OURS = "vault:v"
 _CHANGED = ("message authentication failed", "invalid ciphertext", "could not decode", "illegal base64")
 
 
 class Vault(Backend):
-    """One transit key. Options: `mount` (transit), `namespace`, `ca`, `binding`, `approle-mount` (approle)."""
+    """One transit key, and one that signs.
+
+    Options: `mount` (transit), `namespace`, `ca`, `binding`, `approle-mount` (approle), `signing-key`.
+    """
 
     def __init__(self, settings: Settings, credentials: Credentials, timeout: float) -> None:
         keep_quiet("urllib3.connectionpool", "hvac")
@@ -44,6 +49,7 @@ class Vault(Backend):
         options = settings.options
         self._key = settings.key
         self._mount = options.get("mount", "transit")
+        self._signing_key = options.get(SIGNING_KEY, "")
         self._binding = options.get("binding", _DERIVED)
         if self._binding not in (_DERIVED, _ASSOCIATED):
             raise KmsSettingsError(
@@ -105,6 +111,30 @@ class Vault(Backend):
         self._asked(self._transit.update_key_configuration, self._key, deletion_allowed=True)
         self._asked(self._transit.delete_key, self._key)
 
+    def sign(self, data: bytes) -> bytes:
+        """See `Kms`."""
+        answer = self._asked(self._transit.sign_data, self._signing_key, hash_input=_text(data))
+        signature = str(self._data(answer).get("signature", ""))
+        if not signature.startswith(_OURS):
+            raise KmsAnswerError("its answer holds no signature")
+        return signature.encode()
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """See `Kms`."""
+        text = signature.decode("ascii", "replace")
+        if not text.startswith(_OURS):
+            return False
+        try:
+            answer = self._asked(
+                self._transit.verify_signed_data, self._signing_key, hash_input=_text(data), signature=text
+            )
+        except hvac.exceptions.InvalidRequest as error:
+            if _NO_SIGNING_KEY in str(error):
+                raise
+            # what is no signature at all is refused, not answered
+            return False
+        return self._data(answer).get("valid") is True
+
     def close(self) -> None:
         """See `Kms`."""
         self._client.adapter.close()
@@ -121,6 +151,8 @@ class Vault(Backend):
                 return KmsKeyError(f"key {self._key}: {text}")
             case hvac.exceptions.InvalidRequest() if any(words in text for words in _CHANGED):
                 return changed()
+            case hvac.exceptions.InvalidRequest() if _NO_SIGNING_KEY in text:
+                return KmsKeyError(f"signing key {self._signing_key}: {text}")
             case hvac.exceptions.InvalidRequest() if self._approle and "invalid role or secret" in text:
                 return KmsRefusedError(f"it refuses us: {text}")
             case hvac.exceptions.InvalidRequest():
