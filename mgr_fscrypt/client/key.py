@@ -8,15 +8,14 @@ from contextlib import ExitStack
 from ..ceph.access import Access
 from ..custody import Custody
 from ..format import MasterKey
-from ..keys import bundle
+from ..keys import bundle, private_files
 from ..keys.errors import ContainerError, KeyStoreError, NoSuchKeyError
 from ..keys.kms import Settings
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.opener import Opener
-from ..keys.private_files import PresentFileError, write_private
 from ..keys.signatures import Verdict
 from .advice import shown
-from .key_files import NEW_KEY_SIZE, read_key, write_key
+from .key_files import NEW_KEY_SIZE, read_key, require_absent, write_key
 from .key_reports import report, report_tenant
 from .key_text import buried, buried_line, line_of, text_of, value_of
 from .openers import NewProtector, new_protector, openers_of, show_words
@@ -96,12 +95,21 @@ class Keys:
         )
 
     def recover(self) -> Exit:
-        """The key in a file."""
-        box = self._custody.safe.find(self._options.named)
-        write_key(self._options.file, self._custody.acts.unlock(box, self._known()))
-        value = {"key": box.name, "identifier": box.key, "file": str(self._options.file)}
-        text = f"key {box.title} is in {shown(self._options.file)}: whoever has it needs nothing else"
+        """The key in a file; the cluster's own is marked as having left, of a bundle nobody is told."""
+        named, file, known = self._options.named, self._options.file, self._known()
+        require_absent(file)
+        if self._custody.cluster is None:
+            box = self._custody.safe.find(named)
+            master = self._custody.acts.unlock(box, known)
+        else:
+            box, master = self._custody.acts.recover(named, known)
+        if not self._dry_run:
+            write_key(file, master)
+        value = {"key": box.name, "identifier": box.key, "file": str(file), "dry_run": self._dry_run}
+        is_in = "would be in" if self._dry_run else "is in"
+        text = f"key {box.title} {is_in} {shown(file)}: whoever has it needs nothing else"
         self._reporter.answer(value, text)
+        self._tell(box)
         return Exit.DONE
 
     def listing(self) -> Exit:
@@ -210,12 +218,14 @@ class Keys:
             for begin in range(0, len(found), _TOLD):
                 titles = ", ".join(box.title for box in found[begin : begin + _TOLD])
                 told.enter_context(self._custody.keeper.told("export-bundle", titles))
-            try:
-                write_private(options.file, bundle.encode(boxes, managers))
-            except PresentFileError as error:
-                raise Failure(Exit.REFUSED, str(error), remedy=error.remedy) from error
+            data = bundle.encode(boxes, managers)
+            private_files.require_absent(options.file)
+            if not self._dry_run:
+                private_files.write_private(options.file, data)
         value = {"file": str(options.file), "keys": [box.key for box in found], "damaged": len(damaged)}
-        text = f"{shown(options.file)} holds {len(found)} wrapped keys"
+        value["dry_run"] = self._dry_run
+        holds = "would hold" if self._dry_run else "holds"
+        text = f"{shown(options.file)} {holds} {len(found)} wrapped keys"
         self._reporter.summary(value, text + (f"; {len(damaged)} are damaged" if damaged else ""))
         return Exit.DIFFERS if damaged else Exit.DONE
 

@@ -6,17 +6,13 @@ A key file holds the key's bytes as they are, or as hexadecimal digits. Nobody b
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..ceph.prctl import keep_out_of_core_dumps
 from ..format import MasterKey
-from ..keys.private_files import (
-    AbsentFileError,
-    PresentFileError,
-    UnsafeFileError,
-    read_private,
-    write_private,
-)
+from ..keys import private_files
 from .outcome import Exit, Failure
 
 NEW_KEY_SIZE = 64
@@ -83,21 +79,40 @@ def write_new_key(file: Path) -> MasterKey:
 def write_key(file: Path, key: MasterKey) -> None:
     """Put a master key into a new file. As `write_new_key`."""
     try:
-        write_private(file, key.expose())
-    except PresentFileError as error:
+        with _never_overwritten(file):
+            private_files.write_private(file, key.expose())
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"cannot make {file}: {error.strerror}") from error
+
+
+def require_absent(file: Path) -> None:
+    """Refuse a name that a key could not be written under, before anything else is done.
+
+    Raises:
+        Failure: there is a file of that name.
+    """
+    with _never_overwritten(file):
+        private_files.require_absent(file)
+
+
+@contextmanager
+def _never_overwritten(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except private_files.PresentFileError as error:
         raise Failure(
             Exit.REFUSED,
             f"{file} exists, and a key file is never overwritten: what its key encrypted would be lost",
             remedy="choose another name",
         ) from error
-    except OSError as error:
-        raise Failure(Exit.USAGE, f"cannot make {file}: {error.strerror}") from error
 
 
 def _read_safely(file: Path) -> bytes:
     try:
-        return read_private(file, "key file", limit=4 * LARGEST, irregular="give a pipe as `--key -`")
-    except AbsentFileError as error:
+        return private_files.read_private(
+            file, "key file", limit=4 * LARGEST, irregular="give a pipe as `--key -`"
+        )
+    except private_files.AbsentFileError as error:
         # a key that was given in place of a file must not reach a log as well
         named = "of the name that was given" if _DIGITS.fullmatch(os.fsencode(file)) else str(file)
         raise Failure(
@@ -105,5 +120,5 @@ def _read_safely(file: Path) -> bytes:
             f"there is no key file {named}",
             remedy="make a new key with `cephfs-fscrypt key generate FILE`",
         ) from error
-    except UnsafeFileError as error:
+    except private_files.UnsafeFileError as error:
         raise Failure(Exit.REFUSED, str(error), remedy=error.remedy) from error

@@ -60,7 +60,8 @@ RECOVER = f"""examples:
   cephfs-fscrypt key recover payroll /root/payroll.key --open shares:a --open shares:b --bundle payroll.bundle
 
 The master key as it is, in a new file for its owner alone. Whoever has the file needs nothing else: remove it when it
-has served.
+has served. The key is marked as having left, for good, and the audit has who did it; so this needs caps to write there.
+Out of a bundle (--bundle) it needs none, and leaves no mark.
 
 {SOURCES}"""
 DESTROY = """examples:
@@ -169,6 +170,7 @@ def add_verbs(keys: Verbs, add: Add) -> None:
     one.add_argument("file", type=Path, help="where; must not exist")
     _open(one)
     _bundle(one)
+    _dry_run(one)
     for verb, words in (
         ("disable", "let a key open for nobody"),
         ("enable", "end `disable`"),
@@ -194,6 +196,7 @@ def add_verbs(keys: Verbs, add: Add) -> None:
     one = add(keys, "export-bundle", "write wrapped keys into a file", BUNDLE)
     one.add_argument("file", type=Path, help="where; must not exist")
     one.add_argument("keys", metavar="KEY", nargs="*", help="which (default: all)")
+    _dry_run(one)
     one = add(keys, "import-bundle", "bring wrapped keys back from a file", BUNDLE)
     one.add_argument("file", type=Path)
     _dry_run(one)

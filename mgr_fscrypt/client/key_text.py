@@ -18,6 +18,7 @@ def value_of(box: Lockbox) -> dict[str, object]:
         "drill_every": box.drill_every,
         "drilled": box.drilled,
         "drill_due": box.drill_due,
+        "left": box.left,
         "generation": box.generation,
         "protectors": [protector_value(entry) for entry in box.in_use()],
     }
@@ -55,6 +56,11 @@ def text_of(box: Lockbox, now: float) -> str:
         f"made         {moment(box.created)}, by {box.creator}",
         f"expires      {moment(box.expires)}" + (" (over: replace it)" if 0 < box.expires <= now else ""),
         f"drill        {_drill(box, now)}",
+        *(
+            [f"left         {moment(box.left)}, as it is: who has that needs no protector"]
+            if box.left
+            else []
+        ),
         "protectors",
     ]
     for entry in box.in_use():

@@ -20,6 +20,8 @@ def what_dies(access: Access, audit: Audit, box: Lockbox) -> Iterator[str]:
     for record in audit.records():
         if record.act == "export-bundle" and box.key in record.key and record.result == "done":
             yield f"out of reach: the bundle that {record.who} wrote on {moment(record.at)}"
+        if record.act == "recover" and box.key in record.key and record.result == "done":
+            yield f"out of reach: the key itself, which {record.who} wrote into a file on {moment(record.at)}"
     yield "out of reach: mounts, programs and kernels' keyrings that have it unlocked, on any host: lock them there"
     yield "out of reach: backups of the pool, what key managers keep of old versions, and key files that people made"
 

@@ -15,7 +15,8 @@ from .binding import TENANT, Binding
 from .container import LATEST, LONGEST_ACTOR, MASTER, TENANT_VERSION, Container
 from .errors import ChangedError, ContainerError, DestroyedError, NoSuchKeyError, RefusedError
 
-VERSION = 1
+VERSION = 2
+"""2: with `left`. What needs no newer one is written as version 1, which older releases read."""
 LARGEST = 1 << 20
 """Bytes of a document: room for hundreds of protectors."""
 
@@ -75,6 +76,7 @@ class Lockbox:
         due: when it is destroyed, while it waits for that.
         drill_every: seconds after which somebody has to prove again that it can be recovered.
         drilled: when that was done last.
+        left: when it was last given out as it is, by `key recover`: whoever has it needs no protector.
         entries: its protectors, in the order in which they were added.
     """
 
@@ -89,6 +91,7 @@ class Lockbox:
     due: int = 0
     drill_every: int = 0
     drilled: int = 0
+    left: int = 0
     entries: tuple[Entry, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -100,7 +103,8 @@ class Lockbox:
             raise RefusedError("32 hexadecimal digits are a key's identifier, and no name of one")
         _require_key(self.key)
         _require_actor(self.creator)
-        for moment in (self.created, self.expires, self.due, self.drilled, self.drill_every, self.drill_due):
+        moments = (self.created, self.expires, self.due, self.drilled, self.left)
+        for moment in (*moments, self.drill_every, self.drill_due):
             _require_moment(moment)
         if type(self.generation) is not int or not 0 < self.generation < 1 << 40:
             raise RefusedError("its generation is none")
@@ -240,6 +244,9 @@ class Lockbox:
         """The bytes that are stored."""
         value = {name: each for name, each in asdict(replace(self, entries=())).items() if name != "entries"}
         value["state"] = self.state.value
+        version = VERSION if self.left else 1
+        if not self.left:
+            del value["left"]
         value["protectors"] = [
             {
                 "container": base64.b64encode(each.container.encode()).decode(),
@@ -248,7 +255,7 @@ class Lockbox:
             }
             for each in self.entries
         ]
-        return _document("lockbox", value)
+        return _document("lockbox", value, version)
 
 
 @dataclass(frozen=True)
@@ -282,7 +289,7 @@ class Tombstone:
 
     def encode(self) -> bytes:
         """The bytes that are stored."""
-        return _document("tombstone", asdict(self))
+        return _document("tombstone", asdict(self), 1)
 
 
 def decode(data: bytes) -> Lockbox | Tombstone:
@@ -343,8 +350,8 @@ def _require_moment(seconds: int) -> None:
         raise RefusedError("a time of a key lies between the years 1970 and 9999")
 
 
-def _document(kind: str, value: Mapping[str, Any]) -> bytes:
-    data = json.dumps({"kind": kind, "version": VERSION, **value}, sort_keys=True, indent=1).encode()
+def _document(kind: str, value: Mapping[str, Any], version: int) -> bytes:
+    data = json.dumps({"kind": kind, "version": version, **value}, sort_keys=True, indent=1).encode()
     if len(data) > LARGEST:
         raise RefusedError(
             f"this would be more than a {kind} can hold", remedy="Remove protectors that nobody needs."

@@ -20,6 +20,12 @@ class PresentFileError(KeyStoreError):
     """There is a file of that name, and what is in it is not written over."""
 
 
+def require_absent(file: Path) -> None:
+    """Raises `PresentFileError`: `write_private` could not make it."""
+    if os.path.lexists(file):
+        raise _present(file)
+
+
 def write_private(file: Path, data: bytes) -> None:
     """Make a new file that only its owner may read; durable when it returns.
 
@@ -30,7 +36,7 @@ def write_private(file: Path, data: bytes) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
-        raise PresentFileError(f"{file} exists", remedy="choose another name") from error
+        raise _present(file) from error
     with os.fdopen(descriptor, "wb") as opened:
         try:
             opened.write(data)
@@ -99,6 +105,10 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _present(file: Path) -> PresentFileError:
+    return PresentFileError(f"{file} exists", remedy="choose another name")
 
 
 def _require_private(file: Path, what: str, found: os.stat_result, irregular: str) -> None:

@@ -198,6 +198,28 @@ class KeyCases:
             desk.safe.put(seen.changed(expires=1), seen)
         assert desk.safe.find("k").entry("second")
 
+    def test_a_key_that_was_given_out_is_marked_for_good(self, desk: Desk) -> None:
+        made = desk.create()
+        desk.now += 100
+        with pytest.raises(WrongSecretError):
+            desk.acts.recover("k", [SECOND])
+        assert desk.safe.find("k") == made
+        box, master = desk.acts.recover("k", [FIRST])
+        assert (master, box.left) == (MASTER, int(desk.now))
+        assert (b'"version": 1' in made.encode(), b'"version": 2' in box.encode()) == (True, True)
+        assert desk.acts.rewrap("k", "first", SECOND, [FIRST]).left == box.left
+        desk.life.disable("k")
+        with pytest.raises(RefusedError, match="is disabled"):
+            desk.acts.recover("k", [SECOND])
+        assert [act for act, _ in desk.told()] == [
+            "create",
+            "recover",
+            "recover",
+            "rewrap",
+            "disable",
+            "recover",
+        ]
+
     # states and times
 
     def test_a_disabled_key_opens_for_nobody(self, desk: Desk) -> None:
@@ -320,7 +342,7 @@ class KeyCases:
         box = desk.create(opener=ByTenant(desk.tenants, lambda _: [managed]))
         stored = desk.objects.read(box.place)
         assert stored is not None
-        newer = stored.data.replace(b'"version": 1', b'"version": 2')
+        newer = stored.data.replace(b'"version": 1', b'"version": 9')
         assert desk.objects.replace(box.place, newer, stored.version)
         assert desk.tenants.rotate("acme", {"vault": managed}, desk.acts).dropped == 0
         assert [each.key for each in desk.safe.tenant_keys("acme")] == ["tenant key 2", "tenant key 1"]

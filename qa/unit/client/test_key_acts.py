@@ -1,0 +1,205 @@
+"""Every verb of `key`, `tenant` and `kms`: what its dry run leaves as it was, and that without it something changes."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mgr_fscrypt.client import commands, key, key_commands
+from mgr_fscrypt.client.outcome import Exit
+from mgr_fscrypt.custody import Custody
+from mgr_fscrypt.format import MasterKey
+from mgr_fscrypt.keys import bundle
+from mgr_fscrypt.keys.audit import Audit
+from mgr_fscrypt.keys.keeper import Keeper
+from mgr_fscrypt.keys.key_file import KeyFile
+from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
+from mgr_fscrypt.keys.managed import Managed
+from mgr_fscrypt.keys.overlay import Overlay
+from mgr_fscrypt.keys.register import Register
+from mgr_fscrypt.keys.safe import Safe
+from mgr_fscrypt.keys.schedule import Schedule
+from qa.fakes.key_cases import FIRST, FSID, MASTER, Desk
+from qa.fakes.kms import FakeKms
+from qa.fakes.objects import FakeObjects
+
+NEVER_WRITES = {"key ls", "key show", "tenant ls", "kms ls", "kms test"}
+"""They have no dry run. `key rescan` tells the manager only, and changes no key."""
+
+
+class FakeCluster:
+    """What is asked of the monitors and the manager."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.destroyed: set[str] = set()
+        self.away = False
+
+    def file_system(self) -> SimpleNamespace:
+        return SimpleNamespace(name="cephfs")
+
+    def command(self, prefix: str, **_: Any) -> Any:
+        self.told.append(prefix)
+        return None
+
+
+class Stage:
+    """Keys in every state, on objects in memory; and commands that work on them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.objects = FakeObjects()
+        self.cluster = FakeCluster()
+        self.kms = FakeKms()
+        monkeypatch.setattr(key_commands, "custody", self.custody)
+        monkeypatch.setattr(key, "what_dies", lambda *_: iter(()))
+        # what FIRST and SECOND are made of
+        self.private("first", b"1" * 32)
+        self.private("second", b"2" * 32)
+        (folder / "credentials").mkdir(0o700)
+        for name in ("vault.json", "other.json"):
+            self.private(f"credentials/{name}", b'{"token": "s.0123456789"}')
+        desk = Desk(self.objects)
+        Register(self.objects).add(
+            Settings(
+                "vault", "vault", "https://localhost:1", "key", "vault.json", options={SIGNING_KEY: "signs"}
+            )
+        )
+        desk.tenants.create("acme", Managed("vault", self.kms))
+        desk.tenants.add("acme", "spare", FIRST, [Managed("vault", self.kms)])
+        desk.create()
+        desk.acts.add("k", "spare", KeyFile(b"3" * 32), [FIRST])
+        for number, name in enumerate(("off", "dying", "gone")):
+            desk.create(name, MasterKey(bytes([number]) * 64))
+        desk.life.disable("off")
+        desk.life.destroy("dying", 0)
+        missing = desk.safe.find("gone")
+        (folder / "bundle").write_bytes(bundle.encode([missing]))
+        for name in (missing.place, "name.gone"):
+            del self.objects.stored[name]
+        with self.custody(None, None) as found:
+            found.acts.create("managed", "acme", MasterKey(b"m" * 64), "kms", found.by_tenant())
+            found.schedule.rotate_every("acme", 86400)
+
+    def private(self, name: str, data: bytes) -> None:
+        file = self.folder / name
+        file.touch(0o600)
+        file.write_bytes(data)
+
+    @contextmanager
+    def custody(self, *_: object, bundle: object = None, dry_run: bool = False) -> Iterator[Custody]:
+        objects = Overlay(self.objects) if dry_run else self.objects
+        who = "user 0 at host as client.admin"
+        clock = lambda: 1_900_000_000.0  # noqa: E731
+        keeper = Keeper(Safe(objects, FSID, 1), Audit(objects, who, clock), who, clock)
+        yield Custody(
+            keeper,
+            Register(objects),
+            lambda name: Managed(name, self.kms),
+            Schedule(keeper, objects),
+            self.cluster,  # type: ignore[arg-type]
+        )
+
+    def seen(self) -> tuple[object, ...]:
+        """All that an act could change."""
+        files = {file: file.read_bytes() for file in self.folder.rglob("*") if file.is_file()}
+        return dict(self.objects.stored), files, list(self.cluster.told), len(self.kms._versions)
+
+    def words(self, *words: str) -> list[str]:
+        return [word.replace("DIR", str(self.folder)) for word in words]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+_FIRST = ("--open", "key-file:DIR/first")
+_CREDENTIALS = ("--credentials", "DIR/credentials")
+_OTHER = ("--kind", "vault", "--address", "https://localhost:2", "--key", "key", "--file", "other.json")
+ACTS: dict[str, tuple[str, ...]] = {
+    "key create": ("new", "--with", "key-file:DIR/first"),
+    "key add": ("k", "--with", "key-file:DIR/second", *_FIRST),
+    "key remove": ("k", "spare"),
+    "key test": ("k", "first", *_FIRST),
+    "key drill": ("k", "first", *_FIRST),
+    "key rewrap": ("k", "first", "--with", "key-file:DIR/second", *_FIRST),
+    "key recover": ("k", "DIR/out", *_FIRST),
+    "key disable": ("k",),
+    "key enable": ("off",),
+    "key expire": ("k", "2031-01-01"),
+    "key drill-every": ("k", "180d"),
+    "key destroy": ("k", "--confirm", "k"),
+    "key cancel": ("dying",),
+    "key finish": ("dying",),
+    "key export-bundle": ("DIR/out",),
+    "key import-bundle": ("DIR/bundle",),
+    "key audit": ("--sign", "vault"),
+    "tenant create": ("blue", "--kms", "vault"),
+    "tenant add": ("acme", "--with", "key-file:DIR/second", "--open", "kms"),
+    "tenant remove": ("acme", "spare"),
+    "tenant test": ("acme", "spare", *_FIRST),
+    "tenant rewrap": ("acme", "spare", "--with", "key-file:DIR/second", "--open", "kms"),
+    "tenant rotate": ("acme", "--kms-too", *_FIRST),
+    "tenant rotate-every": ("acme", "90d"),
+    "kms add": ("other", *_OTHER, *_CREDENTIALS),
+    "kms trust": ("vault", "--confirm", "vault", *_CREDENTIALS),
+    "kms rm": ("vault",),
+}
+
+
+def test_no_verb_is_without_its_dry_run_or_its_reason():
+    every = key_commands._KEYS.keys() | key_commands._MANAGERS.keys() | key_commands._TENANTS.keys()
+    assert every == ACTS.keys() | NEVER_WRITES | {"key rescan"}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_dry_run_changes_nothing(act: str, stage: Stage, capsys: pytest.CaptureFixture[str]):
+    words = [*act.split(), *stage.words(*ACTS[act])]
+    before = stage.seen()
+    assert commands.main([*words, "--dry-run"]) == Exit.DONE, capsys.readouterr().err
+    assert "would" in capsys.readouterr().out
+    assert stage.seen() == before
+    assert commands.main([*words, "--dry-run", "--json"]) == Exit.DONE
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]).get("dry_run", True)
+    assert stage.seen() == before
+    assert commands.main(words) == Exit.DONE, capsys.readouterr().err
+    assert stage.seen()[:2] != before[:2], "what nothing changes proves nothing"
+
+
+def test_a_key_that_was_recovered_is_marked_and_told(stage: Stage, capsys: pytest.CaptureFixture[str]):
+    words = ["key", "recover", "k", *stage.words("DIR/out", *_FIRST)]
+    assert commands.main(words) == Exit.DONE
+    assert (stage.folder / "out").read_bytes() == MASTER.expose()
+    capsys.readouterr()
+    assert commands.main(["key", "show", "k", "--json"]) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["left"] == 1_900_000_000
+    assert commands.main(["key", "show", "k"]) == Exit.DONE
+    assert "left         2030-03-17 17:46 UTC" in capsys.readouterr().out
+    with stage.custody() as found:
+        assert [each.result for each in found.keeper.audit.records() if each.act == "recover"] == ["done"]
+    before = stage.seen()
+    assert commands.main(words) == Exit.REFUSED, "the file is there"
+    assert stage.seen() == before
+
+
+def test_a_key_that_was_not_opened_has_not_left(stage: Stage):
+    words = ["key", "recover", "k", *stage.words("DIR/out", "--open", "key-file:DIR/second")]
+    assert commands.main(words) == Exit.LOCKED
+    assert not (stage.folder / "out").exists()
+    with stage.custody() as found:
+        assert found.safe.find("k").left == 0
+        (refused,) = [each.result for each in found.keeper.audit.records() if each.act == "recover"]
+    assert refused.startswith("refused: ")
+
+
+def test_a_bundle_is_not_written_over_a_file_not_even_in_a_dry_run(stage: Stage):
+    before = stage.seen()[1]
+    for more in ([], ["--dry-run"]):
+        words = ["key", "export-bundle", *stage.words("DIR/bundle"), *more]
+        assert commands.main(words) == Exit.REFUSED
+    assert stage.seen()[1] == before
