@@ -15,8 +15,9 @@ from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.opener import Opener
 from ..keys.signatures import Verdict
 from .advice import shown
+from .bundle_import import BundleImport
 from .key_files import NEW_KEY_SIZE, read_key, require_absent, write_key
-from .key_reports import report, report_tenant
+from .key_reports import Destroyed, report, report_tenant
 from .key_text import buried, buried_line, line_of, text_of, value_of
 from .openers import NewProtector, new_protector, openers_of, show_words
 from .outcome import Exit, Failure
@@ -45,7 +46,7 @@ class Keys:
     def create(self) -> Exit:
         """A new key, or one out of a file."""
         options = self._options
-        master = MasterKey(os.urandom(NEW_KEY_SIZE)) if options.source is None else read_key(options.source)
+        master = MasterKey(os.urandom(NEW_KEY_SIZE)) if options.source is None else self._adopted()
         made = self._new()
         box = self._custody.acts.create(
             options.named, options.tenant, master, self._label(), made.opener, drill_every=options.drill_every
@@ -230,35 +231,20 @@ class Keys:
         return Exit.DIFFERS if damaged else Exit.DONE
 
     def import_(self) -> Exit:
-        """What a bundle brings."""
-        data = self._options.file.read_bytes()
-        brought, managers, refused = list[Lockbox](), list[str](), 0
-        for box in bundle.decoded(data[:_LARGEST_BUNDLE]):
-            try:
-                with self._custody.keeper.told("import-bundle", box.title):
-                    if bundle.bring_in(self._custody.safe, box):
-                        brought.append(box)
-                        if not box.is_tenant_key:
-                            self._tell(box)
-            except KeyStoreError as error:
-                refused += 1
-                self._reporter.note(f"{error}. {error.remedy}")
-        for settings in bundle.settings_in(data[:_LARGEST_BUNDLE]):
-            try:
-                with self._custody.keeper.told("import-bundle", f"key manager {settings.name}"):
-                    if bundle.bring_in_settings(self._custody.kms, settings):
-                        managers.append(settings.name)
-            except KeyStoreError as error:
-                refused += 1
-                self._reporter.note(f"{error}. {error.remedy}")
-        would = "would bring" if self._dry_run else "brought"
-        value = {"file": str(self._options.file), "keys": [box.key for box in brought], "refused": refused}
-        value["kms"] = managers
-        text = f"{would} back {len(brought)} keys and {len(managers)} key managers" + (
-            f"; {refused} were refused" if refused else ""
+        """What a bundle brings, each entry by itself."""
+        done = BundleImport(self._custody, self._reporter)
+        done.run(self._options.file.read_bytes()[:_LARGEST_BUNDLE])
+        for box in done.brought:
+            if not box.is_tenant_key:
+                self._tell(box)
+        would, left = "would bring" if self._dry_run else "brought", done.left_out
+        value = {"file": str(self._options.file), "keys": [box.key for box in done.brought]}
+        value |= {"kms": done.managers, "left_out": left}
+        text = f"{would} back {len(done.brought)} keys and {len(done.managers)} key managers" + (
+            f"; {len(left)} are damaged or were refused" if left else ""
         )
         self._reporter.summary({**value, "dry_run": self._dry_run}, text)
-        return Exit.DIFFERS if refused else Exit.DONE
+        return Exit.DIFFERS if left else Exit.DONE
 
     def audit(self) -> Exit:
         """Every act, checked; or a signature of all of them."""
@@ -302,6 +288,17 @@ class Keys:
             except NoSuchKeyError as error:
                 self._reporter.note(f"{error}: the bundle does not say how it is reached")
         return found
+
+    def _adopted(self) -> MasterKey:
+        """A key out of a file, unless its end is known."""
+        master = read_key(self._options.source)
+        if Destroyed(self._custody)(master.identifier.hex()):
+            raise Failure(
+                Exit.REFUSED,
+                f"key {master.identifier.hex()} was destroyed, as the manager knows, though no tombstone stands here",
+                remedy="make a new key, without --from",
+            )
+        return master
 
     def _known(self) -> tuple[Opener, ...]:
         return self._custody.for_keys(openers_of(self._options.open, self._custody.managers))

@@ -1,5 +1,7 @@
 """What the manager is told of keys that are kept in the cluster."""
 
+import errno
+
 from ..ceph.errors import CephError
 from ..custody import Custody
 from ..keys.lockbox import Lockbox, Tombstone
@@ -53,6 +55,30 @@ def tell_of_tenant(custody: Custody, reporter: Reporter, tenant: str) -> None:
     refusal = report_tenant(custody, custody.schedule.standing(tenant))
     if refusal is not None:
         reporter.note(f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later")
+
+
+class Destroyed:
+    """What the manager's register knows of keys that were destroyed: it outlives tombstones that were lost with a pool.
+
+    Attributes:
+        silent: why it did not tell, where it did not; nothing is known of these keys then.
+    """
+
+    def __init__(self, custody: Custody) -> None:
+        self._cluster = custody.cluster
+        self.silent = "" if custody.cluster is not None else "a bundle has no manager"
+
+    def __call__(self, key: str) -> bool:
+        """Is this key, by its identifier, known to be destroyed? It is asked until it does not answer once."""
+        if self._cluster is None or self.silent:
+            return False
+        try:
+            found = self._cluster.command("fscrypt key show", fs=self._cluster.file_system().name, key=key)
+        except CephError as error:
+            if error.errno != errno.ENOENT:
+                self.silent = error.strerror or str(error)
+            return False
+        return bool(found["state"] == "destroyed")
 
 
 def _told(custody: Custody, command: str, report: str) -> str | None:

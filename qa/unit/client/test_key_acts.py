@@ -1,5 +1,6 @@
 """Every verb of `key`, `tenant` and `kms`: what its dry run leaves as it was, and that without it something changes."""
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mgr_fscrypt.ceph.errors import CephError
 from mgr_fscrypt.client import commands, key, key_commands
 from mgr_fscrypt.client.outcome import Exit
 from mgr_fscrypt.custody import Custody
@@ -18,6 +20,7 @@ from mgr_fscrypt.keys.audit import Audit
 from mgr_fscrypt.keys.keeper import Keeper
 from mgr_fscrypt.keys.key_file import KeyFile
 from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
+from mgr_fscrypt.keys.lockbox import Lockbox
 from mgr_fscrypt.keys.managed import Managed
 from mgr_fscrypt.keys.overlay import Overlay
 from mgr_fscrypt.keys.register import Register
@@ -36,13 +39,20 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        """But for questions."""
         self.destroyed: set[str] = set()
         self.away = False
 
     def file_system(self) -> SimpleNamespace:
         return SimpleNamespace(name="cephfs")
 
-    def command(self, prefix: str, **_: Any) -> Any:
+    def command(self, prefix: str, **words: Any) -> Any:
+        if self.away:
+            raise CephError(errno.EOPNOTSUPP, "the module is not enabled")
+        if prefix == "fscrypt key show":
+            if words["key"] in self.destroyed:
+                return {"state": "destroyed"}
+            raise CephError(errno.ENOENT, "no such key")
         self.told.append(prefix)
         return None
 
@@ -203,3 +213,71 @@ def test_a_bundle_is_not_written_over_a_file_not_even_in_a_dry_run(stage: Stage)
         words = ["key", "export-bundle", *stage.words("DIR/bundle"), *more]
         assert commands.main(words) == Exit.REFUSED
     assert stage.seen()[1] == before
+
+
+class Bundle:
+    """All keys of a stage in a bundle, and a cluster without any."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.file = stage.folder / "all"
+        assert commands.main(["key", "export-bundle", str(self.file), "--quiet"]) == Exit.DONE
+        self.names = {box.name: box.place for box in self.kept()}
+        stage.objects.stored.clear()
+
+    def kept(self) -> list[Lockbox]:
+        with self.stage.custody() as found:
+            return [each for each in found.safe.lockboxes() if isinstance(each, Lockbox)]
+
+    def damage(self, place: str) -> None:
+        value = json.loads(self.file.read_bytes())
+        value["objects"][place] = value["objects"][place][8:]
+        self.file.write_text(json.dumps(value))
+
+    def bring_in(self, code: Exit, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+        capsys.readouterr()
+        assert commands.main(["key", "import-bundle", str(self.file), "--json"]) == code
+        said = capsys.readouterr()
+        return json.loads(said.out), said.err
+
+
+@pytest.fixture
+def whole(stage: Stage) -> Bundle:
+    return Bundle(stage)
+
+
+def test_a_damaged_entry_is_told_and_the_others_come_in(whole: Bundle, capsys: pytest.CaptureFixture[str]):
+    whole.damage(whole.names["off"])
+    told, notes = whole.bring_in(Exit.DIFFERS, capsys)
+    assert told["left_out"] == [whole.names["off"]]
+    assert f"damaged: {whole.names['off']} of the bundle cannot be read" in notes
+    assert {box.name for box in whole.kept()} == whole.names.keys() - {"off"}
+    assert len(told["keys"]) == len(whole.names), "the tenant's key is one of them"
+    told, _ = whole.bring_in(Exit.DIFFERS, capsys)
+    assert told["keys"] == [], "the rest is there"
+
+
+def test_without_its_tenants_key_no_key_comes_in(whole: Bundle, capsys: pytest.CaptureFixture[str]):
+    whole.damage("tenant.acme.1")
+    told, notes = whole.bring_in(Exit.DIFFERS, capsys)
+    assert set(told["left_out"]) == {"tenant.acme.1", whole.names["managed"]}
+    assert "tenant key 1 of tenant acme, which opens it, is not here" in notes
+    assert {box.name for box in whole.kept()} == whole.names.keys() - {"managed"}
+    assert whole.stage.objects.read("name.managed") is None
+
+
+def test_what_the_manager_knows_to_be_destroyed_stays_so(whole: Bundle, capsys: pytest.CaptureFixture[str]):
+    cluster = whole.stage.cluster
+    cluster.destroyed = {whole.names["off"].removeprefix("key.")}
+    told, notes = whole.bring_in(Exit.DIFFERS, capsys)
+    assert told["left_out"] == [whole.names["off"]]
+    assert "was destroyed, as the manager knows" in notes
+    key = next(iter(cluster.destroyed))
+    whole.stage.private("off", bytes(64))
+    assert MasterKey(bytes(64)).identifier.hex() == key
+    words = ["key", "create", "again", "--from", "DIR/off", "--with", "key-file:DIR/first"]
+    assert commands.main(whole.stage.words(*words)) == Exit.REFUSED
+    cluster.away = True
+    told, notes = whole.bring_in(Exit.DONE, capsys)
+    assert told["keys"] == [key]
+    assert "only tombstones were honoured" in notes

@@ -25,10 +25,11 @@ VAULT = Settings("vault", "vault", "https://vault:8200", "cephfs", "vault.json",
 def test_version_1_is_read_for_ever():
     data = FIXTURE.read_bytes()
     assert json.loads(data)["version"] == 1
-    assert [box.place for box in bundle.decoded(data)] == [
+    # tenants' keys first
+    assert [bundle.place_of(box) for box in bundle.decoded(data)] == [
+        "tenant.acme.1",
         f"key.{MASTER.identifier.hex()}",
         f"key.{MasterKey(b't' * 64).identifier.hex()}",
-        "tenant.acme.1",
     ]
     assert bundle.settings_in(data) == []
     desk = Desk(bundle.BundleObjects(FIXTURE))
