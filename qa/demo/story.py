@@ -137,7 +137,9 @@ class _Story:
         self._command(*_KEY, "rewrap", "vault", "passphrase", "--with", f"passphrase:{phrases[1]}", *old)
         self._command(*_KEY, "drill", "vault", "recovery-code", "--open", f"recovery-code:{code}")
         self._command(*_KEY, "show", "vault")
-        self._command(*_KEY, "destroy", "vault", "--dry-run")
+        _, said = self._command(*_KEY, "destroy", "vault", "--dry-run", notes=True)
+        if f"dies with key vault: {_SUBTREE}" not in said:
+            raise UnexpectedError("what dies with the key is not told")
         _, said = self._command("cephfs-fscrypt", "ls", _SUBTREE, *new)
         if self._source.name not in said:
             raise UnexpectedError("the kept key does not open the subtree")
@@ -385,8 +387,11 @@ class _Story:
     def _with_key(self, *words: str, show: int = 40) -> tuple[float, str]:
         return self._command("cephfs-fscrypt", *words, "--key", str(self._key_file), show=show)
 
-    def _command(self, *words: str, show: int = 40) -> tuple[float, str]:
-        """Run a command as a user would, show it and the first lines it prints; (seconds, standard output)."""
+    def _command(self, *words: str, show: int = 40, notes: bool = False) -> tuple[float, str]:
+        """Run a command as a user would, show it and the first lines it prints; (seconds, standard output).
+
+        With `notes` what it says on standard error is before that, as on a terminal.
+        """
         if show:
             sys.stdout.write(f"$ {' '.join(words)}\n")
             sys.stdout.flush()
@@ -396,12 +401,12 @@ class _Story:
             raise UnexpectedError(
                 f"`{' '.join(words)}` ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}"
             )
-        lines = answer.stdout.splitlines()
+        lines = [*(answer.stderr.splitlines() if notes else ()), *answer.stdout.splitlines()]
         for line in lines[:show]:
             sys.stdout.write(f"  {line}\n")
         if show and len(lines) > show:
             sys.stdout.write(f"  ... ({len(lines) - show} more lines)\n")
-        return time.monotonic() - started, answer.stdout
+        return time.monotonic() - started, "\n".join(lines) if notes else answer.stdout
 
 
 def _copy_plainly(mount: cephfs.LibCephFS, source: Path, target: str) -> None:

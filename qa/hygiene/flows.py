@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgr_fscrypt.client.outcome import Exit
@@ -98,6 +98,7 @@ class Scene:
         conf: of Ceph, with the clients' logs at their loudest.
         subtree: a path on CephFS that is free.
         passphrase: for wrapping the key.
+        secrets: what is searched for; flows add what they make.
     """
 
     program: Program
@@ -106,6 +107,7 @@ class Scene:
     conf: Path
     subtree: str
     passphrase: str
+    secrets: list[Secret] = field(default_factory=list, kw_only=True)
 
     @property
     def cache(self) -> Path:
@@ -132,8 +134,8 @@ _RUN = "from mgr_fscrypt.client.commands import main\nsys.exit(main(sys.argv[1:]
 Flow = Callable[[Scene], None]
 
 
-def set_up(folder: Path, conf: Path, subtree: str) -> tuple[Scene, list[Secret]]:
-    """Let the program make a key, and make a passphrase: the secrets."""
+def set_up(folder: Path, conf: Path, subtree: str) -> Scene:
+    """Let the program make a key, and make a passphrase: the first secrets."""
     outputs = folder / "outputs"
     outputs.mkdir()
     program = Program(outputs)
@@ -150,7 +152,9 @@ def set_up(folder: Path, conf: Path, subtree: str) -> tuple[Scene, list[Secret]]
     (tree / "large").write_bytes(os.urandom(_LARGE))
     (tree / "sub" / "link").symlink_to("../small")
     scene = Scene(program, folder, key, loud, subtree, f'pass "{secrets.token_urlsafe(24)}" größe')
-    return scene, [Secret("master key", key.read_bytes()), Secret("passphrase", scene.passphrase.encode())]
+    scene.secrets.append(Secret("master key", key.read_bytes()))
+    scene.secrets.append(Secret("passphrase", scene.passphrase.encode()))
+    return scene
 
 
 def subtree(scene: Scene) -> None:
@@ -237,5 +241,29 @@ def keeping(scene: Scene) -> None:
     program("keeping", scene.conf, stdin=lines.encode(), code=1, text=_KEEPING, says="WrongSecretError")
 
 
-FLOWS: tuple[Flow, ...] = (subtree, copying, refusals, mounting, kernel, keeping)
+def kept(scene: Scene) -> None:
+    """What people do with a key that is kept: by passphrase and recovery code, up to its end."""
+    run, folder, conf = scene.program, scene.folder, ["--conf", str(scene.conf)]
+    name, phrase, code = f"hygiene-{secrets.token_hex(4)}", folder / "phrase", folder / "code"
+    phrase.touch(0o600)
+    phrase.write_text(f"{scene.passphrase}\n")
+    by = ["--open", f"passphrase:{phrase}", *conf]
+    line = f"{scene.passphrase}\n".encode()
+    cheap = ["--seconds", "0.1"]
+    run("key", "create", name, "--from", scene.key, "--with", "passphrase:-", *cheap, *conf, stdin=line)
+    run("key", "add", name, "--with", f"recovery-code:{code}", *by)
+    scene.secrets.append(Secret("recovery code", code.read_bytes().strip()))
+    run("key", "drill", name, "recovery-code", "--open", f"recovery-code:{code}", "--json", *conf)
+    run("key", "rewrap", name, "passphrase", "--with", f"passphrase:{phrase}", *cheap, *by)
+    run("key", "test", name, "passphrase", "--open", f"passphrase:{folder / 'long'}", *conf, code=Exit.LOCKED)
+    run("ls", scene.subtree, *by)
+    run("key", "export-bundle", folder / "bundle", name, *conf)
+    run("key", "recover", name, folder / "recovered", "--bundle", folder / "bundle", *by)
+    run("key", "recover", name, folder / "left", "--json", *by)
+    run("key", "destroy", name, "--wait", "0s", "--confirm", name, *conf)
+    run("key", "finish", name, *conf)
+    run("key", "import-bundle", folder / "bundle", *conf, code=Exit.DIFFERS)
+
+
+FLOWS: tuple[Flow, ...] = (subtree, copying, refusals, mounting, kernel, keeping, kept)
 """All of them, in an order in which each finds what it needs."""

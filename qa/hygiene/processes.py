@@ -11,16 +11,13 @@ _PERIOD = 0.01
 
 
 class Watch:
-    """Looks at all processes again and again, as long as its ``with`` block runs.
+    """Looks at all processes again and again, as long as its ``with`` block runs, and keeps what it sees.
 
     A process that lives for less than the period may be missed, so flows last longer than that.
     """
 
-    def __init__(self, needles: Needles) -> None:
-        self._needles = needles
-        self._seen = set[tuple[int, bytes]]()
-        self._leaks = set[Leak]()
-        self._size = 0
+    def __init__(self) -> None:
+        self._seen = dict[tuple[int, bytes], str]()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch")
 
@@ -35,10 +32,13 @@ class Watch:
         self._thread.join()
         self.look()
 
-    @property
-    def result(self) -> Searched:
-        """What was found so far; each process counts once for each of its command lines and environments."""
-        return Searched("arguments and environment", len(self._seen), self._size, frozenset(self._leaks))
+    def search(self, needles: Needles) -> Searched:
+        """Search what was seen so far; each process counts once for each of its command lines and environments."""
+        leaks = set[Leak]()
+        for (pid, data), name in self._seen.items():
+            leaks.update(needles.found_in(data, f"{name} of process {pid}: {data[:60]!r}"))
+        size = sum(len(data) for _, data in self._seen)
+        return Searched("arguments and environment", len(self._seen), size, frozenset(leaks))
 
     def saw(self, words: bytes) -> bool:
         """Whether a process with these words was among them: what proves that this looked at the right moment."""
@@ -57,10 +57,7 @@ class Watch:
         except OSError:
             # it has ended
             return
-        if (pid, data) not in self._seen:
-            self._seen.add((pid, data))
-            self._size += len(data)
-            self._leaks.update(self._needles.found_in(data, f"{file.name} of process {pid}: {data[:60]!r}"))
+        self._seen.setdefault((pid, data), file.name)
 
     def _watch(self) -> None:
         while not self._end.wait(_PERIOD):

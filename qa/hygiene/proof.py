@@ -1,6 +1,7 @@
 """Run all flows, then search everywhere."""
 
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rados
@@ -11,7 +12,7 @@ from .cores import search_core
 from .database import search_database
 from .decoys import left_behind, new_decoy, shown_by_a_process
 from .files import search_files
-from .flows import FLOWS, set_up
+from .flows import FLOWS, Flow, Scene, set_up
 from .forms import Needles, Searched
 from .objects import search_objects
 from .processes import Watch
@@ -21,11 +22,22 @@ from .verdict import NotProvedError, believed
 _SEEN = (b"\0put\0", b"\0ls\0", b"\0mount\0")
 
 
-def prove(folder: Path, cluster: Cluster) -> list[Searched]:
-    """Use a new key and passphrase in all flows, on a real cluster, and search for them in all places.
+def prove(
+    folder: Path,
+    cluster: Cluster,
+    *,
+    prepare: Callable[[Path, Path, str], Scene] = set_up,
+    flows: Sequence[Flow] | None = None,
+    seen: Sequence[bytes] = _SEEN,
+) -> list[Searched]:
+    """Use new secrets in all flows, on a real cluster, and search for them in all places.
 
     Args:
         folder: an empty directory for what the flows make.
+        cluster: where.
+        prepare: makes the scene out of the folder, Ceph's configuration and a free path.
+        flows: what is done there; by default all that need no key manager.
+        seen: words of processes that must have been seen.
 
     Raises:
         NotProvedError: a searcher has not found the decoy.
@@ -34,14 +46,15 @@ def prove(folder: Path, cluster: Cluster) -> list[Searched]:
     """
     cores = folder / "cores"
     cores.mkdir()
-    scene, secrets = set_up(folder, cluster.directory / "ceph.conf", f"/hygiene-{uuid.uuid4().hex[:8]}")
     decoy = new_decoy()
-    needles = Needles([*secrets, decoy])
-    with Watch(needles) as watch, shown_by_a_process(decoy):
-        for flow in FLOWS:
+    with Watch() as watch, shown_by_a_process(decoy):
+        scene = prepare(folder, cluster.directory / "ceph.conf", f"/hygiene-{uuid.uuid4().hex[:8]}")
+        for flow in FLOWS if flows is None else flows:
             flow(scene)
+        # flows learn of more secrets as they go
+        needles = Needles([*scene.secrets, decoy])
         dumped = search_core(scene.holder(), cores, needles, decoy)
-    missed = [words for words in _SEEN if not watch.saw(words)]
+    missed = [words for words in seen if not watch.saw(words)]
     if missed:
         raise NotProvedError(f"no process was seen with {missed}")
     directory = cluster.directory
@@ -52,7 +65,7 @@ def prove(folder: Path, cluster: Cluster) -> list[Searched]:
         # what the MDS holds in its journal goes into the directories' objects as well
         cluster.ceph("tell", "mds.a", "flush", "journal")
         results = [
-            watch.result,
+            watch.search(needles),
             dumped,
             search_files("what our programs said", [folder / "outputs"], needles),
             search_files("the mount's cache and log", [scene.cache, scene.mount_log], needles),

@@ -2,6 +2,7 @@
 
 import shutil
 
+from . import tools
 from .cache import Cache
 from .releases import TENTACLE, Release
 from .report import LabError, Progress
@@ -61,13 +62,17 @@ def soak(
 
 
 def hygiene(release: Release, cache: Cache, progress: Progress) -> int:
-    """Run qa/hygiene on a fresh cluster; its answer is the exit code."""
+    """Run qa/hygiene on a fresh cluster; its answer is the exit code. With a key manager where there is one (20.2)."""
     with (
         copy_source(cache, "hygiene") as source,
         enter(release, source.parent / release.name, cache, progress, source=source) as place,
     ):
         place.boot()
-        return place.chamber.run("python", "-m", "qa.hygiene", environment=place.environment())
+        code = place.chamber.run("python", "-m", "qa.hygiene", environment=place.environment())
+        if code == 0 and release is TENTACLE:
+            python = f"{tools.folder_inside()}/kms/bin/python"
+            code = place.chamber.run(python, "-m", "qa.hygiene", "managed", environment=place.environment())
+        return code
 
 
 def _known(room: str, name: str) -> None:

@@ -81,9 +81,11 @@ def test_processes_are_searched_while_they_run(place: str):
     encoded = base64.b64encode(SECRET.value).decode()
     words = ["sleep", "0.5"] if place == "environ" else ["sh", "-c", "sleep 0.5; :", encoded]
     environment = {"PATH": "/bin:/usr/bin"} | ({"KEY": encoded} if place == "environ" else {})
-    with Watch(Needles([SECRET])) as watch:
+    with Watch() as watch:
         subprocess.run(words, env=environment, check=True)
-    assert {(leak.form, leak.where.split()[0]) for leak in watch.result.leaks} == {("base64+0", place)}
+    assert {(leak.form, leak.where.split()[0]) for leak in watch.search(Needles([SECRET])).leaks} == {
+        ("base64+0", place)
+    }
     assert watch.saw(b"sleep\0")
     assert not watch.saw(b"never\0run\0")
 
