@@ -1,14 +1,16 @@
 """The master keys that a command may use: one out of a file, and those in the cluster that what was given opens."""
 
 import argparse
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ..ceph.access import Access
-from ..custody import custody
+from ..custody import Custody, custody
 from ..engine import Keyring
 from ..format import MasterKey
+from ..withdrawal import Withdrawal
 from .key_files import read_key
 from .openers import openers_of
 from .outcome import Exit, Failure
@@ -22,11 +24,27 @@ class GivenKeys:
         keyring: for the file system; it opens keys that are kept in the cluster by itself.
         key: the one that was named, by a file or by its name in the cluster.
         any: may there be more in the keyring than `key`?
+        kept: where they are kept in the cluster; None where the key was given as it is.
     """
 
     keyring: Keyring
     key: MasterKey | None
     any: bool = False
+    kept: Custody | None = None
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """For a ``with`` block that takes long: keys that open for nobody any more go out of the keyring."""
+        kept = self.kept
+        if kept is None:
+            yield
+            return
+        withdrawal = Withdrawal(self.keyring.identifiers, lambda: nullcontext(kept), self.keyring.remove)
+        threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
+        try:
+            yield
+        finally:
+            withdrawal.end()
 
 
 @contextmanager
@@ -53,7 +71,7 @@ def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKey
         if options.key_name is not None:
             key = found.acts.unlock(found.safe.find(options.key_name), openers)
             keyring.add(key)
-        yield GivenKeys(keyring, key, any=True)
+        yield GivenKeys(keyring, key, any=True, kept=found)
 
 
 def _of_file(options: argparse.Namespace) -> GivenKeys:

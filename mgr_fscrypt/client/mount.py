@@ -77,7 +77,7 @@ def mount(
     logging.basicConfig(
         filename=wanted.log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
-    with opened(access, keys, cache=wanted.cache, guarded=read_only) as connection:
+    with opened(access, keys, cache=wanted.cache, guarded=read_only) as connection, keys.watched():
         _serve(FuseOperations(connection.files, subtree, ready), place, read_only=read_only)
     return Exit.DONE
 

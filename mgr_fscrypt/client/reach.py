@@ -22,7 +22,8 @@ def what_dies(access: Access, audit: Audit, box: Lockbox) -> Iterator[str]:
             yield f"out of reach: the bundle that {record.who} wrote on {moment(record.at)}"
         if record.act == "recover" and box.key in record.key and record.result == "done":
             yield f"out of reach: the key itself, which {record.who} wrote into a file on {moment(record.at)}"
-    yield "out of reach: mounts, programs and kernels' keyrings that have it unlocked, on any host: lock them there"
+    yield "within a minute: services, and mounts by --open, wipe it from memory; open files go on until they are closed"
+    yield "out of reach: mounts by --key, programs and kernels' keyrings that have it unlocked: lock them there"
     yield "out of reach: backups of the pool, what key managers keep of old versions, and key files that people made"
 
 

@@ -17,6 +17,7 @@ from ..ceph.epochs import DURATION, reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
 from ..custody import CREDENTIALS, custody
 from ..messages import RELEASE
+from ..withdrawal import Withdrawal
 from .clock import SystemClock
 from .core import Identity, Service
 from .kept_keys import KeptKeys
@@ -140,6 +141,12 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
     rotating = threading.Thread(target=rotations.run, name="fscrypt-rotation", daemon=True)
     rotating.start()
+    withdrawal = Withdrawal(
+        lambda: (bytes.fromhex(state.key_identifier) for state in residents.states()),
+        lambda: custody(terms.access, terms.credentials),
+        residents.lock,
+    )
+    threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
     try:
         _serve(service, terms, holding)
     except ListeningError as error:
@@ -148,6 +155,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     finally:
         residents.close()
         rotations.end()
+        withdrawal.end()
         tenure.end()
     holding.join(_PARTING)
     return 0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.client.outcome import Exit
@@ -35,10 +36,12 @@ class ManagedScene(Scene):
 
     Args:
         bao: its server.
+        settings: of one of its keys.
         name: of the key manager, of a tenant, and of the tenant's master key.
     """
 
     bao: Bao
+    settings: Settings
     name: str
 
     @property
@@ -53,10 +56,9 @@ class ManagedScene(Scene):
     def learn(self) -> None:
         """Search for the tenant's keys, too: as much of each as `Secret` takes."""
         with custody(Access(conf=self.conf), self.bao.credentials) as found:
-            openers = list(found.openers_of(self.name))
             for box in found.safe.tenant_keys(self.name):
                 version = int(box.key.rpartition(" ")[2])
-                value = found.tenants.of_version(self.name, version, openers).expose()
+                value = found.tenants.of_version(self.name, version, [found.managers]).expose()
                 piece = max(value.split(b"\n"), key=len)
                 # of 32 bytes: one in some hundred has no such piece
                 if len(piece) >= 16:
@@ -70,10 +72,10 @@ def prove_managed(folder: Path, cluster: Cluster, bao: Bao) -> list[Searched]:
         plain = set_up(folder, conf, subtree)
         plain.cache.mkdir()
         plain.mount_log.touch()
-        scene = ManagedScene(**vars(plain), bao=bao, name=f"hygiene-{secrets.token_hex(4)}")
-        settings = bao.settings()
-        _add(scene, scene.name, settings)
-        fields = json.loads((bao.credentials / settings.credentials).read_text())
+        name = f"hygiene-{secrets.token_hex(4)}"
+        scene = ManagedScene(**vars(plain), bao=bao, settings=bao.settings(), name=name)
+        _add(scene, name, scene.settings)
+        fields = json.loads((bao.credentials / scene.settings.credentials).read_text())
         scene.secrets.append(Secret("token", fields["token"].encode()))
         return scene
 
@@ -109,7 +111,7 @@ def managing(scene: ManagedScene) -> None:
 def failing(scene: ManagedScene) -> None:
     """Be refused, and not be answered."""
     run, bao, forged = scene.program, scene.bao, f"{scene.name}-forged"
-    _add(scene, forged, bao.refused(bao.settings()))
+    _add(scene, forged, bao.refused(scene.settings))
     run("kms", "test", forged, *scene.credentials, code=Exit.REFUSED)
     bao.pause()
     try:
@@ -141,16 +143,17 @@ def serving(scene: ManagedScene, cluster: Cluster) -> None:
     python.chmod(0o755)
     identifier = MasterKey(scene.key.read_bytes()).identifier.hex()
     run("tenant", "rotate-every", name, "1s", "--conf", scene.conf)
-    _options(cluster, service_python=str(python), service_resident_limit="600", service="child")
+    # the last one starts the service that is meant
+    _options(cluster, service="child", service_resident_limit="600", service_python=str(python))
     try:
-        _until(lambda: f'"tenant": "{name}", "version": 3' in _status(cluster), "the rotation")
+        _until(lambda: name in [each["facts"]["tenant"] for each in _rotations(cluster)], "the rotation")
         run("tenant", "rotate-every", name, "never", "--conf", scene.conf)
         scene.learn()
         cluster.ceph("fscrypt", "key", "unlock", identifier, "300")
         _until(lambda: '"state": "unlocked"' in _status(cluster), "the key")
         (scene.folder / "outputs" / "status.out").write_text(_status(cluster))
     finally:
-        _options(cluster, service_python="", service_resident_limit="0")
+        _options(cluster, service_resident_limit="0", service_python="")
 
 
 def _add(scene: Scene, name: str, settings: Settings) -> None:
@@ -165,6 +168,11 @@ def _add(scene: Scene, name: str, settings: Settings) -> None:
 
 def _status(cluster: Cluster) -> str:
     return cluster.ceph("fscrypt", "service", "status", "--format", "json")
+
+
+def _rotations(cluster: Cluster) -> list[dict[str, Any]]:
+    service = json.loads(_status(cluster))["service"]
+    return [] if service is None else list(service["rotations"])
 
 
 def _options(cluster: Cluster, **values: str) -> None:

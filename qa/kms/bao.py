@@ -8,7 +8,7 @@ from dataclasses import replace
 import hvac
 
 from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
-from qa.kms.place import Place, Process, listens, program
+from qa.kms.place import Place, Process, free_port, listens, program
 
 _ROOT = str(uuid.uuid4())
 _POLICY = """
@@ -37,7 +37,7 @@ class Bao(Place):
         config.chmod(0o600)
         command = [program("bao"), "server", "-dev", "-dev-no-store-token"]
         # its dev mode wants a listener of its own, which stays without TLS
-        command += [f"-dev-listen-address=127.0.0.1:{self.port + 1}", f"-config={config}"]
+        command += [f"-dev-listen-address=127.0.0.1:{free_port()}", f"-config={config}"]
         process = Process(command, self.folder / "bao.log", {"BAO_DEV_ROOT_TOKEN_ID": _ROOT})
         process.wait_for(lambda: listens(self.port))
         self.admin = hvac.Client(self.address(self.port), token=_ROOT, verify=str(self.authority.file))

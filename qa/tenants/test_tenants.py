@@ -255,7 +255,7 @@ def test_a_rotation_that_is_due_is_done_by_the_service(tenant: str, key: str, ba
 
 def test_the_end_of_a_key_is_signed_and_the_signature_checked(key: str, kms: str, bao: Bao):
     by = ("--credentials", bao.credentials)
-    done("key", "destroy", key, "--wait", "0s", "--confirm", key, *by)
+    assert run("key", "destroy", key, "--wait", "0s", "--confirm", key, *by).returncode == 0
     done("key", "finish", key, *by)
     told = json.loads(done("key", "audit", "--sign", kms, "--json", *by))
     records = [json.loads(line) for line in run("key", "audit", "--json", *by).stdout.splitlines()]

@@ -70,14 +70,16 @@ ROOMS: Mapping[str, Room] = {
     "backoff": room(),
     # where keys lie: for all who open them
     "custody": room("ceph", "keys"),
+    # keys in memory that were withdrawn: for all who hold some for long
+    "withdrawal": room("custody"),
     "control": room("store", "messages", "backoff", theirs=("yaml",)),
     "service_link": room("control", "messages"),
     "servers": room("control"),
     "door": room("control", "messages", theirs=("mgr_module",)),
     "module": room("control", "door", "messages", "servers", "service_link", theirs=("mgr_module",)),
-    "service": room("engine", "keys", "messages", "backoff", "custody"),
+    "service": room("engine", "keys", "messages", "backoff", "custody", "withdrawal"),
     # it reports the subtrees that it makes to the manager, hence messages
-    "client": room("engine", "keys", "messages", "migrate", "custody", theirs=("mfusepy",)),
+    "client": room("engine", "keys", "messages", "migrate", "custody", "withdrawal", theirs=("mfusepy",)),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     PAGES: room("control", theirs=("jinja2",)),
