@@ -138,7 +138,7 @@ class Module(
     def _make_gates(self, subtrees: SubtreeTable, gates: GateTable) -> None:
         """What watches clients and gates: it asks servers, on a thread of its own."""
         servers = ManagedServers(self, CommandResult)
-        self.observer = Observer(servers, date=time.time)
+        self.observer = Observer(servers, date=time.time, log=self.log)
         parts: Any = {"subtrees": subtrees, "cluster": self, "clock": time.time}
         self.audience = Audience(gates=gates, census=self.observer.census, **parts)
         self.gates = Gates(store=gates, census=self.observer.census, **parts)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from logging import Logger
 from typing import Any, Protocol
 
 from .caps import FileSystemPools
@@ -133,11 +134,13 @@ class Observer:
     Args:
         servers: who is asked.
         date: seconds since the epoch.
+        log: where mistakes of ours are told.
     """
 
-    def __init__(self, servers: Servers, *, date: Callable[[], float]) -> None:
+    def __init__(self, servers: Servers, *, date: Callable[[], float], log: Logger) -> None:
         self._servers = servers
         self._date = date
+        self.log = log
         self._census = Census()
         self._stopping = False
         self._due = threading.Event()
@@ -149,7 +152,13 @@ class Observer:
     def run(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:
         """Do one `round` after the other until `stop`."""
         while not self._stopping:
-            self.round(watched, act)
+            try:
+                self.round(watched, act)
+            except Exception as error:
+                # the next look may go well; without one, all that is answered would grow old and nobody would know why
+                self.log.exception("a look at clients and gates failed by a mistake of this module")
+                trouble = f"internal error ({type(error).__name__}), see the manager's log"
+                self._census = replace(self._census, trouble=trouble)
             self._due.wait(INTERVAL)
 
     def round(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:

@@ -40,7 +40,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.subtrees, store = SubtreeTable(self.database), GateTable(self.database)
-        self.observer = Observer(self.servers, date=lambda: self.now)
+        self.observer = Observer(self.servers, date=lambda: self.now, log=logging.getLogger("test"))
         parts: Any = {
             "subtrees": self.subtrees,
             "cluster": self.servers,
@@ -143,7 +143,6 @@ def test_a_client_is_explained(world: World):
 
 
 def test_nothing_was_learnt_yet(world: World):
-    world.observer = Observer(world.servers, date=lambda: world.now)
     fresh = World(world.database)
     assert fresh.audience.listing().code == errno.EAGAIN
     assert fresh.gates.preview(ISOLATE).code == errno.EAGAIN
@@ -495,3 +494,14 @@ def test_there_is_something_to_look_for(world: World):
     assert world.keeper.watched()
     world.subtrees.remove(1, "/vault")
     assert not world.keeper.watched()
+
+
+def test_a_mistake_is_told_and_does_not_end_the_looking(world: World):
+    def watched() -> bool:
+        world.observer.stop()
+        raise ZeroDivisionError
+
+    world.observer.run(watched, bool)
+    shown = world.audience.listing().rendered(None)[1]
+    assert "host1" in shown
+    assert "internal error (ZeroDivisionError)" in shown
