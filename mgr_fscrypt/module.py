@@ -106,13 +106,13 @@ class Module(
         self.service = ServiceKeeper(
             ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
         )
-        self._make_gates(subtrees, GateTable(database))
         self.audit = Audit(
             store=ActTable(database),
             clock=time.time,
             manager=f"mgr.{self.get_mgr_id()}",
             tell=lambda text: self.cluster_log("audit", self.ClusterLogPrio.INFO, text),
         )
+        self._make_gates(subtrees, GateTable(database))
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
@@ -147,6 +147,7 @@ class Module(
             audience=self.audience,
             servers=servers,
             answer=self._answer,
+            recorded=self.audit.recorded,
             log=self.log,
         )
 

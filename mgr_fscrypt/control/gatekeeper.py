@@ -1,6 +1,6 @@
 """Carries out what gates ask for, and watches that it stays so. On the observer's thread: servers take their time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import Logger
 
 from .audience import Audience, ClientPage, unsafe_check
@@ -19,6 +19,7 @@ class Gatekeeper:
         audience: who is there.
         servers: who changes caps.
         answer: does work on the database, and answers in time.
+        recorded: does work of a command about something, and records it in the audit.
         log: where acts are told.
     """
 
@@ -29,12 +30,14 @@ class Gatekeeper:
         audience: Audience,
         servers: Servers,
         answer: Callable[[Callable[[], Result]], Result],
+        recorded: Callable[[str, Sequence[str], Callable[[], Result]], Result],
         log: Logger,
     ) -> None:
         self._gates = gates
         self._audience = audience
         self._servers = servers
         self._answer = answer
+        self._recorded = recorded
         self._log = log
         self._checks: Simplified = {}
 
@@ -93,7 +96,12 @@ class Gatekeeper:
         if troubles:
             self._tell(line, "; ".join(troubles))
             return False
-        return self._answer(lambda: self._gates.settle(line)).success
+        about = (line.fs_name, line.gate.path)
+
+        def settled() -> Result:
+            return self._recorded("gate carry out", about, lambda: self._gates.settle(line))
+
+        return self._answer(settled).success
 
     def _tell(self, line: GateLine, trouble: str) -> None:
         self._answer(lambda: self._gates.trouble(line, trouble))

@@ -3,7 +3,7 @@
 import errno
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,7 @@ class World:
     servers: FakeServers = field(default_factory=FakeServers)
     now: float = 10_000.0
     reachable: bool = True
+    acts: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.subtrees, store = SubtreeTable(self.database), GateTable(self.database)
@@ -54,8 +55,14 @@ class World:
             audience=self.audience,
             servers=self.servers,
             answer=lambda work: work() if self.reachable else Result.failed(errno.EAGAIN, "no database"),
+            recorded=self.record,
             log=logging.getLogger("test"),
         )
+
+    def record(self, command: str, about: Sequence[str], work: Callable[[], Result]) -> Result:
+        result = work()
+        self.acts.append((command, *about, result.status))
+        return result
 
     def register(self, path: str, mode: str = "engine") -> None:
         inode = 1000 + len(self.subtrees.page(None, Place(), 1000).subtrees)
@@ -184,6 +191,9 @@ def test_isolate_is_carried_out_once_and_taken_back(world: World):
     assert 'namespace=""' in world.osd("client.stray")
     assert world.osd("client.friend") == EVERYWHERE
     assert world.servers.done == [("caps", "client.stray")]
+    ((command, fs_name, path, told),) = world.acts
+    assert (command, fs_name, path) == ("gate carry out", "cephfs", "/vault")
+    assert "ceph auth caps client.stray" in told
     assert "already" in world.gates.set(ISOLATE).status
     restore = json.loads(world.gates.show("cephfs", "/vault").rendered("json")[1])["restore"]
     assert restore == [f"ceph auth caps client.stray mds 'allow rw' mon 'allow r' osd '{EVERYWHERE}'"]
