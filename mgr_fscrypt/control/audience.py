@@ -15,7 +15,7 @@ from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
 from .values import Simplified
-from .verdicts import WORST_FIRST, Kind, Place, Verdict, verdict
+from .verdicts import WORST_FIRST, Kind, Place, Verdict, may_be_harmful, verdict
 
 UNSAFE = "FSCRYPT_UNSAFE_CLIENTS"
 SETTLING = 30.0
@@ -299,7 +299,7 @@ class Audience:
         for sight in census.sights.values():
             judge = self._judge(sight, census)
             for client in sight.clients:
-                if client.since > now - SETTLING:
+                if client.since > now - SETTLING or not may_be_harmful(client):
                     continue
                 worst = _worst(judge.judged(client))
                 if worst is not None and worst.verdict.kind is Kind.HARMFUL:

@@ -88,6 +88,12 @@ def verdict(client: Client, place: Place, rights: Rights | None, *, outdated: bo
     return found
 
 
+def may_be_harmful(client: Client) -> bool:
+    """Is there any subtree that it could harm? For most clients this needs no look at caps and subtrees."""
+    places = (Place(client.root, mode) for mode in ("engine", "kernel"))
+    return any(verdict(client, place, None).kind is Kind.HARMFUL for place in places)
+
+
 def _by_software(client: Client, place: Place) -> Verdict:
     match client.software:
         case Software.KERNEL:

@@ -133,19 +133,29 @@ class SubtreeTable:
     def met_from(self, fscid: int, root: str, mode: str) -> Subtree | None:
         """Give some subtree of this mode without a gate of its own that lies at a directory, below it, or around it."""
         prefix = root.rstrip("/") + "/"
+        around = [root]
+        while around[-1] != "/":
+            around.append(around[-1].rpartition("/")[0] or "/")
         ungated = (
-            "mode = ? AND NOT EXISTS "
-            "(SELECT 1 FROM Gate WHERE Gate.fscid = Subtree.fscid AND Gate.path = Subtree.path)"
+            "NOT EXISTS (SELECT 1 FROM Gate WHERE Gate.fscid = Subtree.fscid AND Gate.path = Subtree.path) "
+            "ORDER BY path LIMIT 1"
         )
-        below = f"fscid = ? AND path > ? AND path < ? AND {ungated}"
-        found = self._one(below, (fscid, prefix, prefix[:-1] + "0", mode))
-        # the directory itself and those above it: few, each found by the primary key
-        while found is None:
-            found = self._one(f"fscid = ? AND path = ? AND {ungated}", (fscid, root, mode))
-            if root == "/":
-                break
-            root = root.rpartition("/")[0] or "/"
-        return found
+        # said, not left to SQLite: by the primary key alone it would read all of another mode
+        below = (
+            f"SELECT {_COLUMNS} FROM Subtree INDEXED BY SubtreeByMode "  # noqa: S608 - our own words
+            f"WHERE fscid = ? AND mode = ? AND path > ? AND path < ? AND {ungated}"
+        )
+        places = ", ".join("?" for _ in around)
+        above = (
+            f"SELECT {_COLUMNS} FROM Subtree NOT INDEXED "  # noqa: S608 - our own words
+            f"WHERE fscid = ? AND mode = ? AND path IN ({places}) AND {ungated}"
+        )
+        with self._database.transaction() as db:
+            row = (
+                db.execute(above, (fscid, mode, *around)).fetchone()
+                or db.execute(below, (fscid, mode, prefix, prefix[:-1] + "0")).fetchone()
+            )
+        return None if row is None else _subtree(row)
 
     def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL) -> Found:
         """Give up to ``limit`` subtrees past a place, in order of file system and path.

@@ -7,7 +7,7 @@ import pytest
 
 from mgr_fscrypt.control.caps import Rights
 from mgr_fscrypt.control.clients import Client, Software, client_of
-from mgr_fscrypt.control.verdicts import Kind, Place, verdict
+from mgr_fscrypt.control.verdicts import Kind, Place, may_be_harmful, verdict
 
 ALL = Rights(meets=True, changes=True, reads=True, writes=True)
 READER = Rights(meets=True, changes=False, reads=True, writes=False)
@@ -92,6 +92,22 @@ SILENT = client()
 def test_verdicts(who: Client, place: Place, rights: Rights | None, kind: Kind, says: str):
     found = verdict(who, place, rights)
     assert (found.kind, says in found.reason) == (kind, True), found.reason
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        (OURS, False),
+        (NEW, False),
+        (MANAGER, False),
+        (VENDOR, False),
+        (LIBRARY, True),
+        (FUSE, True),
+        (OLD, True),
+    ],
+)
+def test_who_may_be_harmful_at_all(who: Client, expected: bool):
+    assert may_be_harmful(who) == expected
 
 
 @pytest.mark.parametrize(
