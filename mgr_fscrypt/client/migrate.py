@@ -53,7 +53,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Start:
-    """How it is to be started: the plan's hash, which only a new migration needs, and what is done about others."""
+    """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, and what is
+    done about others."""
 
     plan: str | None = None
     even_changed: bool = False
@@ -61,6 +62,7 @@ class Start:
     offline: bool = False
     evict: bool = False
     copy_only: bool = False
+    namespace: str | None = None
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
@@ -117,7 +119,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
     if how.offline:
         fence(connection.mount, way.path, way.path, evict=False)
     with work.drawn():
-        record = work.migration.start(way, how.plan or "")
+        record = work.migration.start(way, how.plan or "", how.namespace)
         if record.state is State.COPYING:
             work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
@@ -129,8 +131,8 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
     if how.copy_only:
         reporter.summary(
             _described(work.migration.required_record()) | _counts(work.copied),
-            f"{shown_path}: copied {work.copied.files} files ({size_text(work.copied.size)}), "
-            f"{work.copied.current} were current; the source is in place. Run it again without --copy-only.",
+            f"{shown_path}: copied {work.copied.files} files ({size_text(work.copied.size)}); the source is "
+            f"in place. Run it again without --copy-only.",
         )
         return Exit.DIFFERS if work.copied.problem_count else Exit.DONE
     with work.drawn():
@@ -306,9 +308,9 @@ def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: L
     )
     reporter.summary(
         value,
-        f"{shown(path)} is exchanged: {work.copied.files} files copied ({size_text(work.copied.size)}), "
-        f"{work.copied.current} were current; {late.verdict.same} entries verified by another process; nothing was at "
-        f"the path for {1000 * late.gap:.1f} ms. The old tree is kept: `migrate purge` removes it, `migrate rollback` "
+        f"{shown(path)} is exchanged: {work.copied.files} files copied now ({size_text(work.copied.size)}); "
+        f"{late.verdict.same} entries verified by another process; nothing was at the path for "
+        f"{1000 * late.gap:.1f} ms. The old tree is kept: `migrate purge` removes it, `migrate rollback` "
         f"brings it back.",
     )
     return Exit.DIFFERS if late.written else Exit.DONE

@@ -66,6 +66,11 @@ def add_parsers(add: Add) -> None:
     one.add_argument(
         "--even-changed", action="store_true", help="though the tree has changed since it was planned"
     )
+    one.add_argument(
+        "--namespace",
+        metavar="NAME",
+        help="keep its files in this RADOS namespace, which clients can be kept out of by `ceph fscrypt gate`",
+    )
     one.add_argument("--confirm", metavar="SENTENCE", help="with --decrypt: the sentence that it asks for")
     one.add_argument(
         "--copy-only", action="store_true", help="stop before the cut-over; the source stays in place"
@@ -103,6 +108,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 offline=options.offline,
                 evict=options.evict,
                 copy_only=options.copy_only,
+                namespace=options.namespace,
             )
             return migrate.start(connection, reporter, Wish(path, options.decrypt, options.old_key), how)
         case "status":

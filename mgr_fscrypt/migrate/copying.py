@@ -41,7 +41,7 @@ class Copied:
         files, size: contents, in bytes, that were copied and have their mark.
         others: directories, links and special files that were made or corrected.
         removed: what lay in the new tree, and not in the source any more.
-        current: files that had their mark already.
+        current: names of files that had their mark already, in the last pass.
         changed: sources that changed while they were copied: for the next pass.
         problems: the first hundred of `problem_count`: paths in the source, and what kept them from being copied.
     """
@@ -224,7 +224,8 @@ class Pass:
         remove_all(self._new, item.new)
         with self._source.open(item.source, os.O_RDONLY) as old:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            with self._new.open(item.new, flags, NEW_FILE) as new:
+            # the right mode from the start saves a round trip; nobody else can reach it there
+            with self._new.open(item.new, flags, item.before.permissions) as new:
                 size = old.size
                 for start, stop in pieces(0, size):
                     self._go_on()

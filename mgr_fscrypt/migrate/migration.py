@@ -1,26 +1,25 @@
 """A migration: the new tree grows beside the old one until it is the same, and then takes its place by two renames.
 
-Beside the source, in the directory that holds it, lies a hidden directory for its owner alone. In it: `work`, the top
-of the new encrypted subtree (or a plain directory), with the new tree itself and the anchors of files with several
-names; and after the cut-over `old`, the trash. Its record (`record`) says how far it is, and which inodes are which, so
-whoever comes after a crash knows from what is where what has been done (`Migration._settled`).
+Beside the source, in the directory that holds it, lies a hidden directory for its owner alone. In it: `work`, with the
+new tree, a subtree of its own (or a plain directory), and another one of the same policy for the anchors of files with
+several names; and after the cut-over `old`, the trash. Its record (`record`) says how far it is, and which inodes are
+which, so whoever comes after a crash knows from what is where what has been done (`Migration._settled`).
 
 One process works at a migration at a time, by the lease of the hidden directory. Whoever finds the lease lost stops.
 """
 
 import errno
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..ceph.errors import ExistsError, LeaseHeldError, NoAttributeError, NotFoundError
 from ..ceph.interface import Lease, Mount, Session
-from ..engine import BusyError, DamagedError, FileMode, FileSystem, NotFencedError, RefusedError
+from ..engine import BusyError, DamagedError, FileSystem, NotFencedError, RefusedError
 from ..engine.fence import fence, strangers
 from ..engine.paths import components, joined
-from ..engine.subtrees import MODE_XATTR
 from .clearing import remove_half_made, remove_marks, remove_tree
 from .comparing import Verdict, written_since
 from .copying import Copied, Pass
@@ -29,7 +28,6 @@ from .plan import PADDING, Way
 from .record import Direction, Journal, Record, State, hidden_of
 from .trees import PlainTree, Tree, existing
 
-_TREE, _ANCHORS = b"tree", b"anchors"
 PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
 _LAST_PASSES = 3
@@ -93,6 +91,8 @@ class Migration:
         self.path = b"/" + b"/".join(components(path))
         self._hidden = hidden_of(self.path)
         self._work = joined(self._hidden, b"work")
+        self._new = joined(self._work, b"tree")
+        self._anchors = joined(self._work, b"anchors")
         self._old = joined(self._hidden, b"old")
         self._lease: Lease | None = None
         self._journal = Journal(mount, self._hidden, self._require_turn)
@@ -118,13 +118,19 @@ class Migration:
         new: Tree = self._plain if record.direction is Direction.DECRYPT else self._files
         if record.state is State.DONE:
             return source, self._old, new, self.path
-        return source, self.path, new, joined(self._work, _TREE)
+        return source, self.path, new, self._new
 
     # copying
 
-    def start(self, way: Way, plan: str) -> Record:
+    def start(self, way: Way, plan: str, namespace: str | None = None) -> Record:
         """Begin, or go on where an earlier run ended: afterwards the source is in place, the new tree beside it, and a
         cut-over that was interrupted is finished or undone.
+
+        Args:
+            way: as it was planned.
+            plan: the plan's hash, for the record.
+            namespace: the RADOS namespace of the new tree's files; None: that of the source. It counts when the new
+                tree is begun: later nobody can change it.
 
         Raises:
             RefusedError: EEXIST: another migration of it is under way or kept; ENOTEMPTY: the hidden directory is
@@ -155,7 +161,7 @@ class Migration:
                     remedy="Run `migrate purge` or `migrate cancel` once more.",
                 )
             if record.state is State.COPYING:
-                record = self._prepared(record, way)
+                record = self._prepared(record, way, namespace)
             return record
 
     def converge(self, copied: Copied, *, passes: int = PASSES) -> None:
@@ -212,7 +218,7 @@ class Migration:
         """The two renames; the seconds between them."""
         self._told(Step.CUTTING)
         record = self._journal.enter(record, State.CUTTING)
-        gap = self._renamed((self.path, self._old), (self._stored(record), self.path))
+        gap = self._renamed((self.path, self._old), (self._new, self.path))
         self._journal.enter(replace(record, gap=gap), State.DONE)
         return gap
 
@@ -236,7 +242,7 @@ class Migration:
             if interrupted and record.state is State.COPYING:
                 return None
             self._require_state(record, State.DONE, "it was not cut over", "see `migrate status`")
-            if self._places(record) != (record.new, record.source, 0):
+            if self._places() != (record.new, record.source, 0):
                 raise self._elsewhere(record)
             self._told(Step.FENCING)
             fence(self._mount, self.path, self.path, evict=evict)
@@ -247,7 +253,7 @@ class Migration:
                 )
             self._told(Step.CUTTING)
             record = self._journal.enter(record, State.UNDOING)
-            gap = self._renamed((self.path, self._stored(record)), (self._old, self.path))
+            gap = self._renamed((self.path, self._new), (self._old, self.path))
             self._journal.enter(record, State.COPYING)
             return gap
 
@@ -279,7 +285,7 @@ class Migration:
 
     def _remove(self, record: Record) -> None:
         """The source is never removed here but as the trash."""
-        at, _, _ = self._places(record)
+        at, _, _ = self._places()
         if at != record.source:
             remove_tree(self._mount, self._old, self.path)
             if at == record.new:
@@ -357,47 +363,52 @@ class Migration:
         )
         return self._journal.write(record)
 
-    def _prepared(self, record: Record, way: Way) -> Record:
+    def _prepared(self, record: Record, way: Way, namespace: str | None) -> Record:
         """The new tree is there, empty or as it was left, with nothing half made in it."""
         if existing(self._plain, self._work) is None:
             self._mount.mkdir(self._work, 0o700)
         elif record.direction is not Direction.DECRYPT:
             remove_half_made(self._mount, self._work)
-        new: Tree = self._plain
-        if record.direction is not Direction.DECRYPT:
-            self._take_over_layout()
-            self._files.create_subtree(self._work, way.key, padding=PADDING)
-            new = self._files
-        for name in (_TREE, _ANCHORS):
-            if existing(new, joined(self._work, name)) is None:
-                new.mkdir(joined(self._work, name), 0o700)
-        entry = next(each for each in _entries(new, self._work) if each[0] == _TREE)
-        stored = joined(self._work, entry[1])
-        if record.direction is not Direction.DECRYPT:
-            # it will be the top of a subtree
-            self._mount.setxattr(stored, MODE_XATTR, FileMode.ENGINE.value.encode())
+        encrypts = record.direction is not Direction.DECRYPT
+        for path, like in ((self._new, self.path), (self._anchors, self._new)):
+            if existing(self._plain, path) is None:
+                self._mount.mkdir(path, 0o700)
+            if encrypts and self._files.subtree(path).policy is None:
+                self._lay_out(path, like, namespace)
+                self._files.create_subtree(path, way.key, padding=PADDING)
+        if namespace is not None and self._mount.layout(self._new).namespace != namespace:
+            raise RefusedError(
+                errno.EEXIST,
+                "the new tree was begun in another namespace",
+                self.path,
+                remedy="Go on without --namespace, or begin anew after `migrate cancel`.",
+            )
         self._mount.sync()
-        ino = self._mount.stat(stored).ino
-        if (record.new, record.stored) == (ino, entry[1].decode()):
-            return record
-        return self._journal.write(replace(record, new=ino, stored=entry[1].decode()))
+        ino = self._mount.stat(self._new).ino
+        return record if record.new == ino else self._journal.write(replace(record, new=ino))
 
-    def _take_over_layout(self) -> None:
-        """The pool and namespace of the source, before there is a policy (doc/facts.md F13)."""
-        try:
-            layout = self._mount.getxattr(self.path, _LAYOUT)
-        except NoAttributeError:
-            return
-        if self._mount.layout(self.path).striped or self._files.subtree(self._work).policy is not None:
-            return
-        self._mount.setxattr(self._work, _LAYOUT, layout)
+    def _lay_out(self, path: bytes, like: bytes, namespace: str | None) -> None:
+        """Where the files of a tree will lie: said before it has a policy, for nobody can change it afterwards
+        (doc/facts.md F13), and on its own top, which will lie elsewhere."""
+        found = self._mount.layout(like)
+        with suppress(NoAttributeError):
+            if self._mount.getxattr(like, _LAYOUT) and not found.striped:
+                # as one, for the parts have to fit each other; 18.2 takes no namespace there
+                words = (
+                    f"stripe_unit={found.stripe_unit} stripe_count={found.stripe_count} "
+                    f"object_size={found.object_size} pool={found.pool}"
+                )
+                self._mount.setxattr(path, _LAYOUT, words.encode())
+        namespace = namespace or found.namespace
+        if namespace:
+            self._mount.setxattr(path, f"{_LAYOUT}.pool_namespace", namespace.encode())
 
     def _passes(self, record: Record, copied: Copied, most: int) -> None:
         source, top, new, new_top = self.sides(record)
         for _ in range(most):
             before, files, size = copied.work, copied.files, copied.size
-            copied.problem_count, copied.problems = 0, []
-            Pass(source, new, top, new_top, joined(self._work, _ANCHORS), self._go_on, copied).run()
+            copied.problem_count, copied.problems, copied.current = 0, [], 0
+            Pass(source, new, top, new_top, self._anchors, self._go_on, copied).run()
             record = self._journal.write(
                 replace(
                     record,
@@ -441,8 +452,7 @@ class Migration:
     def _clear_work(self) -> None:
         """What is left beside the new tree, which is in place: the anchors. Until they are gone, files with several
         names have one more."""
-        for _, stored in list(_entries(self._plain, self._work)):
-            remove_tree(self._mount, joined(self._work, stored), self.path)
+        remove_tree(self._mount, self._anchors, self.path)
         self._mount.sync()
 
     def _copying(self) -> Record:
@@ -491,13 +501,13 @@ class Migration:
         return record
 
     def _exchanged(self, record: Record) -> Record:
-        match (record.state, *self._places(record)):
+        match (record.state, *self._places()):
             case ((State.CUTTING | State.UNDOING), record.source, 0, record.new):
                 return self._journal.enter(record, State.COPYING)
             case ((State.CUTTING | State.UNDOING), record.new, record.source, 0):
                 return self._journal.enter(record, State.DONE)
             case State.CUTTING, 0, record.source, record.new:
-                self._renamed((self._stored(record), self.path))
+                self._renamed((self._new, self.path))
                 return self._journal.enter(record, State.DONE)
             case ((State.UNDOING | State.COPYING), 0, record.source, record.new):
                 self._renamed((self._old, self.path))
@@ -507,15 +517,11 @@ class Migration:
             case _:
                 raise self._elsewhere(record)
 
-    def _places(self, record: Record) -> tuple[int, int, int]:
+    def _places(self) -> tuple[int, int, int]:
         """The numbers of what lies at the path, in the trash, and in the place of the new tree; 0 for nothing."""
-        stored = self._stored(record) if record.stored else None
-        found = (existing(self._plain, path) if path else None for path in (self.path, self._old, stored))
+        found = (existing(self._plain, path) for path in (self.path, self._old, self._new))
         at, old, new = (each.ino if each else 0 for each in found)
         return at, old, new
-
-    def _stored(self, record: Record) -> bytes:
-        return joined(self._work, record.stored.encode())
 
     def _elsewhere(self, record: Record) -> DamagedError:
         return DamagedError(
@@ -526,9 +532,3 @@ class Migration:
             self.path,
             remedy="Move what was put in their way aside, or bring them back, and run the same again.",
         )
-
-
-def _entries(tree: Tree, path: bytes) -> Generator[tuple[bytes, bytes]]:
-    """Names, plain and stored."""
-    for entry in tree.scandir(path):
-        yield entry.name, entry.stored

@@ -55,7 +55,6 @@ class Record:
         path: of the source, in the whole file system.
         source: the number of the source's top.
         new: the number of the new tree's top; 0 until it is there.
-        stored: the name of the new tree as stored, until it is in place.
         key: identifier of the key of the new tree, or of the source where it is decrypted.
         plan: the plan that it was started with.
         gap: seconds without anything at the path, measured at the last cut-over.
@@ -71,7 +70,6 @@ class Record:
     plan: str
     state: State = State.COPYING
     new: int = 0
-    stored: str = ""
     gap: float = 0.0
     verified: int = 0
     passes: int = 0

@@ -67,7 +67,14 @@ def give(tree: Tree, path: bytes, wanted: Traits, atime: float) -> None:
             tree.removexattr(path, name)
     for name, value in sorted(wanted.attributes - have.attributes):
         tree.setxattr(path, name, value)
-    if wanted.kind_bits != S_IFLNK:
+    # a new owner takes bits away, and an ACL is a mode as well
+    same = (have.uid, have.gid, have.permissions, have.attributes) == (
+        wanted.uid,
+        wanted.gid,
+        wanted.permissions,
+        wanted.attributes,
+    )
+    if wanted.kind_bits != S_IFLNK and not same:
         tree.chmod(path, wanted.permissions)
     tree.utimens(path, atime, wanted.mtime)
 

@@ -107,11 +107,19 @@ def test_a_person_migrates_a_tree_and_goes_on(
     done("migrate", "purge", top)
     both = ("--key", key, "--old-key", old_key)
     planned = done("migrate", "plan", top, *both).split()[-1]
-    done("migrate", "start", top, *both, "--plan", planned)
+    done("migrate", "start", top, *both, "--plan", planned, "--namespace", "fscrypt-moved")
     with connect(Access()) as mount, file_system(mount) as files:
         files.unlink(path + b"/new")
         files.utimens(path, 1000, 5000)
         assert picture(files, path) == before
+        assert mount.layout(path).namespace == "fscrypt-moved"
+        for name in (b"one", b"a link"):
+            (entry,) = (each for each in files.scandir(path) if each.name == name)
+            assert mount.layout(path + b"/" + entry.stored).namespace == "fscrypt-moved"
+        with files.create(path + b"/new") as file:
+            file.pwrite(b"new", 0)
+        (entry,) = (each for each in files.scandir(path) if each.name == b"new")
+        assert mount.layout(path + b"/" + entry.stored).namespace == "fscrypt-moved"
     assert KEY.identifier.hex() in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
     assert "in the clear" in refused(2, "migrate", "start", top, "--decrypt", "--key", key)
 

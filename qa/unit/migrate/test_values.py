@@ -25,7 +25,7 @@ def test_what_is_no_mark_is_none(stored: bytes) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_record_comes_back_as_it_went(state: State) -> None:
-    record = replace(RECORD, state=state, new=9, stored="abc", gap=0.25)
+    record = replace(RECORD, state=state, new=9, gap=0.25)
     assert Record.decode(record.encode()) == record
 
 
