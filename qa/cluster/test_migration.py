@@ -174,7 +174,8 @@ def test_processes_killed_at_random_moments(path: bytes) -> None:
             assert _ino(mount, place) == source
             assert picture(PlainTree(mount), place) == before
             if place == old and _ino(mount, path):
-                assert picture(files, path) == before
+                # anchors may be there still: the next run takes them away
+                assert _without_counts(picture(files, path)) == _without_counts(before)
             kept = finished(one) | kept
     assert not migrate(path)
     with connect(Access()) as mount, file_system(mount) as files:
@@ -187,6 +188,11 @@ def test_processes_killed_at_random_moments(path: bytes) -> None:
         f"were finished by then; {time.monotonic() - begun:.0f} s"
     )
     assert killed, f"FSCRYPT_QA_SEED={chosen}"
+
+
+def _without_counts(found: dict[bytes, tuple[object, ...]]) -> dict[bytes, tuple[object, ...]]:
+    """Without how many names each inode has."""
+    return {name: (traits, *rest) for name, (traits, _, *rest) in found.items()}
 
 
 def _ino(mount: CephMount, path: bytes) -> int:
