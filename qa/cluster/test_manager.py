@@ -90,7 +90,8 @@ def test_an_adopted_subtree_is_listed(cluster: Cluster):
 def test_filters_and_yaml(cluster: Cluster):
     # `--key` would be ceph's own
     for filters in (
-        ("--mode", "engine"),
+        # others have left subtrees in engine mode
+        ("--mode", "engine", "--below", "/test-manager"),
         ("--master-key", KEY),
         ("--below", "/test-manager"),
         ("--text", "manager/a"),

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -276,8 +276,17 @@ def test_health_tells_of_a_rotation_that_is_overdue(cluster: Cluster):
     name = f"late-{uuid.uuid4().hex[:8]}"
     facts = TenantFacts(name, 1, int(time.time()) - 3 * 86400, 86400, (), ("company",))
     cluster.ceph("fscrypt", "tenant", "adopt", fs, "-i", "-", stdin=facts.encode())
-    until = time.monotonic() + 120
-    while f"cephfs-fscrypt tenant rotate {name} --fs {fs}" not in cluster.ceph("health", "detail"):
-        assert time.monotonic() < until
+    try:
+        until(lambda: f"cephfs-fscrypt tenant rotate {name} --fs {fs}" in cluster.ceph("health", "detail"))
+    finally:
+        never = replace(facts, rotate_every=0)
+        cluster.ceph("fscrypt", "tenant", "adopt", fs, "-i", "-", stdin=never.encode())
+    # other tests of this cluster expect that health says nothing about us
+    until(lambda: name not in cluster.ceph("health", "detail"))
+
+
+def until(found: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not found():
+        assert time.monotonic() < end
         time.sleep(1)
-    cluster.ceph("fscrypt", "tenant", "adopt", fs, "-i", "-", stdin=replace(facts, rotate_every=0).encode())
