@@ -182,11 +182,14 @@ class FileSystem:
         """Make a directory; below a policy with the same policy and a nonce of its own. Mode and `umask` as `open`.
 
         It is made with a mode of which nobody has use and gets its real one once it has its context: until then
-        it is half made. In `.snap`, a directory that is made is a snapshot (see `snapshots.make_snapshot`).
+        it is half made. In `.snap`, a directory that is made is a snapshot (see `snapshots.make_snapshot`), in which
+        is all that was changed and closed here before; it raises what `sync` would.
         """
         place = self._directories.place(components(path))
         if place.parent.lists_snapshots:
             with named(place.plain):
+                # libcephfs would keep from it a context that it has not flushed
+                self.sync()
                 make_snapshot(self._mount, place)
             return
         require_living(place)
