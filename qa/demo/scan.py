@@ -29,7 +29,10 @@ class Scanned:
 def scan_pool(
     cluster: rados.Rados, pool: str, patterns: Iterable[bytes], *, with_omap: bool = False
 ) -> Scanned:
-    """Search every object of `pool` (all namespaces; data and, if wished, attributes and omap) for `patterns`."""
+    """Search every object of `pool` (all namespaces; data and, if wished, attributes and omap) for `patterns`.
+
+    What lies in snapshots only is not searched, and not counted.
+    """
     objects = size = 0
     found: dict[str, set[bytes]] = {}
     with (
@@ -40,12 +43,16 @@ def scan_pool(
         batch = _Batch(Path(folder), frozenset(patterns))
         listing.set_namespace(rados.LIBRADOS_ALL_NSPACES)
         for entry in listing.list_objects():
+            try:
+                for piece in _pieces(reading, entry, with_omap=with_omap):
+                    size += len(piece)
+                    batch.add(entry.key, piece)
+                    if batch.size > _BATCH:
+                        _merge(found, batch.search())
+            except rados.ObjectNotFound:
+                # it went meanwhile, or snapshots of it are all that is left
+                continue
             objects += 1
-            for piece in _pieces(reading, entry, with_omap=with_omap):
-                size += len(piece)
-                batch.add(entry.key, piece)
-                if batch.size > _BATCH:
-                    _merge(found, batch.search())
         _merge(found, batch.search())
     return Scanned(objects, size, {name: frozenset(hits) for name, hits in found.items()})
 
