@@ -15,7 +15,7 @@ from .keeper import Keeper
 from .lockbox import Entry, Lockbox, State
 from .opener import Opener
 from .protectors import Protectors, first_opened
-from .tenant_key import TenantKey, called, version_of
+from .tenant_key import TenantKey, version_of
 
 _TRIES = 5
 
@@ -166,8 +166,8 @@ class Acts:
     def _exchanged(self, box: Lockbox, old: Entry, new: Opener, master: MasterKey) -> tuple[Lockbox, Entry]:
         secret = master.expose()
         entry = self._protectors.beside(box, old, new, secret)
-        # a rotation waits for an old one under the tenant's key; for another one it may not have seen the new one
-        if old.kind != TenantKey.kind and self._is_behind(box.binding, entry):
+        # a rotation that looked before the new one was stored may forget what it needs; the next one sees it
+        if self._is_behind(box.binding, entry):
             raise ChangedError(
                 f"the key of tenant {box.binding.tenant} was rotated at the same time; the old container of {old.name} "
                 "stands",
@@ -195,10 +195,13 @@ class Acts:
         )
 
     def _is_behind(self, binding: Binding, entry: Entry) -> bool:
+        """Is there a newer version of the tenant's key, or the one of the entry forgotten? Those that are kept are one
+        after the other, and the oldest is forgotten first: so it is asked for the next one before its own."""
         if entry.kind != TenantKey.kind:
             return False
-        newest = next(iter(self._safe.tenant_keys(binding.tenant)), None)
-        return newest is not None and newest.key != called(version_of(entry.container.header.parameters))
+        version = version_of(entry.container.header.parameters)
+        keeps, tenant = self._safe.keeps_tenant_key, binding.tenant
+        return keeps(tenant, version + 1) or not keeps(tenant, version)
 
     def _wrapped(self, master: MasterKey, binding: Binding, protector: str, opener: Opener) -> Entry:
         return self._protectors.made(master.expose(), binding, master.identifier.hex(), protector, opener)

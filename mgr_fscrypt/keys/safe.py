@@ -127,6 +127,10 @@ class Safe:
             return sorted(boxes, key=lambda each: int(each.key.rpartition(" ")[2]), reverse=True)
         raise _changed(tenant)
 
+    def keeps_tenant_key(self, tenant: str, version: int) -> bool:
+        """Is there this version of a tenant's key, whether or not it can be read?"""
+        return self._objects.read(f"tenant.{tenant}.{version}") is not None
+
     def tenants(self) -> list[str]:
         """All tenants that have a key of their own."""
         return sorted(

@@ -233,7 +233,8 @@ class Tenants:
             known = [opened(box, openers.values()) for box in boxes]
             rewrapped = 0
             for box, entry in self._of(tenant):
-                if _version(entry) != target.version:
+                # what is under a newer one is another rotation's
+                if _version(entry) < target.version:
                     proceed()
                     acts.rewrap(box.key, entry.id, target, known)
                     rewrapped += 1
@@ -273,6 +274,8 @@ class Tenants:
         return made
 
     def _drop_unused(self, tenant: str, newest: int) -> list[Lockbox]:
+        """Forget the versions before the first one that is used, oldest first: those that are kept are always one after
+        the other, as `Acts` counts on. A version after `newest` is another rotation's, which has begun since."""
         used = {newest}
         for box in self._safe.lockboxes():
             if isinstance(box, ContainerError):
@@ -281,7 +284,7 @@ class Tenants:
             if isinstance(box, Lockbox) and box.binding.tenant == tenant:
                 # what a rewrap is about to put in its place counts, too
                 used |= {_version(entry) for entry in box.entries if entry.kind == TenantKey.kind}
-        unused = [box for box in self._safe.tenant_keys(tenant) if _number(box) not in used]
+        unused = [box for box in reversed(self._safe.tenant_keys(tenant)) if _number(box) < min(used)]
         for box in unused:
             self._safe.drop_tenant_key(box)
         return unused

@@ -6,7 +6,9 @@ from contextlib import suppress
 import pytest
 
 from mgr_fscrypt.keys.errors import KeyStoreError
+from mgr_fscrypt.keys.objects import Stored
 from mgr_fscrypt.keys.passphrase import Passphrase
+from mgr_fscrypt.keys.tenant_key import version_of
 from mgr_fscrypt.keys.tenants import ByTenant
 from qa.fakes.ceph import DiedError
 from qa.fakes.key_cases import CHEAP, FIRST, MASTER, SECOND, Desk
@@ -97,6 +99,64 @@ def test_a_rotation_and_an_act_at_once_leave_one_set_of_protectors(act: str, rot
         if act in told and "rotate" in told:
             assert sorted(newest) == sorted(done[act])
         if not came:
+            return
+    pytest.fail("it never came to its end")
+
+
+def test_two_rotations_at_once_lose_no_version_that_is_needed():
+    for after in range(200):
+        objects = Meanwhile()
+        office = set_up(objects)
+
+        def rotated(o: Office = office) -> None:
+            with suppress(KeyStoreError):
+                ACTS["rotate"](o)
+
+        with objects.somebody(rotated, after):
+            rotated()
+            came = objects.done
+        assert opens(office)
+        ACTS["rotate"](office)
+        assert opens(office)
+        assert len(office.desk.safe.tenant_keys("acme")) == 1, "the next one leaves nothing behind"
+        if not came:
+            return
+    pytest.fail("it never came to its end")
+
+
+def test_a_rotation_that_is_overtaken_wraps_nothing_under_a_version_that_is_forgotten():
+    """Of a key that appears meanwhile its maker looks after the first version; after all others, who wraps it."""
+    wrapped = set()
+    for after in range(100):
+        came = []
+        for within in range(100):
+            objects = Meanwhile()
+            office = Office(Desk(objects))
+            box = office.desk.create(opener=office.by_kms)
+            stored = objects.stored.pop(box.place)
+
+            def appear(o: Meanwhile = objects, place: str = box.place, held: Stored = stored) -> None:
+                o.stored[place] = held
+
+            def overtake(
+                m: Meanwhile = objects, o: Office = office, n: int = within, c: list[bool] = came
+            ) -> None:
+                with m.somebody(appear, n):
+                    with suppress(KeyStoreError):
+                        ACTS["rotate"](o)
+                    c.append(m.done)
+
+            with objects.somebody(overtake, after), suppress(KeyStoreError):
+                ACTS["rotate"](office)
+            if came == [] or not came[-1]:
+                break
+            (entry,) = office.desk.safe.find("k").in_use()
+            version = version_of(entry.container.header.parameters)
+            wrapped.add(version)
+            if version > 1:
+                assert office.desk.acts.unlock(office.desk.safe.find("k"), [office.by_kms]) == MASTER
+        if not came:
+            assert wrapped == {1, 2, 3}
             return
     pytest.fail("it never came to its end")
 
