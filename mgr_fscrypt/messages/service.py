@@ -68,16 +68,27 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Wipe:
+    """Wipe a key that was shut where it is kept, for those who use it too; whoever needs it next asks there."""
+
+    key_identifier: str
+
+    def __post_init__(self) -> None:
+        _expect_identifier(self.key_identifier)
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Wipe all keys, and end."""
 
 
-Ask = Hello | StatusQuestion | Unlock | Lock | Shutdown
+Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,
     "unlock": Unlock,
     "lock": Lock,
+    "wipe": Wipe,
     "shutdown": Shutdown,
 }
 

@@ -16,6 +16,7 @@ from ..messages.service import (
     StatusQuestion,
     Trouble,
     Unlock,
+    Wipe,
 )
 from .resident import KeptTooLongError, KeyGoneError, Residents
 from .rotating import Rotations
@@ -80,7 +81,7 @@ class Service:
         except KeptTooLongError as error:
             return Trouble(
                 "refused",
-                f"{error}; nothing was changed",
+                str(error),
                 "ask for less, or let the service keep keys for longer (`--resident-limit`, or "
                 "`ceph config set mgr mgr/fscrypt/service_resident_limit SECONDS`)",
             )
@@ -111,6 +112,9 @@ class Service:
                 return self._unlock(ask)
             case Lock():
                 self._residents.lock(bytes.fromhex(ask.key_identifier))
+                return Done()
+            case Wipe():
+                self._residents.wipe(bytes.fromhex(ask.key_identifier))
                 return Done()
             case Shutdown():
                 self.end()

@@ -8,14 +8,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..ceph.access import Access
 from ..ceph.epochs import DURATION, reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
-from ..custody import CREDENTIALS, custody
+from ..custody import CREDENTIALS, Custody, custody
 from ..messages import RELEASE
 from ..withdrawal import Withdrawal
 from .clock import SystemClock
@@ -141,11 +142,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
     rotating = threading.Thread(target=rotations.run, name="fscrypt-rotation", daemon=True)
     rotating.start()
-    withdrawal = Withdrawal(
-        lambda: (bytes.fromhex(state.key_identifier) for state in residents.states()),
-        lambda: custody(terms.access, terms.credentials),
-        residents.lock,
-    )
+    withdrawal = withdrawal_of(residents, lambda: custody(terms.access, terms.credentials))
     threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
     try:
         _serve(service, terms, holding)
@@ -159,6 +156,13 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         tenure.end()
     holding.join(_PARTING)
     return 0
+
+
+def withdrawal_of(residents: Residents, reach: Callable[[], AbstractContextManager[Custody]]) -> Withdrawal:
+    """What takes from a service the keys that open for nobody any more, until they open again."""
+    return Withdrawal(
+        lambda: (bytes.fromhex(state.key_identifier) for state in residents.states()), reach, residents.wipe
+    )
 
 
 def _serve(service: Service, terms: Terms, holding: threading.Thread) -> None:

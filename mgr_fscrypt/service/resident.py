@@ -131,17 +131,23 @@ class Residents:
         """Unlock a key, if it is not, and keep it for so long from now on. Answers at once.
 
         Raises:
-            KeptTooLongError: that is longer than `longest`.
+            KeptTooLongError: that is longer than `longest`. A lock by hand is ended all the same.
             KeyGoneError: this service has no turn.
         """
-        if seconds > self.longest:
-            raise KeptTooLongError(
-                f"keys are kept for up to {self.longest:g} s here, not for {seconds:g} s"
-                if self.longest
-                else "keys are kept here only while a job needs them"
-            )
         with self._turn:
+            locked = identifier in self._locked
+            # also where it cannot be kept: there is no other way to end a lock
             self._locked.discard(identifier)
+            if seconds > self.longest:
+                limit = (
+                    f"keys are kept for up to {self.longest:g} s here, not for {seconds:g} s"
+                    if self.longest
+                    else "keys are kept here only while a job needs them"
+                )
+                raise KeptTooLongError(
+                    f"{limit}; "
+                    + ("its lock is ended, and jobs may have it" if locked else "nothing was changed")
+                )
             entry = self._wanted(identifier)
             entry.until = self._clock.now() + seconds
             entry.failed = False
@@ -156,10 +162,12 @@ class Residents:
         its tenant goes, too."""
         with self._turn:
             self._locked.add(identifier)
-            self._tenant_keys.wipe_for(identifier)
-            entry = self._entries.get(identifier)
-            if entry is not None:
-                self._end(entry)
+            self._wipe(identifier)
+
+    def wipe(self, identifier: bytes) -> None:
+        """Wipe a key that was shut where it is kept, also for those who use it: who wants it next asks there."""
+        with self._turn:
+            self._wipe(identifier)
 
     def open(self) -> None:
         """Keys may be had from now on."""
@@ -192,6 +200,12 @@ class Residents:
             return tuple(self._state(self._entries[each]) for each in sorted(self._entries))
 
     # under the turn
+
+    def _wipe(self, identifier: bytes) -> None:
+        self._tenant_keys.wipe_for(identifier)
+        entry = self._entries.get(identifier)
+        if entry is not None:
+            self._end(entry)
 
     def _wanted(self, identifier: bytes) -> _Entry:
         if not self._open:

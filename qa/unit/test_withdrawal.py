@@ -12,10 +12,15 @@ from mgr_fscrypt.keys.keeper import Keeper
 from mgr_fscrypt.keys.managed import Managed
 from mgr_fscrypt.keys.register import Register
 from mgr_fscrypt.keys.schedule import Schedule
+from mgr_fscrypt.service.program import withdrawal_of
+from mgr_fscrypt.service.resident import KeyGoneError, Residents
+from mgr_fscrypt.service.tenant_keys import TenantKeys
+from mgr_fscrypt.service.unlocking import Backends, Unlocked
 from mgr_fscrypt.withdrawal import Withdrawal
-from qa.fakes.key_cases import Desk
+from qa.fakes.key_cases import FIRST, Desk
 from qa.fakes.kms import FakeKms
 from qa.fakes.objects import FakeObjects
+from qa.fakes.service import FakeClock
 
 
 class Stage:
@@ -74,6 +79,26 @@ def test_what_opens_for_nobody_is_wiped_and_nothing_else(stage: Stage, caplog: p
     stage.withdrawal.look()
     assert stage.names() == {"0", "4", "file"}
     assert caplog.text.count("was wiped here") == 3
+
+
+def test_a_key_that_is_enabled_again_is_there_for_jobs_of_the_service(stage: Stage):
+    class Kept:
+        def unlock(self, identifier: bytes) -> Unlocked:
+            return Unlocked(stage.custody.acts.unlock(stage.desk.safe.find(identifier.hex()), [FIRST]))
+
+    clock = FakeClock()
+    residents = Residents(Kept(), Backends(clock), TenantKeys(), clock)
+    residents.open()
+    withdrawal = withdrawal_of(residents, stage.reach)
+    off = bytes.fromhex(stage.desk.safe.find("off").key)
+    with residents.use(off) as use:
+        stage.desk.life.disable("off")
+        withdrawal.look()
+        with pytest.raises(KeyGoneError):
+            use.key()
+    stage.desk.life.enable("off")
+    with residents.use(off) as use:
+        assert use.key().identifier == off
 
 
 def test_while_the_cluster_is_away_keys_stay(stage: Stage, caplog: pytest.LogCaptureFixture):

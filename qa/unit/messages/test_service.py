@@ -26,6 +26,7 @@ from mgr_fscrypt.messages.service import (
     TenantKeyState,
     Trouble,
     Unlock,
+    Wipe,
 )
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -45,7 +46,7 @@ STATUS = ServiceStatus(
     backends=(BackendState("vault", False, 1.0, "KmsUnreachableError"),),
     rotations=(RotationState(1, TenantFacts("acme", 2, 3, 4, ("vault",), ()), "KmsUnreachableError", 5.5),),
 )
-REQUESTS = [Hello("0.1.0"), StatusQuestion(), Unlock(KEY, 60.0), Lock(KEY), Shutdown()]
+REQUESTS = [Hello("0.1.0"), StatusQuestion(), Unlock(KEY, 60.0), Lock(KEY), Wipe(KEY), Shutdown()]
 ANSWERED = [
     Greeting("0.1.0", 7, None, "a"),
     Greeting("0.1.0", 7, 3, "a"),

@@ -16,6 +16,7 @@ from mgr_fscrypt.messages.service import (
     StatusQuestion,
     Trouble,
     Unlock,
+    Wipe,
 )
 from mgr_fscrypt.service.core import Identity, Service
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
@@ -71,6 +72,9 @@ def test_it_unlocks_and_locks():
     assert isinstance(said, KeyState)
     assert [(key.key_identifier, key.state) for key in stage.status().keys] == [(KEY.hex(), "unlocked")]
     assert [backend.name for backend in stage.status().backends] == ["vault"]
+    assert stage.service.answer(Wipe(KEY.hex())) == Done()
+    assert stage.status().keys == ()
+    assert isinstance(stage.service.answer(Unlock(KEY.hex(), 60.0)), KeyState)
     assert stage.service.answer(Lock(KEY.hex())) == Done()
     assert stage.status().keys == ()
 

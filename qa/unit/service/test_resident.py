@@ -122,6 +122,30 @@ def test_a_locked_key_is_gone_for_those_who_use_it(memories: list[SecretMemory])
         assert use.key() == MasterKey(SECRET)
 
 
+def test_a_key_that_was_shut_and_opens_again_is_there_for_jobs(memories: list[SecretMemory]):
+    place = Place()
+    with place.residents.use(KEY) as use:
+        place.residents.wipe(KEY)
+        assert memories[0].wiped
+        with pytest.raises(KeyGoneError):
+            use.key()
+    with place.residents.use(KEY) as use:
+        assert use.key() == MasterKey(SECRET)
+
+
+def test_a_lock_by_hand_can_be_ended_where_no_key_may_be_kept():
+    place = Place(longest=0)
+    place.residents.lock(KEY)
+    with pytest.raises(KeyGoneError), place.residents.use(KEY):
+        pass
+    with pytest.raises(KeptTooLongError, match="its lock is ended, and jobs may have it"):
+        place.residents.keep(KEY, 1)
+    with place.residents.use(KEY) as use:
+        assert use.key() == MasterKey(SECRET)
+    with pytest.raises(KeptTooLongError, match="nothing was changed"):
+        place.residents.keep(KEY, 1)
+
+
 def test_the_end_of_a_use_does_not_end_its_successor(memories: list[SecretMemory]):
     place = Place()
     with place.residents.use(KEY):
