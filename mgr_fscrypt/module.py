@@ -228,7 +228,11 @@ class Module(
         dry_run: bool = False,
     ) -> HandleCommandResult:
         """See `Desk`."""
-        return self.reply(work if dry_run else lambda: self.audit.recorded(command, about, work), form)
+        if dry_run:
+            return self.reply(work, form)
+        return self.reply_at_once(
+            lambda: self.service.wiped(self._answer(lambda: self.audit.recorded(command, about, work))), form
+        )
 
     def act_at_once(
         self, command: str, about: Sequence[str], work: Callable[[], Result], form: str | None = None

@@ -166,7 +166,8 @@ class Keys:
         if dry_run:
             return Result(status=f"would record {what}", changed=True)
         self._store.put(key)
-        return Result(status=f"recorded {what}", changed=True)
+        shut = () if key.state == "active" else (key.identifier,)
+        return Result(status=f"recorded {what}", changed=True, shut=shut)
 
     def listing(
         self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
@@ -216,20 +217,6 @@ class Keys:
 
     def _names(self) -> dict[int, str]:
         return {each.fscid: each.name for each in self._cluster.file_systems()}
-
-
-def shut_by(report: str | None) -> str | None:
-    """The identifier of a key that by this report opens for nobody (any more); None: it opens, or it is no report."""
-    try:
-        facts = _facts(report)
-    except RefusalError:
-        return None
-    return None if opens(facts) else facts.identifier
-
-
-def opens(facts: KeyFacts) -> bool:
-    """Whether a key opens for anybody by this report."""
-    return facts.state == "active"
 
 
 def _facts(report: str | None) -> KeyFacts:

@@ -132,6 +132,7 @@ class Resources:
                 for each, result in results
                 if result.changed or not result.success
             ),
+            shut=tuple(key for _, result in results for key in result.shut),
         )
 
     def show(self, fs_name: str | None = None, after: str | None = None, limit: int | None = None) -> Result:

@@ -39,6 +39,7 @@ class Result:
         answer: what was asked for.
         changed: whether something was changed, or by a dry run would be.
         parts: what was done one by one, where it was more than one thing.
+        shut: identifiers of the keys that open for nobody any more by what was changed.
     """
 
     code: int = 0
@@ -46,6 +47,7 @@ class Result:
     answer: Answer | None = None
     changed: bool = False
     parts: "tuple[Part, ...]" = ()
+    shut: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, code: int, status: str) -> Self:

@@ -6,7 +6,8 @@ How it is reached comes in as a `Launcher`; what it does is its own (doc/service
 import errno
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from ..backoff import Backoff
@@ -23,6 +24,7 @@ from ..messages.service import (
     StatusQuestion,
     Trouble,
     Unlock,
+    Wipe,
 )
 from ..messages.strict import MessageError
 from .results import Result
@@ -221,6 +223,20 @@ class ServiceKeeper(Generic[Settings]):
     def lock(self, identifier: str) -> Result:
         """Have the service wipe a key, until it is told to unlock it."""
         return self._commanded(lambda: Lock(identifier), f"key {identifier}")
+
+    def wiped(self, done: Result) -> Result:
+        """Have the service wipe the keys that something shut; its result, with why they may be there for a while.
+
+        Where there is no service, nothing is to be wiped; and one that cannot be asked finds out within a minute.
+        """
+        with self._turn:
+            missing = self._channel is None
+        for identifier in () if missing else done.shut:
+            wiped = self._commanded(partial(Wipe, identifier), f"key {identifier}")
+            if not wiped.success:
+                why = f"the engine service may have it for another minute: {wiped.status}"
+                return replace(done, status=f"{done.status}; {why}")
+        return done
 
     def checks(self) -> Simplified:
         """Give the health checks, as ceph-mgr takes them."""

@@ -63,7 +63,10 @@ class Desk(ABC):
         *,
         dry_run: bool = False,
     ) -> HandleCommandResult:
-        """Answer by work that changes the database, and record it there in the same transaction; no dry run."""
+        """Answer by work that changes the database, and record it there in the same transaction; no dry run.
+
+        Keys that it shut are wiped by the service then.
+        """
 
     @abstractmethod
     def act_at_once(

@@ -2,7 +2,6 @@
 
 from mgr_module import HandleCommandResult
 
-from ..control.keys import shut_by
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -38,18 +37,13 @@ class KeyCommands(Desk):
     ) -> HandleCommandResult:
         """Record what a lockbox was reported to be, by --report or -i FILE; see cephfs-fscrypt key rescan"""
         text = report or inbuf
-        reply = self.act(
+        return self.act(
             "key adopt",
             (fs,),
             lambda: self.keys.adopt(fs, text, dry_run=dry_run),
             format,
             dry_run=dry_run,
         )
-        shut = None if dry_run or reply.retval else shut_by(text)
-        if shut is not None:
-            # wherever a service holds it, it is wiped; where there is none, there is nothing to wipe
-            self.service.lock(shut)
-        return reply
 
     @Command("fscrypt key unlock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def unlock_key(self, key: str, seconds: int, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

@@ -4,8 +4,6 @@ from mgr_module import HandleCommandResult
 
 from ..control import RefusalError
 from ..control.declared import declared
-from ..control.keys import opens
-from ..messages.resource import KeyResource
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -26,15 +24,9 @@ class ResourceCommands(Desk):
         except RefusalError as refusal:
             result = refusal.result
             return self.act("apply", (), lambda: result, format, dry_run=dry_run)
-        reply = self.act(
+        return self.act(
             "apply", (), lambda: self.resources.apply(resources, dry_run=dry_run), format, dry_run=dry_run
         )
-        if not dry_run:
-            for each in resources:
-                if isinstance(each, KeyResource) and each.facts is not None and not opens(each.facts):
-                    # wherever a service holds it, it is wiped; see `key adopt`
-                    self.service.lock(each.identifier)
-        return reply
 
     @Command("fscrypt show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_resources(

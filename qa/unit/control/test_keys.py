@@ -7,7 +7,6 @@ import pytest
 
 from mgr_fscrypt.control import FileSystem, KeyLine, KeyPage, Keys, Subtrees
 from mgr_fscrypt.control.health import AHEAD, EXPIRING, UNTESTED, key_checks
-from mgr_fscrypt.control.keys import shut_by
 from mgr_fscrypt.messages import KeyFacts, MessageError, Policy, ProtectorFacts, SubtreeFacts
 from mgr_fscrypt.store import KeyTable, LocalDatabase, SubtreeTable
 
@@ -126,11 +125,14 @@ def test_a_report_is_what_it_was():
             KeyFacts.decode(FACTS.encode().replace(*damage))
 
 
-def test_a_key_that_opens_for_nobody_is_told_apart():
-    assert shut_by(FACTS.encode()) is None
-    assert shut_by("nonsense") is None
-    for state in ("disabled", "destroying", "destroyed"):
-        assert shut_by(replace(FACTS, state=state).encode()) == ID
+def test_a_key_that_opens_for_nobody_any_more_is_told_apart(keys: Keys):
+    for number, state in enumerate(("active", "disabled", "destroying", "active", "destroyed")):
+        report = replace(FACTS, state=state, generation=FACTS.generation + number).encode()
+        shut = () if state == "active" else (ID,)
+        assert keys.adopt("cephfs", report, dry_run=True).shut == ()
+        assert keys.adopt("cephfs", report).shut == shut
+        assert keys.adopt("cephfs", report).shut == (), "it changes nothing"
+    assert keys.adopt("nosuch", report).shut == ()
 
 
 def test_health_tells_of_keys_that_expire_and_drills_that_are_late(keys: Keys):

@@ -32,6 +32,7 @@ from mgr_fscrypt.messages.service import (
     TenantKeyState,
     Trouble,
     Unlock,
+    Wipe,
 )
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -289,6 +290,25 @@ def test_a_command_to_unlock(answer: Said | Exception, code: int, status: str):
     result = stage.keeper.unlock(KEY, 60)
     assert (result.code, status in result.status) == (code, True), result.status
     assert stage.started[0][1].asked[-1] == Unlock(KEY, 60)
+
+
+def test_keys_that_were_shut_are_wiped_and_who_cannot_be_asked_is_told():
+    stage = Stage()
+    done = Result(status="recorded", changed=True, shut=(KEY,))
+    assert stage.keeper.wiped(done) == done, "there is no service, and nothing to wipe"
+    stage.rounds(1)
+    assert stage.keeper.wiped(done) == done
+    channel = stage.started[0][1]
+    assert channel.asked[-1] == Wipe(KEY)
+    count = len(channel.asked)
+    assert stage.keeper.wiped(Result(status="known already")).status == "known already"
+    assert len(channel.asked) == count
+    stage.answers[Wipe] = ChannelError("no answer in 4 s")
+    late = stage.keeper.wiped(done)
+    assert (late.code, late.changed) == (0, True)
+    assert late.status.startswith(
+        "recorded; the engine service may have it for another minute: no answer in 4 s"
+    )
 
 
 def test_a_command_to_lock():

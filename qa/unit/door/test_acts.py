@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.messages.service import Ask, Said, Trouble, Wipe
 from qa.fakes.manager import Loaded, Reply, loaded
 
 KEY = "00" * 16
@@ -157,11 +158,59 @@ def test_what_is_applied_is_recorded_one_by_one(manager: Loaded):
 
 
 def test_a_key_that_is_applied_shut_is_wiped_by_the_service(manager: Loaded):
-    asked: list[str] = []
-    manager.module.service.lock = asked.append
-    shut = json.loads(REPORTED)["key"] | {"state": "disabled"}
-    resource = {"kind": "fscrypt.key", "version": 1, "fs": "cephfs"} | shut
-    manager.run("apply", inbuf=json.dumps(resource), dry_run=True)
+    asked = asked_to_wipe(manager)
+    manager.run("apply", inbuf=declared(state="disabled"), dry_run=True)
     assert asked == []
-    manager.run("apply", inbuf=json.dumps(resource))
+    reply = manager.run("apply", inbuf=declared(state="disabled"))
     assert asked == [KEY]
+    assert (reply.retval, reply.stderr.endswith("it is busy")) == (0, True), "what the service said is told"
+
+
+@pytest.mark.parametrize("command", ["apply", "key adopt"])
+def test_what_changes_nothing_wipes_nothing(manager: Loaded, command: str):
+    asked = asked_to_wipe(manager)
+
+    def given(fs: str = "cephfs", **facts: object) -> Reply:
+        if command == "apply":
+            return manager.run(command, inbuf=declared(fs, **facts))
+        return manager.run(command, fs, report=json.dumps(json.loads(REPORTED) | {"key": facts_of(**facts)}))
+
+    given(generation=9)
+    assert given(generation=2, state="disabled").retval == 0
+    assert given("nosuch", generation=10, state="disabled").retval < 0
+    manager.run("status")
+    manager.module._connection.execute(
+        "CREATE TRIGGER Full BEFORE INSERT ON Act BEGIN SELECT RAISE(ABORT, 'x'); END"
+    )
+    assert given(generation=10, state="disabled").retval == -errno.EIO, "it cannot be recorded"
+    assert asked == []
+    manager.module._connection.execute("DROP TRIGGER Full")
+    given(generation=10, state="disabled")
+    assert asked == [KEY]
+    given(generation=10, state="disabled")
+    assert asked == [KEY]
+
+
+def facts_of(**facts: object) -> dict[str, object]:
+    return json.loads(REPORTED)["key"] | facts
+
+
+def declared(fs: str = "cephfs", **facts: object) -> str:
+    return json.dumps({"kind": "fscrypt.key", "version": 1, "fs": fs} | facts_of(**facts))
+
+
+def asked_to_wipe(manager: Loaded) -> list[str]:
+    """What a service that answers nothing but "busy" is asked to wipe."""
+    asked: list[str] = []
+
+    class Busy:
+        def ask(self, ask: Ask, patience: float) -> Said:
+            assert isinstance(ask, Wipe)
+            asked.append(ask.key_identifier)
+            return Trouble("failed", "it is busy", "")
+
+        def hang_up(self) -> None:
+            """It is none."""
+
+    manager.module.service._channel = Busy()
+    return asked
