@@ -127,7 +127,7 @@ class Rotations:
         except (KeyStoreError, OSError) as error:
             _log.warning("what is to be rotated cannot be seen: %s", error)
         except Exception as error:  # noqa: BLE001 - words of a stranger may have a secret in them
-            _log.error("a rotation failed by a mistake of this program (%s)", type(error).__name__)
+            _log.error("what is to be rotated was not seen by a mistake (%s)", type(error).__name__)
 
     # one tenant
 
@@ -137,6 +137,14 @@ class Rotations:
         except KeyStoreError as error:
             # it tells by itself which one it is
             _log.warning("%s", error)
+            return
+        except OSError:
+            # it would be the same with the next one
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `look`
+            _log.error(
+                "how it stands with tenant %s was not seen by a mistake (%s)", tenant, type(error).__name__
+            )
             return
         known = self._noted(custody, standing)
         overdue = 0 < standing.due <= self._clock.date()
@@ -162,7 +170,7 @@ class Rotations:
 
     def _attempt(
         self, custody: Custody, standing: Standing, epoch: int, *, anew: bool
-    ) -> Standing | KeyStoreError | OSError:
+    ) -> Standing | Exception:
         """How it stands after it; or what kept it from being rotated. Raises `TurnOverError`."""
 
         def proceed() -> None:
@@ -170,10 +178,7 @@ class Rotations:
                 raise TurnOverError("this service's turn is over; what was done stands, and is gone on with")
 
         try:
-            if standing.others or not standing.managers:
-                raise OnlyPeopleError(
-                    f"the key of tenant {standing.tenant} is not opened by key managers alone"
-                )
+            _require_managers_alone(standing)
             managed = {name: custody.managed(name) for name in standing.managers}
             done = custody.tenants.rotate(standing.tenant, managed, custody.acts, anew=anew, proceed=proceed)
             after = custody.schedule.standing(standing.tenant)
@@ -183,6 +188,13 @@ class Rotations:
             raise
         except (KeyStoreError, OSError) as error:
             _log.warning("the key of tenant %s was not rotated: %s", standing.tenant, error)
+            return error
+        except Exception as error:  # noqa: BLE001 - words of a stranger may have a secret in them
+            _log.error(
+                "the key of tenant %s was not rotated by a mistake of this program (%s)",
+                standing.tenant,
+                type(error).__name__,
+            )
             return error
         _log.info(
             "tenant %s has version %d of its key, %d master keys were wrapped anew",
@@ -204,6 +216,11 @@ class Rotations:
     def _forget_others(self, tenants: list[str]) -> None:
         with self._turn:
             self._known = {name: each for name, each in self._known.items() if name in tenants}
+
+
+def _require_managers_alone(standing: Standing) -> None:
+    if standing.others or not standing.managers:
+        raise OnlyPeopleError(f"the key of tenant {standing.tenant} is not opened by key managers alone")
 
 
 def _facts_of(standing: Standing) -> TenantFacts:

@@ -12,7 +12,7 @@ from mgr_fscrypt.keys.errors import NoSuchKeyError
 from mgr_fscrypt.keys.keeper import Keeper
 from mgr_fscrypt.keys.managed import Managed
 from mgr_fscrypt.keys.register import Register
-from mgr_fscrypt.keys.schedule import Schedule
+from mgr_fscrypt.keys.schedule import Schedule, Standing
 from mgr_fscrypt.service.rotating import LOOK, SETTLED, TOLD, Rotations
 from qa.fakes.ceph import DiedError
 from qa.fakes.key_cases import Desk
@@ -248,14 +248,54 @@ def test_a_status_has_no_more_than_a_message_holds(stage: Stage):
     assert states[0].facts.tenant == "t150", "trouble first"
 
 
-def test_a_mistake_of_ours_ends_no_thread(stage: Stage, caplog: pytest.LogCaptureFixture):
+def test_a_mistake_of_ours_holds_up_no_other_tenant_and_is_told(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+):
     stage.tenant("acme")
+    stage.tenant("blue")
+    tried = []
 
-    def broken(_: str) -> Managed:
-        raise ZeroDivisionError("0123456789abcdef")
+    def broken(name: str) -> Managed:
+        if name == "acme":
+            tried.append(stage.clock.time)
+            raise ZeroDivisionError("0123456789abcdef")
+        return stage.managed(name)
 
     stage.custody = Custody(stage.custody.keeper, stage.custody.kms, broken, stage.schedule, None)
     stage.later(30 * DAY)
+    assert (stage.versions("acme"), stage.versions("blue")) == (["1"], ["2"])
+    assert stage.errors() == {"acme": "ZeroDivisionError", "blue": ""}
+    assert "ZeroDivisionError" in caplog.text
+    assert "0123456789abcdef" not in caplog.text
+    count = len(tried)
+    stage.later(59)
+    assert len(tried) == count, "not before its time"
+    stage.later(1)
+    assert len(tried) > count
+
+
+def test_a_mistake_at_how_one_stands_holds_up_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    stage.tenant("acme")
+    stage.tenant("blue")
+    standing = stage.schedule.standing
+
+    def broken(tenant: str) -> Standing:
+        if tenant == "acme":
+            raise ZeroDivisionError
+        return standing(tenant)
+
+    monkeypatch.setattr(stage.schedule, "standing", broken)
+    stage.later(30 * DAY)
+    assert (stage.versions("acme"), stage.versions("blue")) == (["1"], ["2"])
+
+
+def test_a_mistake_while_looking_ends_no_thread(stage: Stage, caplog: pytest.LogCaptureFixture):
+    @contextmanager
+    def broken() -> Iterator[Custody]:
+        raise ZeroDivisionError("0123456789abcdef")
+        yield stage.custody
+
+    Rotations(broken, lambda: 1, stage.clock).look()
     assert "ZeroDivisionError" in caplog.text
     assert "0123456789abcdef" not in caplog.text
 
