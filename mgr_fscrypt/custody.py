@@ -97,8 +97,9 @@ class Custody:
 
     def managers_of(self, tenant: str) -> list[str]:
         """Names of the key managers that open the newest key of a tenant."""
-        newest = self.safe.tenant_keys(tenant)[:1]
-        return [entry.name for box in newest for entry in box.in_use() if entry.kind == Managed.kind]
+        newest = self.safe.newest_tenant_key(tenant)
+        entries = () if newest is None else newest.in_use()
+        return [entry.name for entry in entries if entry.kind == Managed.kind]
 
     def unlocked(self, identifier: bytes, openers: Iterable[Opener]) -> MasterKey | None:
         """The master key of that identifier, or None where none is kept.

@@ -213,17 +213,6 @@ class BundleObjects:
         return self.create(name, b"")
 
 
-def _stored(entry: Lockbox | Settings | DamagedEntryError) -> bytes:
-    """The bytes of its object; of what is damaged such as cannot be read."""
-    match entry:
-        case Lockbox():
-            return entry.encode()
-        case Settings():
-            return register.encode(entry)
-        case _:
-            return b""
-
-
 def managers_of(boxes: Iterable[Lockbox]) -> list[str]:
     """Names of the key managers that open these."""
     return sorted({each.name for box in boxes for each in box.in_use() if each.kind == Managed.kind})
@@ -291,8 +280,7 @@ def bring_in(
 
 def _require_openable(safe: Safe, box: Lockbox, missing: Collection[str]) -> None:
     """A key whose tenant's key is not here would be one that nothing opens, and look as if it were whole."""
-    kept = {each.key for each in safe.tenant_keys(box.binding.tenant) if each.place not in missing}
-    lost = sorted(_needed(box) - kept)
+    lost = sorted(each for each in _needed(box) if not _is_kept(safe, box.binding.tenant, each, missing))
     if lost:
         raise RefusedError(
             f"key {box.title} was not brought in: {', '.join(lost)} of tenant {box.binding.tenant}, which opens it, is "
@@ -300,6 +288,13 @@ def _require_openable(safe: Safe, box: Lockbox, missing: Collection[str]) -> Non
             remedy="Bring that in from another bundle first; other protectors open the key by "
             "`cephfs-fscrypt key recover --bundle`.",
         )
+
+
+def _is_kept(safe: Safe, tenant: str, called: str, missing: Collection[str]) -> bool:
+    try:
+        return safe.tenant_key(tenant, int(called.rpartition(" ")[2])).place not in missing
+    except (NoSuchKeyError, ContainerError):
+        return False
 
 
 def _needed(box: Lockbox) -> set[str]:
@@ -312,9 +307,7 @@ def _needed(box: Lockbox) -> set[str]:
 
 
 def _require_tenant_key(safe: Safe, box: Lockbox) -> None:
-    there = next((each for each in safe.tenant_keys(box.binding.tenant) if each.key == box.key), None)
-    if there is None:
-        raise NoSuchKeyError(f"{box.key} of {box.name} is not kept here")
+    there = safe.again(box)
     if not {entry.id for entry in there.entries} & {entry.id for entry in box.entries}:
         raise RefusedError(
             f"{box.key} of tenant {box.name} was made anew here: it does not open what the bundle's opens",

@@ -11,6 +11,7 @@ Objects, in the namespace `fscrypt.keys` of the file system's metadata pool:
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from .binding import Binding
 from .errors import ChangedError, ContainerError, DestroyedError, NoSuchKeyError, RefusedError
@@ -125,6 +126,34 @@ class Safe:
                 # forgotten since it was listed, and the one that came in its place may not have been listed
                 continue
             return sorted(boxes, key=lambda each: int(each.key.rpartition(" ")[2]), reverse=True)
+        raise _changed(tenant)
+
+    def tenant_key(self, tenant: str, version: int) -> Lockbox:
+        """One version of a tenant's key, whatever there is of the others.
+
+        Raises:
+            NoSuchKeyError: it is not kept.
+            ContainerError: it cannot be read, or is of another place.
+        """
+        return self._tenant_key(f"tenant.{tenant}.{version}", tenant)
+
+    def newest_tenant_key(self, tenant: str) -> Lockbox | None:
+        """The newest version of a tenant's key, whatever there is of the others; None: it has no key.
+
+        Raises:
+            ContainerError: it cannot be read, or is of another place.
+            ChangedError: it is rotated all the time.
+        """
+        for _ in range(_TRIES):
+            names = (name.rpartition(".") for name in self._objects.names())
+            versions = [
+                int(last) for first, _, last in names if first == f"tenant.{tenant}" and last.isdecimal()
+            ]
+            if not versions:
+                return None
+            with suppress(NoSuchKeyError):
+                # forgotten since it was listed: there is a newer one
+                return self.tenant_key(tenant, max(versions))
         raise _changed(tenant)
 
     def keeps_tenant_key(self, tenant: str, version: int) -> bool:

@@ -80,19 +80,24 @@ class Tenants:
 
     def newest(self, tenant: str, openers: Iterable[Opener]) -> TenantKey:
         """The key that new master keys are wrapped under. Raises as `of_version`."""
-        return opened(self._versions(tenant)[0], openers)
+        box = self._safe.newest_tenant_key(tenant)
+        if box is None:
+            raise _no_key(tenant)
+        return opened(box, openers)
 
     def of_version(self, tenant: str, version: int, openers: Iterable[Opener]) -> TenantKey:
         """A version of a tenant's key, by the first of its protectors that one of `openers` opens.
 
         Raises:
             NoSuchKeyError: there is none.
+            ContainerError: it is damaged; others stand in no way.
             KmsError, WrongSecretError: no opener gave it.
         """
-        for box in self._safe.tenant_keys(tenant):
-            if box.key == called(version):
-                return opened(box, openers)
-        raise _no_key(tenant, version)
+        try:
+            box = self._safe.tenant_key(tenant, version)
+        except NoSuchKeyError:
+            raise _no_key(tenant, version) from None
+        return opened(box, openers)
 
     # protectors
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mgr_fscrypt.format import MasterKey
+from mgr_fscrypt.keys.acts import opened
 from mgr_fscrypt.keys.bundle import BundleObjects, DamagedEntryError, bring_in, decoded, encode
 from mgr_fscrypt.keys.errors import ContainerError, DestroyedError, RefusedError
 from mgr_fscrypt.keys.lockbox import Lockbox, Tombstone
@@ -98,6 +99,40 @@ def test_entries_under_a_wrong_name_and_tombstones_are_no_keys(boxes: list[Lockb
     )
     value["objects"][place] = 5
     assert len(whole(json.dumps(value).encode())) == len(boxes) - 1
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_damaged_version_of_a_tenants_key_stands_in_no_others_way(version: int, tmp_path: Path):
+    desk, managed = Desk(FakeObjects()), Managed("vault", FakeKms())
+    desk.tenants.create("acme", managed)
+    desk.create("k", MasterKey(b"m" * 64), ByTenant(desk.tenants, lambda _: [managed]))
+    (first,) = desk.safe.tenant_keys("acme")
+    desk.tenants.rotate("acme", {"vault": managed}, desk.acts)
+    (second,) = desk.safe.tenant_keys("acme")
+    place = f"tenant.acme.{version}"
+    # on the cluster
+    desk.objects.create(place, b"damaged")
+    opener = ByTenant(desk.tenants, lambda _: [managed])
+    box = desk.safe.find("k")
+    assert desk.acts.unlock(box, [opener]) == MasterKey(b"m" * 64)
+    if version == 1:
+        desk.create("later", MasterKey(b"l" * 64), opener)
+        assert desk.acts.unlock(desk.safe.find("later"), [opener]) == MasterKey(b"l" * 64)
+        stored = desk.objects.read(box.place)
+        assert stored is not None
+        desk.objects.remove(box.place, stored.version)
+        assert bring_in(desk.safe, box)
+    # in a bundle
+    value = json.loads(encode([first, second, box]))
+    value["objects"][place] = "AAAA " + "0" * 64
+    file = tmp_path / "bundle"
+    file.write_text(json.dumps(value))
+    objects = BundleObjects(file)
+    there = Desk(objects)
+    with pytest.raises(ContainerError):
+        there.safe.tenant_key("acme", version)
+    opener = ByTenant(there.tenants, lambda _: [managed])
+    assert opened(there.safe.find("k"), [opener])[1] == MasterKey(b"m" * 64)
 
 
 def test_a_damaged_entry_stands_in_no_others_way_without_the_cluster(boxes: list[Lockbox], tmp_path: Path):
