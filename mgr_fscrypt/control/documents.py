@@ -16,6 +16,10 @@ LONGEST = 1 << 19
 """Characters that a document may have: reading so much YAML takes ceph-mgr's interpreter about a second."""
 
 
+_TWICE = "a field is given twice"
+"""Which one is not said: this goes into the audit, and what stands in the place of a name may be a secret."""
+
+
 class DocumentError(ValueError):
     """A text that is no such document. The message says where, and what is wrong."""
 
@@ -47,7 +51,7 @@ def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise DocumentError(f'the field "{name}" is given twice')
+            raise DocumentError(_TWICE)
         found[name] = value
     return found
 
@@ -73,9 +77,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML has no types
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
             if not isinstance(name, str) or name in names:
-                wrong = (
-                    f'the field "{name}" is given twice' if isinstance(name, str) else "a field has no name"
-                )
+                wrong = _TWICE if isinstance(name, str) else "a field has no name"
                 raise yaml.MarkedYAMLError(problem=wrong, problem_mark=key.start_mark)
             names.add(name)
         return super().construct_mapping(node, deep=deep)
