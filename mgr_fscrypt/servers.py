@@ -54,9 +54,13 @@ class ManagedServers:
         self._manager = manager
         self._answering = answering
         self._patience = patience
+        self._unfinished: list[Answering] = []
 
     def served(self) -> Sequence[Served]:
         """See `Servers.served`. The map of the OSDs would tell pools too, but takes long to become Python's."""
+        self._unfinished = [each for each in self._unfinished if not each.ev.is_set()]
+        if self._unfinished:
+            raise SilentError("the monitors have not ended a change that they were asked for before")
         pools = {
             each["poolnum"]: each["poolname"]
             for each in json.loads(self._asked("mon", "", "osd lspools", format="json"))
@@ -111,23 +115,32 @@ class ManagedServers:
     def set_caps(self, entity: str, caps: Caps) -> None:
         """See `Servers.set_caps`."""
         words = [word for pair in sorted(caps.items()) for word in pair]
-        self._asked("mon", "", "auth caps", entity=entity, caps=words)
+        self._change("auth caps", entity=entity, caps=words)
 
     def require_feature(self, file_system: str, feature: str, *, required: bool) -> None:
         """See `Servers.require_feature`."""
-        self._asked(
-            "mon",
-            "",
+        self._change(
             "fs required_client_features",
             fs_name=file_system,
             subop="add" if required else "rm",
             val=feature,
         )
 
+    def _change(self, prefix: str, **arguments: object) -> None:
+        """Have the monitors change something. Raises `SilentError`: then it may still come about."""
+        result = self._answering()
+        try:
+            self._answer(result, "mon", "", prefix, **arguments)
+        except SilentError:
+            self._unfinished.append(result)
+            raise
+
     def _asked(self, kind: str, name: str, prefix: str, **arguments: object) -> str:
         """What a server answers. Raises `SilentError`."""
+        return self._answer(self._answering(), kind, name, prefix, **arguments)
+
+    def _answer(self, result: Answering, kind: str, name: str, prefix: str, **arguments: object) -> str:
         who = f"{kind}.{name}" if name else "the monitors"
-        result = self._answering()
         self._manager.send_command(result, kind, name, json.dumps({"prefix": prefix, **arguments}), "")
         if not result.ev.wait(self._patience):
             raise SilentError(f"{who} did not answer `{prefix}` in {self._patience:g} s")

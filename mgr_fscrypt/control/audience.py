@@ -308,7 +308,7 @@ class Audience:
 
     def _sights(self, census: Census, fs_name: str | None) -> Sequence[Sight]:
         wanted = None if fs_name is None else existing(self._cluster, fs_name).fscid
-        sights = [sight for number, sight in census.sights.items() if wanted in (None, number)]
+        sights = [each for number, each in census.sights.items() if each.asked and wanted in (None, number)]
         if not census.asked or (wanted is not None and not sights):
             raise RefusalError(
                 errno.EAGAIN,

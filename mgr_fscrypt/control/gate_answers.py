@@ -70,6 +70,7 @@ class GatePage:
         detailed: whether a person is shown all, too.
         age: of what was learnt of caps, in seconds.
         trouble: who did not answer the last time.
+        current: whether the monitors answered the last time, so that caps may be changed by it.
     """
 
     gates: tuple[GateLine, ...]
@@ -77,6 +78,7 @@ class GatePage:
     detailed: bool
     age: float
     trouble: str
+    current: bool
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""

@@ -56,9 +56,11 @@ class Gatekeeper:
         if not isinstance(gates, GatePage) or not isinstance(clients, ClientPage):
             return False  # the database does not answer: health tells of that
         judged = [(line, self._misplaced(line)) for line in gates.gates]
-        changed = [self._carry_out(line, misplaced) for line, misplaced in judged if line.pending]
+        # by what was known before the last change, that change would seem undone, and be forgotten
+        due = [each for each in judged if each[0].pending and gates.current]
+        changed = [self._carry_out(line, misplaced) for line, misplaced in due]
         for line, misplaced in judged:
-            if not line.pending and misplaced is not None and misplaced != line.gate.trouble:
+            if not line.pending and misplaced is not None:
                 self._tell(line, misplaced)
         self._checks = drift_check(gates) | unsafe_check(clients)
         return any(changed)
@@ -90,21 +92,31 @@ class Gatekeeper:
         if misplaced:
             self._tell(line, misplaced)
             return False
-        if not self._answer(lambda: self._gates.begin(line)).success:
+        if not self._answer(lambda: self._begun(line)).success:
             return False
         troubles = [trouble for trouble in (self._feature(line), *self._caps(line)) if trouble]
         if troubles:
             self._tell(line, "; ".join(troubles))
             return False
-        about = (line.fs_name, line.gate.path)
+        return self._answer(lambda: self._told(line, lambda: self._gates.settle(line))).success
 
-        def settled() -> Result:
-            return self._recorded("gate carry out", about, lambda: self._gates.settle(line))
+    def _begun(self, line: GateLine) -> Result:
+        # an attempt each 20 s at what is stuck is one record, not thousands
+        if self._gates.is_begun(line):
+            return self._gates.begin(line)
+        return self._told(line, lambda: self._gates.begin(line))
 
-        return self._answer(settled).success
+    def _told(self, line: GateLine, work: Callable[[], Result]) -> Result:
+        """Work on the database, which the audit records."""
+        return self._recorded("gate carry out", (line.fs_name, line.gate.path), work)
 
     def _tell(self, line: GateLine, trouble: str) -> None:
-        self._answer(lambda: self._gates.trouble(line, trouble))
+        if trouble == line.gate.trouble:
+            return
+        if line.pending and trouble:
+            self._answer(lambda: self._told(line, lambda: self._gates.trouble(line, trouble)))
+        else:
+            self._answer(lambda: self._gates.trouble(line, trouble))
 
     def _feature(self, line: GateLine) -> str:
         if not line.feature:

@@ -14,7 +14,7 @@ from .gate_plan import Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, plann
 from .observing import Census, Sight
 from .paths import PathError, normal
 from .refusal import RefusalError
-from .results import Result
+from .results import Part, Result
 from .text import is_unicode, shell_word
 
 RUNGS = ("observe", "require", "isolate", "exclude")
@@ -122,10 +122,9 @@ class Gates:
             return refusal.result
         census, gates = self._census(), self._store.all()
         plan = self._plan(census, gates)
-        # while something is being changed, nothing has drifted: entities are shared by gates
-        settled = not any(map(_is_pending, gates))
+        drift = self._drift(census, gates, plan)
         found = tuple(
-            self._line(gate, census, plan, settled=settled)
+            self._line(gate, census, plan, drift)
             for gate in gates
             if fscid in (None, gate.fscid) and wanted in (None, gate.path)
         )
@@ -136,7 +135,9 @@ class Gates:
             )
         age = self._clock() - census.asked
         return Result(
-            answer=GatePage(found, tuple(self._store.changed()), path is not None, age, census.trouble)
+            answer=GatePage(
+                found, tuple(self._store.changed()), path is not None, age, census.trouble, census.current
+            )
         )
 
     def preview(self, wanted: Wanted) -> Result:
@@ -167,24 +168,39 @@ class Gates:
             answer=preview,
         )
 
+    def is_begun(self, line: GateLine) -> bool:
+        """Was all that is to be changed begun before, so that this is one more attempt at the same?"""
+        known = {each.entity: dict(each.after) for each in self._store.changed()}
+        tried = not line.feature or bool(line.gate.trouble)
+        return tried and all(known.get(each.entity) == dict(each.after) for each in line.changes)
+
     def begin(self, line: GateLine) -> Result:
         """Record what is about to be changed, so that it can be taken back whatever happens then."""
         self._record(line)
-        return Result()
+        named = f"{line.gate.path} of {line.fs_name}, {line.gate.rung}"
+        # one by one: so many lines are too long for one record
+        lines = commands(line.fs_name, line.feature, line.changes)
+        parts = tuple(
+            Part((line.fs_name, line.gate.path), Result(status=f"{named}, begun: {each}")) for each in lines
+        )
+        return Result(status=f"{named}, begun: nothing has to change", parts=parts)
 
     def trouble(self, line: GateLine, trouble: str) -> Result:
         """Record what is in the way."""
         before = self._store.at(line.gate.fscid, line.gate.path)
-        if before is not None and before.wanted == line.gate.wanted:
+        if before is not None and _is_same(before, line.gate):
             self._store.put(replace(before, trouble=trouble))
-        return Result()
+        return Result.failed(
+            errno.EAGAIN,
+            f"{line.gate.path} of {line.fs_name}, {line.gate.rung}, is not done, and is tried again: {trouble}",
+        )
 
     def settle(self, line: GateLine) -> Result:
         """Record that all was done."""
         done = "; ".join(commands(line.fs_name, line.feature, line.changes)) or "nothing had to change"
         result = Result(status=f"{line.gate.path} of {line.fs_name}, {line.gate.rung}: {done}")
         before = self._store.at(line.gate.fscid, line.gate.path)
-        if before is None or before.wanted != line.gate.wanted:
+        if before is None or not _is_same(before, line.gate):
             return result  # something else was asked for meanwhile, and is looked at next
         # whoever connected before now may have done so with the caps of before
         self._record(line)
@@ -208,7 +224,18 @@ class Gates:
             for each in line.changes
         )
 
-    def _line(self, gate: Gate, census: Census, plan: Plan, *, settled: bool) -> GateLine:
+    def _drift(self, census: Census, gates: Sequence[Gate], plan: Plan) -> Plan | None:
+        """The plan whose changes are drift; None: nobody can tell now, since what is known is being changed, or old."""
+        pending = list(filter(_is_pending, gates))
+        if not census.current or not all(gate.trouble for gate in pending):
+            return None
+        if not pending:
+            return plan
+        # one that is stuck has entities in common with others: where those are open is told by them alone
+        done = [gate for gate in gates if not _is_pending(gate)]
+        return self._plan(census, done, originals={})
+
+    def _line(self, gate: Gate, census: Census, plan: Plan, drift: Plan | None) -> GateLine:
         sight = census.sights.get(gate.fscid)
         if sight is None:
             return GateLine(f"file system {gate.fscid}", gate, "unknown")
@@ -218,8 +245,10 @@ class Gates:
         state = "set"
         if _is_pending(gate):
             state = "ending" if gate.rung == "observe" else "wanted"
-        elif settled and (changes or feature):
-            state = "drifted"
+        elif drift is not None:
+            open_to = {each.entity for each in self._concerned(gate, sight, drift)}
+            changes = tuple(each for each in plan.changes if each.entity in open_to)
+            state = "drifted" if changes or feature else "set"
         return GateLine(
             fs_name=sight.file_system.name,
             gate=gate,
@@ -233,7 +262,7 @@ class Gates:
     def _preview(self, fs_name: str, gate: Gate, census: Census) -> Preview:
         sight = census.sights[gate.fscid]
         others = [each for each in self._store.all() if (each.fscid, each.path) != (gate.fscid, gate.path)]
-        line = self._line(gate, census, self._plan(census, [*others, gate]), settled=False)
+        line = self._line(gate, census, self._plan(census, [*others, gate]), None)
         if line.feature == "add":
             lost = tuple(
                 CutOff(each, "the file system", "")
@@ -245,22 +274,25 @@ class Gates:
         age = self._clock() - min(sight.asked, census.asked)
         return Preview(fs_name, gate.path, gate.rung, line.changes, line.untouched, line.feature, lost, age)
 
-    def _plan(self, census: Census, gates: Sequence[Gate]) -> Plan:
+    def _plan(
+        self, census: Census, gates: Sequence[Gate], originals: Mapping[str, Caps] | None = None
+    ) -> Plan:
         """What has to change for all gates together."""
+        known = self._originals(census) if originals is None else originals
         closed = [
             _enclosure(gate, census.sights[gate.fscid])
             for gate in gates
             if gate.rung in ("isolate", "exclude") and gate.fscid in census.sights
         ]
         names = [sight.file_system.name for sight in census.sights.values()]
-        return planned(census.entities, closed, originals=self._originals(census), file_systems=names)
+        return planned(census.entities, closed, originals=known, file_systems=names)
 
     def _originals(self, census: Census) -> Mapping[str, Caps]:
         """The caps without any gate, of entities whose caps nobody else has changed since."""
         return {
             each.entity: each.original
             for each in self._store.changed()
-            if census.entities.get(each.entity) in (each.after, each.prior)
+            if census.entities.get(each.entity) in (each.original, *(caps for _, caps in each.history))
         }
 
     def _concerned(self, gate: Gate, sight: Sight, plan: Plan) -> tuple[CapsChange, ...]:
@@ -351,6 +383,11 @@ class Gates:
 def _is_pending(gate: Gate | None) -> bool:
     """Is something of it not done yet?"""
     return gate is not None and gate.applied < gate.wanted
+
+
+def _is_same(one: Gate, other: Gate) -> bool:
+    """Is the same asked for, whatever is in the way? Two may be asked for within one second."""
+    return replace(one, trouble="") == replace(other, trouble="")
 
 
 def _feature(gate: Gate, sight: Sight) -> str:

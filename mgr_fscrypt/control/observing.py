@@ -54,7 +54,7 @@ class Servers(Protocol):
     """The cluster's servers. What may raise `SilentError` takes its time."""
 
     def served(self) -> Sequence[Served]:
-        """Give all file systems."""
+        """Give all file systems. Silent, too, while a change that was asked for may still come about."""
         ...
 
     def manager_addresses(self) -> AbstractSet[str]:
@@ -97,7 +97,7 @@ class Sight:
         served: what the maps say.
         clients: its sessions, by number.
         unread: sessions that were not understood.
-        asked: when all its MDSs had answered, in seconds since the epoch.
+        asked: when all its MDSs had answered, in seconds since the epoch; 0: never.
     """
 
     served: Served
@@ -120,12 +120,14 @@ class Census:
         entities: caps of all entities.
         asked: when the monitors told those, in seconds since the epoch; 0: never.
         trouble: what did not answer at the last look; empty: all did.
+        current: whether the monitors answered at the last look: only then may caps be changed by it.
     """
 
     sights: Mapping[int, Sight] = field(default_factory=dict)
     entities: Mapping[str, Caps] = field(default_factory=dict)
     asked: float = 0
     trouble: str = ""
+    current: bool = False
 
 
 class Observer:
@@ -194,14 +196,14 @@ class Observer:
         """Look once. What does not answer keeps the place that it had."""
         troubles: list[str] = []
         before = self._census
-        sights, entities, asked = before.sights, before.entities, before.asked
+        sights, entities, asked, current = before.sights, before.entities, before.asked, False
         try:
             served = self._servers.served()
             sights = dict(self._sights(served, before, troubles))
-            entities, asked = self._servers.entities(), self._date()
+            entities, asked, current = self._servers.entities(), self._date(), True
         except SilentError as error:
             troubles.append(str(error))
-        self._census = Census(sights, entities, asked, "; ".join(troubles))
+        self._census = Census(sights, entities, asked, "; ".join(troubles), current)
 
     def _sights(
         self, served: Sequence[Served], before: Census, troubles: list[str]
@@ -212,8 +214,8 @@ class Observer:
                 yield number, self._seen(each)
             except SilentError as error:
                 troubles.append(str(error))
-                if number in before.sights:
-                    yield number, replace(before.sights[number], served=each)
+                # one that was never seen is there all the same: its gates stay, and caps that name it
+                yield number, replace(before.sights.get(number, Sight(each, (), 0, 0.0)), served=each)
 
     def _seen(self, served: Served) -> Sight:
         managers = self._servers.manager_addresses()

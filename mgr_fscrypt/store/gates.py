@@ -60,11 +60,6 @@ class GatedCaps:
         """As the last change leaves them."""
         return self.history[-1][1]
 
-    @property
-    def prior(self) -> Mapping[str, str]:
-        """As they were before the last change."""
-        return self.history[-2][1] if len(self.history) > 1 else self.original
-
     def at(self, date: float) -> Mapping[str, str]:
         """As they were for who connected then."""
         return next((caps for changed, caps in reversed(self.history) if changed <= date), self.original)

@@ -36,7 +36,8 @@ class FakeServers:
         caps: of all entities.
         required: the features that file systems require.
         namespaces: of directories, by inode; those that are not here are in no MDS's cache.
-        silent: what does not answer: "mds", "mon", or an entity whose caps cannot be set.
+        silent: what does not answer: "mds", the MDSs of one file system, "mon", or an entity whose caps cannot be set.
+        slow: entities whose caps are set when nobody waits for it any more: by `land`.
         done: what was changed.
     """
 
@@ -46,6 +47,8 @@ class FakeServers:
         self.required: dict[str, set[str]] = {"cephfs": set()}
         self.namespaces: dict[int, str] = {}
         self.silent: set[str] = set()
+        self.slow: set[str] = set()
+        self._flying: list[tuple[str, Caps]] = []
         self.done: list[tuple[str, ...]] = []
 
     def file_systems(self) -> list[FileSystem]:
@@ -53,6 +56,8 @@ class FakeServers:
 
     def served(self) -> Sequence[Served]:
         self._hear("mon")
+        if self._flying:
+            raise SilentError("a change has not ended")
         return [
             Served(
                 each,
@@ -68,6 +73,7 @@ class FakeServers:
 
     def sessions(self, file_system: str, rank: int) -> Sequence[Mapping[str, Any]]:
         self._hear("mds")
+        self._hear(file_system)
         return self.listed[file_system, rank]
 
     def namespace_of(self, file_system: str, inode: int) -> str | None:
@@ -85,8 +91,17 @@ class FakeServers:
 
     def set_caps(self, entity: str, caps: Caps) -> None:
         self._hear(entity)
+        if entity in self.slow:
+            self._flying.append((entity, caps))
+            raise SilentError(f"{entity} took too long")
         self.done.append(("caps", entity))
         self.caps[entity] = dict(caps)
+
+    def land(self) -> None:
+        self.slow.clear()
+        for entity, caps in self._flying:
+            self.caps[entity] = dict(caps)
+        self._flying.clear()
 
     def require_feature(self, file_system: str, feature: str, *, required: bool) -> None:
         self._hear("mon")

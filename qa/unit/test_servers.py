@@ -110,6 +110,23 @@ def test_keys_of_entities_are_not_kept():
     }
 
 
+def test_a_change_that_nobody_waits_for_any_more_may_still_come_about():
+    made: list[Result] = []
+
+    def answering() -> Result:
+        made.append(Result())
+        return made[-1]
+
+    manager = Manager(auth_caps=None, osd_lspools=[])
+    asked = ManagedServers(manager, answering, patience=0.05)
+    with pytest.raises(SilentError, match="did not answer `auth caps`"):
+        asked.set_caps("client.a", {"osd": "allow r"})
+    with pytest.raises(SilentError, match="have not ended a change"):
+        asked.served()
+    made[0].ev.set()
+    assert asked.served() == []
+
+
 def test_features():
     asked, manager = servers(fs_required_client_features="")
     for required in (True, False):

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from mgr_fscrypt.control.gate_answers import DRIFT, GatePage, Preview
 from mgr_fscrypt.control.gatekeeper import Gatekeeper
 from mgr_fscrypt.control.gates import FRESH, Gates, Wanted
 from mgr_fscrypt.control.observing import Observer
+from mgr_fscrypt.control.results import Part
 from mgr_fscrypt.store import GateTable, LocalDatabase, Place, Subtree, SubtreeTable
 from qa.fakes.servers import FakeServers, session
 
@@ -61,7 +62,8 @@ class World:
 
     def record(self, command: str, about: Sequence[str], work: Callable[[], Result]) -> Result:
         result = work()
-        self.acts.append((command, *about, result.status))
+        for part in result.parts or (Part(tuple(about), result),):
+            self.acts.append((command, *part.about, part.result.status))
         return result
 
     def register(self, path: str, mode: str = "engine") -> None:
@@ -69,6 +71,18 @@ class World:
         self.subtrees.put(
             Subtree(1, path, "cephfs", inode, mode, "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
         )
+
+    def serve_another(self) -> None:
+        """A second file system, with a subtree."""
+        self.servers.required["other"] = set()
+        self.servers.listed["other", 0] = []
+        self.subtrees.put(
+            Subtree(2, "/o", "other", 77, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
+        )
+
+    def succeed(self) -> "World":
+        """Another manager, which has learnt nothing yet."""
+        return World(self.database, self.servers, self.now)
 
     def settle(self) -> None:
         """Look and act until nothing changes."""
@@ -191,9 +205,10 @@ def test_isolate_is_carried_out_once_and_taken_back(world: World):
     assert 'namespace=""' in world.osd("client.stray")
     assert world.osd("client.friend") == EVERYWHERE
     assert world.servers.done == [("caps", "client.stray")]
-    ((command, fs_name, path, told),) = world.acts
-    assert (command, fs_name, path) == ("gate carry out", "cephfs", "/vault")
-    assert "ceph auth caps client.stray" in told
+    begun, done = world.acts
+    assert begun[:3] == done[:3] == ("gate carry out", "cephfs", "/vault")
+    assert "isolate, begun: ceph auth caps client.stray" in begun[3]
+    assert "isolate: ceph auth caps client.stray" in done[3]
     assert "already" in world.gates.set(ISOLATE).status
     restore = json.loads(world.gates.show("cephfs", "/vault").rendered("json")[1])["restore"]
     assert restore == [f"ceph auth caps client.stray mds 'allow rw' mon 'allow r' osd '{EVERYWHERE}'"]
@@ -405,12 +420,144 @@ def test_a_manager_that_dies_in_between_is_succeeded(world: World, interrupted: 
     world.gates.begin(line)
     for change in line.changes[:interrupted]:
         world.servers.set_caps(change.entity, change.after)
-    successor = World(world.database, world.servers, world.now)
+    successor = world.succeed()
     successor.settle()
     assert successor.state() == "set"
     successor.gates.set(OBSERVE)
     successor.settle()
     assert (world.osd("client.stray"), world.osd("client.other")) == (EVERYWHERE, EVERYWHERE)
+
+
+def test_what_fails_and_is_tried_again_is_in_the_audit_once(world: World):
+    world.servers.silent = {"client.stray"}
+    world.gates.set(ISOLATE)
+    for _ in range(3):
+        world.settle()
+    begun, failed = world.acts
+    assert (
+        "begun: ceph auth caps client.stray mds 'allow rw' mon 'allow r' osd 'allow rw namespace" in begun[3]
+    )
+    assert "is not done, and is tried again: client.stray did not answer" in failed[3]
+    # what is new in an attempt is told
+    world.servers.caps["client.other"] = {"mds": "allow rw", "osd": EVERYWHERE}
+    world.settle()
+    assert ["begun" in act[3] and "client.other" in act[3] for act in world.acts[2:]].count(True) == 1
+    world.servers.silent = set()
+    world.settle()
+    assert "isolate: ceph auth caps client.stray" in world.acts[-1][3]
+
+
+def test_file_systems_whose_mds_is_silent_for_a_new_manager_keep_their_gates(world: World):
+    world.serve_another()
+    world.gates.set(ISOLATE)
+    world.settle()
+    closed = world.osd("client.stray")
+    world.servers.silent = {"cephfs"}
+    successor = world.succeed()
+    successor.observer.look()
+    assert (successor.state(), successor.audience.listing("cephfs").code) == ("set", errno.EAGAIN)
+    assert successor.gates.set(Wanted("other", "/o", "isolate", namespace="o-1")).success
+    successor.settle()
+    assert world.osd("client.stray") == closed
+    world.servers.silent = set()
+    successor.settle()
+    assert successor.gates.set(OBSERVE).success
+    successor.settle()
+    assert world.osd("client.stray") == EVERYWHERE
+
+
+def test_file_systems_whose_mds_is_silent_for_a_new_manager_are_not_taken_away(world: World):
+    world.serve_another()
+    world.servers.silent = {"other"}
+    successor = world.succeed()
+    successor.observer.look()
+    assert successor.gates.set(Wanted("other", "/o", "isolate", namespace="o-1")).code == errno.EAGAIN
+    assert successor.gates.set(EXCLUDE).success
+    successor.settle()
+    assert world.servers.caps["client.stray"]["mds"] == (
+        "allow rw fsname=cephfs path=/home, allow rw fsname=other"
+    )
+
+
+def test_nothing_is_carried_out_by_what_was_known_before_the_last_change(world: World):
+    world.gates.set(ISOLATE)
+    assert world.keeper.act()
+    assert world.gates.set(OBSERVE).success
+    world.servers.silent = {"mon"}
+    world.observer.look()
+    assert not world.keeper.act()
+    assert world.state() == "ending"
+    world.servers.silent = set()
+    world.settle()
+    assert world.osd("client.stray") == EVERYWHERE
+
+
+def test_nothing_has_drifted_by_what_was_known_before_the_last_change(world: World):
+    world.gates.set(ISOLATE)
+    assert world.keeper.act()
+    world.servers.silent = {"mon"}
+    world.settle()
+    assert (world.state(), DRIFT in world.keeper.checks()) == ("set", False)
+
+
+def test_a_change_that_comes_late_is_waited_for(world: World):
+    world.servers.slow = {"client.stray"}
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert world.state() == "ending"
+    world.servers.land()
+    assert world.osd("client.stray") != EVERYWHERE
+    world.settle()
+    assert world.osd("client.stray") == EVERYWHERE
+
+
+def test_another_gate_within_the_same_second_is_another(world: World, monkeypatch: pytest.MonkeyPatch):
+    set_caps = world.servers.set_caps
+
+    def interrupted(entity: str, caps: Any) -> None:
+        set_caps(entity, caps)
+        world.gates.set(OBSERVE)
+
+    world.gates.set(ISOLATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.servers, "set_caps", interrupted)
+        world.keeper.act()
+    assert world.state() == "ending"
+    world.settle()
+    assert world.osd("client.stray") == EVERYWHERE
+
+
+def test_attempts_that_fail_do_not_lose_the_original(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.servers.silent = {"client.stray"}
+    for keep in "abc":
+        world.gates.set(replace(ISOLATE, keep=keep))
+        world.settle()
+    world.servers.silent = set()
+    world.gates.set(OBSERVE)
+    world.settle()
+    assert world.osd("client.stray") == EVERYWHERE
+
+
+@pytest.mark.parametrize("stuck", ["/wages", "/a"])
+def test_a_gate_that_is_stuck_does_not_hide_the_drift_of_others(world: World, stuck: str):
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.register(stuck)
+    world.servers.namespaces = {1001: "other"}
+    world.gates.set(Wanted("cephfs", stuck, "isolate", namespace="slip"))
+    world.settle()
+    world.settle()
+    # what the other one has still to do is no drift of this one
+    assert (world.state(stuck), world.state()) == ("wanted", "set")
+    world.servers.caps["client.new"] = {"mds": "allow rw", "osd": EVERYWHERE}
+    world.settle()
+    assert world.state() == "drifted"
+    told = [line for line in world.keeper.checks()[DRIFT]["detail"] if "/vault" in line]
+    assert ["client.new" in line for line in told] == [True]
 
 
 def test_caps_that_change_between_the_look_and_the_act_are_looked_at_anew(world: World):
