@@ -46,6 +46,13 @@ class FileSystemPools:
     data: AbstractSet[str]
 
 
+def spans(written: str, namespace: str) -> bool:
+    """Is it this namespace that is written, or a beginning of it with `*`?"""
+    if written.endswith("*"):
+        return namespace.startswith(written[:-1])
+    return namespace == written
+
+
 @dataclass(frozen=True)
 class OsdGrant:
     """One grant of OSD caps. What is None is not limited.
@@ -98,11 +105,7 @@ class OsdGrant:
 
     def of_namespace(self, namespace: str) -> bool:
         """Does it speak of this namespace?"""
-        if self.namespace is None:
-            return True
-        if self.namespace.endswith("*"):
-            return namespace.startswith(self.namespace[:-1])
-        return namespace == self.namespace
+        return self.namespace is None or spans(self.namespace, namespace)
 
     def narrowed(self, namespace: str) -> "OsdGrant":
         """The same for one namespace only."""

@@ -17,6 +17,7 @@ from .caps import (
     mds_grants,
     osd_grants,
     rights,
+    spans,
     written,
 )
 from .clients import Client, Software, at_or_below
@@ -39,7 +40,8 @@ class Enclosure:
         admitted: the entities that may.
         excluding: whether the MDSs keep others out, too.
         open_paths: the directories that others keep then.
-        kept: namespaces that others keep, beside the default one, our engine's leases and those of subvolumes.
+        kept: namespaces that others keep, whatever encloses them beside, but for those that are enclosed themselves;
+            with the default one, our engine's leases and those of subvolumes.
     """
 
     pools: FileSystemPools
@@ -223,10 +225,11 @@ def _enclosed(
 def _kept(entity: str, enclosure: Enclosure, enclosures: Sequence[Enclosure]) -> tuple[str, ...]:
     """The namespaces that an entity which reaches all of them is left with."""
     beside = [each for each in enclosures if each.pools.name == enclosure.pools.name]
-    enclosed = {each.namespace for each in (enclosure, *beside)}
-    subvolumes = () if any(each.startswith(SUBVOLUMES) for each in enclosed) else (f"{SUBVOLUMES}*",)
+    together = (enclosure, *beside)
+    named = (f"{SUBVOLUMES}*", *(name for each in together for name in each.kept))
+    free = (name for name in named if not any(spans(name, each.namespace) for each in together))
     reached = (each.namespace for each in beside if entity in each.admitted)
-    return tuple(dict.fromkeys(("", LEASES, *subvolumes, *enclosure.kept, *reached)))
+    return tuple(dict.fromkeys(("", LEASES, *free, *reached)))
 
 
 def _admitted(caps: dict[str, str], enclosure: Enclosure) -> dict[str, str]:

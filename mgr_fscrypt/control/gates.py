@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Protocol
 
-from ..store import Gate, GatedCaps, Subtree
+from ..store import Found, Gate, GatedCaps, Place, Subtree
+from .caps import spans
 from .clients import at_or_below
 from .cluster import FileSystem, FileSystemMap, existing
 from .gate_answers import FEATURE, GateLine, GatePage, Preview, commands
-from .gate_plan import Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, planned
+from .gate_plan import SUBVOLUMES, Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, planned
 from .observing import Census, Sight
 from .paths import PathError, normal
 from .refusal import RefusalError
@@ -57,10 +58,14 @@ class GateStore(Protocol):
 
 
 class KnownSubtrees(Protocol):
-    """The register; `store.SubtreeTable` tells what the call means."""
+    """The register; `store.SubtreeTable` tells what each call means."""
 
     def at(self, fscid: int, path: str) -> Subtree | None:
         """Find by path."""
+        ...
+
+    def page(self, fscid: int | None, after: Place, limit: int) -> Found:
+        """List in order."""
         ...
 
 
@@ -74,7 +79,7 @@ class Wanted:
         rung: one of `RUNGS`.
         namespace: of the subtree's files.
         admit: the entities that are let in.
-        keep: namespaces that others keep.
+        keep: namespaces that others keep; empty: none. Where it is not known what they use, it has to be said.
         open_paths: directories that others keep.
     """
 
@@ -160,7 +165,8 @@ class Gates:
         same = before is not None and before == replace(gate, wanted=before.wanted, applied=before.applied)
         if same and not preview.commands and not _is_pending(before):
             return Result(status=f"{named} is gated so already; nothing to do")
-        self._store.put(gate)
+        for each in (*self._beside(gate), gate):
+            self._store.put(each)
         return Result(
             status=f"{named}: {gate.rung} is being set, by {len(preview.commands)} commands; "
             f"{len(preview.cut_off)} sessions lose something when they connect anew; `ceph fscrypt gate show "
@@ -261,8 +267,7 @@ class Gates:
 
     def _preview(self, fs_name: str, gate: Gate, census: Census) -> Preview:
         sight = census.sights[gate.fscid]
-        others = [each for each in self._store.all() if (each.fscid, each.path) != (gate.fscid, gate.path)]
-        line = self._line(gate, census, self._plan(census, [*others, gate]), None)
+        line = self._line(gate, census, self._plan(census, [*self._beside(gate), gate]), None)
         if line.feature == "add":
             lost = tuple(
                 CutOff(each, "the file system", "")
@@ -273,6 +278,18 @@ class Gates:
             lost = cut_off(sight.clients, line.changes, _enclosure(gate, sight))
         age = self._clock() - min(sight.asked, census.asked)
         return Preview(fs_name, gate.path, gate.rung, line.changes, line.untouched, line.feature, lost, age)
+
+    def _beside(self, gate: Gate) -> Sequence[Gate]:
+        """The other gates: to each of the file system, the namespace of one that ends is like any other again."""
+        others = [each for each in self._store.all() if (each.fscid, each.path) != (gate.fscid, gate.path)]
+        if gate.rung != "observe" or not gate.namespace:
+            return others
+        return [
+            replace(each, kept=tuple(sorted({*each.kept, gate.namespace})))
+            if each.fscid == gate.fscid and each.namespace
+            else each
+            for each in others
+        ]
 
     def _plan(
         self, census: Census, gates: Sequence[Gate], originals: Mapping[str, Caps] | None = None
@@ -332,13 +349,14 @@ class Gates:
         if wanted.rung == "require":
             return Gate(found.fscid, path, "require", "", (), (), (), now)
         self._require_subtree(found, path)
+        namespace = self._namespace(found, path, wanted, before)
         return Gate(
             fscid=found.fscid,
             path=path,
             rung=wanted.rung,
-            namespace=self._namespace(found, path, wanted, before),
+            namespace=namespace,
             admitted=_entities(wanted.admit, before, census),
-            kept=_list(wanted.keep, before.kept if before else ()),
+            kept=self._kept(found, path, wanted, namespace, before),
             open_paths=_open_paths(wanted, path, before),
             wanted=now,
         )
@@ -378,6 +396,39 @@ class Gates:
                     "its own",
                 )
         return name
+
+    def _kept(
+        self, found: FileSystem, path: str, wanted: Wanted, namespace: str, before: Gate | None
+    ) -> tuple[str, ...]:
+        kept = _list(wanted.keep, before.kept if before else ())
+        for each in kept:
+            if spans(each, namespace):
+                raise RefusalError(
+                    errno.EINVAL,
+                    f"--keep {each} would leave {namespace} to everybody, which is the subtree's own; nothing was "
+                    "changed; name other namespaces",
+                )
+        if wanted.keep is not None or (before is not None and before.namespace == namespace):
+            return kept
+        # who may use every namespace is left with those that are named, and would lose what it used beside them
+        if namespace.startswith(SUBVOLUMES):
+            raise RefusalError(
+                errno.EINVAL,
+                f"{namespace} is the namespace of a subvolume: who is not admitted would lose every other isolated "
+                f"subvolume, too; nothing was changed; name those that others keep by --keep {SUBVOLUMES}NAME,... "
+                '(`ceph fs subvolume info` has their pool_namespace), or --keep "" for none',
+            )
+        gated = {each.path for each in self._store.all() if each.fscid == found.fscid} | {path}
+        for other in self._subtrees.page(found.fscid, Place(), len(gated) + 1).subtrees:
+            if other.path not in gated:
+                raise RefusalError(
+                    errno.EINVAL,
+                    f"{other.path} is registered, too, and has no gate: if its files lie in a namespace of their own, "
+                    "who is not admitted would lose them; nothing was changed; on a client, `getfattr -n "
+                    "ceph.dir.layout.pool_namespace PATH` shows it for each such subtree (`ceph fscrypt subtree ls "
+                    f'{shell_word(found.name)}`): name all that others keep by --keep NAME,..., or --keep "" for none',
+                )
+        return kept
 
 
 def _is_pending(gate: Gate | None) -> bool:

@@ -25,6 +25,8 @@ from qa.load.program import done
 EVERYWHERE = "allow rw tag cephfs data=cephfs"
 LEASES = "allow rwx namespace=fscrypt.leases tag cephfs data=cephfs"
 TEXT = b"what was there before"
+NONE_KEPT = ("--keep", "")
+"""Of other subtrees that may be registered, none has a namespace of its own."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def test_isolate(place: Place, stray: Client, friend: FileSystem, clients: Clien
         place.namespace,
         "--admit",
         f"client.{place.friend}",
+        *NONE_KEPT,
     )
     before = place.caps(place.stray), place.caps(place.friend)
 
@@ -233,6 +236,7 @@ def test_exclude(place: Place, stray: Client, friend: FileSystem, clients: Clien
         f"client.{place.friend}",
         "--open",
         f"{place.top}/plain",
+        *NONE_KEPT,
     )
     place.gate("set", "cephfs", place.vault, "exclude", *words)
     place.becomes("set")
@@ -249,12 +253,12 @@ def test_exclude(place: Place, stray: Client, friend: FileSystem, clients: Clien
 
 def test_drift_is_told(place: Place):
     # a slip of the pen is found by what the MDS knows, before anything is changed
-    place.gate("set", "cephfs", place.vault, "isolate", "--namespace", "fscrypt-slip")
+    place.gate("set", "cephfs", place.vault, "isolate", "--namespace", "fscrypt-slip", *NONE_KEPT)
     place.cluster.wait(
         "the trouble", lambda: f"--namespace {place.namespace}" in place.shown().get("trouble", "")
     )
     assert place.caps(place.stray)["osd"] == EVERYWHERE
-    words = ("set", "cephfs", place.vault, "isolate", "--namespace", place.namespace)
+    words = ("set", "cephfs", place.vault, "isolate", "--namespace", place.namespace, *NONE_KEPT)
     place.gate(*words)
     place.becomes("set")
     if place.cluster.release == "tentacle":

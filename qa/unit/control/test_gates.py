@@ -232,27 +232,36 @@ def test_a_session_from_before_the_gate_is_told_of_until_it_is_gone(world: World
 
 
 def test_one_gate_less_keeps_another_closed(world: World):
-    world.register("/second", "kernel")
     world.gates.set(ISOLATE)
     world.settle()
+    world.register("/second", "kernel")
     world.gates.set(Wanted("cephfs", "/second", "isolate", namespace="fscrypt-2"))
     world.settle()
     assert (world.state("/vault"), world.state("/second")) == ("set", "set")
     # who is let into the first keeps it
     assert "namespace=fscrypt-1 " in world.osd("client.friend")
     world.gates.set(OBSERVE)
+    assert world.state("/second") == "set"
     world.settle()
     assert 'namespace=""' in world.osd("client.stray")
     assert world.state("/second") == "set"
+    # and what has no gate any more is everybody's again
+    assert "namespace=fscrypt-1 " in world.osd("client.stray")
+    assert "fscrypt-2" not in world.osd("client.stray")
+    assert world.gates.set(ISOLATE).success
+    world.settle()
+    assert "fscrypt-1" not in world.osd("client.stray")
+    world.gates.set(OBSERVE)
+    world.settle()
     world.gates.set(Wanted("cephfs", "/second", "observe"))
     world.settle()
     assert (world.osd("client.stray"), world.osd("client.friend")) == (EVERYWHERE, EVERYWHERE)
 
 
 def test_a_session_between_two_gates_has_the_caps_of_the_first(world: World):
-    world.register("/second")
     world.gates.set(ISOLATE)
     world.settle()
+    world.register("/second")
     world.now += 100
     world.servers.listed["cephfs", 0] = [session(4, uptime=50), session(5, uptime=150)]
     world.gates.set(Wanted("cephfs", "/second", "isolate", "fscrypt-2", admit="client.stray"))
@@ -613,10 +622,49 @@ def test_refusals(world: World, wanted: Wanted, code: int, says: str):
 
 
 def test_each_subtree_has_a_namespace_of_its_own(world: World):
-    world.register("/second")
     world.gates.set(ISOLATE)
+    world.register("/second")
     result = world.gates.set(Wanted("cephfs", "/second", "isolate", namespace="fscrypt-1"))
     assert (result.code, "/vault" in result.status) == (errno.EEXIST, True)
+
+
+def test_what_others_use_beside_is_asked_for_where_it_is_not_known(world: World):
+    world.register("/wages")
+    for act in (world.gates.preview, world.gates.set):
+        refused = act(ISOLATE)
+        assert (refused.code, "/wages is registered, too" in refused.status) == (errno.EINVAL, True)
+        assert "nothing was changed" in refused.status
+    assert world.gates.set(replace(ISOLATE, keep="fscrypt-2")).success
+    world.settle()
+    assert "namespace=fscrypt-2 " in world.osd("client.stray")
+    # it was said once, and stays
+    assert world.gates.set(ISOLATE).success
+    assert world.gates.set(Wanted("cephfs", "/wages", "isolate", namespace="fscrypt-2")).success
+    world.settle()
+    assert "fscrypt-2" not in world.osd("client.stray")
+
+
+def test_a_gate_on_a_subvolume_asks_for_the_others(world: World):
+    one = Wanted("cephfs", "/vault", "isolate", namespace="fsvolumens_one")
+    refused = world.gates.set(one)
+    assert (refused.code, "--keep fsvolumens_NAME" in refused.status) == (errno.EINVAL, True)
+    leaking = world.gates.set(replace(one, keep="fsvolumens_*"))
+    assert (leaking.code, "to everybody" in leaking.status) == (errno.EINVAL, True)
+    assert world.gates.set(replace(one, keep="fsvolumens_two")).success
+    world.settle()
+    assert "namespace=fsvolumens_two " in world.osd("client.stray")
+    assert "fsvolumens_one" not in world.osd("client.stray")
+    assert "fsvolumens_*" not in world.osd("client.stray")
+
+
+def test_what_one_gate_keeps_is_not_taken_by_another(world: World):
+    world.gates.set(ISOLATE)
+    world.settle()
+    world.register("/wages")
+    world.gates.set(Wanted("cephfs", "/wages", "isolate", namespace="fsvolumens_one", keep="fsvolumens_two"))
+    world.settle()
+    assert "namespace=fsvolumens_two " in world.osd("client.stray")
+    assert (world.state(), world.state("/wages")) == ("set", "set")
 
 
 def test_the_observer_looks_only_where_there_is_something_to_look_for(world: World):
