@@ -175,21 +175,19 @@ class Gates:
         )
 
     def is_begun(self, line: GateLine) -> bool:
-        """Was all that is to be changed begun before, so that this is one more attempt at the same?"""
+        """Is this one more attempt at the same, which failed, or nothing to change at all?"""
         known = {each.entity: dict(each.after) for each in self._store.changed()}
-        tried = not line.feature or bool(line.gate.trouble)
-        return tried and all(known.get(each.entity) == dict(each.after) for each in line.changes)
+        same = all(known.get(each.entity) == dict(each.after) for each in line.changes)
+        return (bool(line.gate.trouble) and same) or not (line.changes or line.feature)
 
     def begin(self, line: GateLine) -> Result:
         """Record what is about to be changed, so that it can be taken back whatever happens then."""
         self._record(line)
-        named = f"{line.gate.path} of {line.fs_name}, {line.gate.rung}"
-        # one by one: so many lines are too long for one record
+        begun = f"{line.gate.path} of {line.fs_name}, {line.gate.rung}, begun"
+        about = (line.fs_name, line.gate.path)
+        # one by one: all lines together are too long for one record
         lines = commands(line.fs_name, line.feature, line.changes)
-        parts = tuple(
-            Part((line.fs_name, line.gate.path), Result(status=f"{named}, begun: {each}")) for each in lines
-        )
-        return Result(status=f"{named}, begun: nothing has to change", parts=parts)
+        return Result(parts=tuple(Part(about, Result(status=f"{begun}: {each}")) for each in lines))
 
     def trouble(self, line: GateLine, trouble: str) -> Result:
         """Record what is in the way."""

@@ -160,7 +160,7 @@ class Observer:
                 # the next look may go well; without one, all that is answered would grow old and nobody would know why
                 self.log.exception("a look at clients and gates failed by a mistake of this module")
                 trouble = f"internal error ({type(error).__name__}), see the manager's log"
-                self._census = replace(self._census, trouble=trouble)
+                self._census = replace(self._census, trouble=trouble, current=False)
             self._due.wait(INTERVAL)
 
     def round(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:

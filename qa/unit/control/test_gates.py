@@ -432,6 +432,10 @@ def test_a_manager_that_dies_in_between_is_succeeded(world: World, interrupted: 
     successor = world.succeed()
     successor.settle()
     assert successor.state() == "set"
+    # what was left to do, by who did it
+    assert [act[3].count("ceph auth caps") for act in successor.acts] == [1] * (2 - interrupted) + [
+        2 - interrupted
+    ]
     successor.gates.set(OBSERVE)
     successor.settle()
     assert (world.osd("client.stray"), world.osd("client.other")) == (EVERYWHERE, EVERYWHERE)
