@@ -98,11 +98,11 @@ class Subtrees:
             found = existing(self._cluster, fs_name)
             subtree = self._reported(found, path, report)
             before = self._known(subtree)
+            if before == replace(subtree, registered=before.registered if before else 0):
+                return Result(status=f"{_named(subtree)} is registered already; nothing to do")
             self._require_living_key(subtree)
         except RefusalError as refusal:
             return refusal.result
-        if before == replace(subtree, registered=before.registered if before else 0):
-            return Result(status=f"{_named(subtree)} is registered already; nothing to do")
         what = f"{_named(subtree)}, {subtree.mode} mode, key {subtree.key_identifier}"
         act = "register" if before is None else "update"
         if dry_run:

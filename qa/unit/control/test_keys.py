@@ -75,6 +75,17 @@ def test_what_was_destroyed_stays_so(keys: Keys, database: LocalDatabase):
     assert subtrees.adopt("scratch", "/living", report).success, "of another file system"
 
 
+def test_what_died_with_its_key_is_reported_again_without_a_refusal(keys: Keys, database: LocalDatabase):
+    subtrees = Subtrees(store=SubtreeTable(database), cluster=Cluster(), clock=lambda: NOW, key=keys.line)
+    report = SubtreeFacts(10, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, ID)).encode()
+    subtrees.adopt("cephfs", "/dead", report)
+    keys.adopt("cephfs", replace(FACTS, state="destroyed", tenant="", generation=0, protectors=()).encode())
+    again = subtrees.adopt("cephfs", "/dead", report)
+    assert (again.code, again.changed) == (0, False), "what `show` prints is applied"
+    changed = SubtreeFacts(10, "kernel", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, ID)).encode()
+    assert subtrees.adopt("cephfs", "/dead", changed).code == errno.EPERM
+
+
 def test_keys_are_listed_in_pages(keys: Keys):
     for number in range(5):
         keys.adopt("cephfs", replace(FACTS, identifier=f"{number:032x}", name=f"k{number}").encode())
