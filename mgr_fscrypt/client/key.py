@@ -209,11 +209,12 @@ class Keys:
         options, safe = self._options, self._custody.safe
         kept = () if options.keys else tuple(safe.lockboxes())
         found = [*map(safe.find, options.keys), *(each for each in kept if isinstance(each, Lockbox))]
-        damaged = [each for each in kept if isinstance(each, ContainerError)]
+        tenants = {box.binding.tenant for box in found}
+        versions = [each for tenant in sorted(tenants) for each in safe.versions(tenant)]
+        boxes = [*found, *(each for each in versions if isinstance(each, Lockbox))]
+        damaged = [each for each in (*kept, *versions) if isinstance(each, ContainerError)]
         for each in damaged:
             self._reporter.note(f"damaged, and not in the bundle: {each}")
-        tenants = {box.binding.tenant for box in found}
-        boxes = [*found, *(box for tenant in sorted(tenants) for box in safe.tenant_keys(tenant))]
         managers = self._settings_of(boxes)
         with ExitStack() as told:
             for begin in range(0, len(found), _TOLD):

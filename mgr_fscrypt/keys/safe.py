@@ -118,14 +118,22 @@ class Safe:
             ContainerError: one cannot be read, or is of another place.
             ChangedError: it is rotated all the time.
         """
+        boxes = list[Lockbox]()
+        for each in self.versions(tenant):
+            if isinstance(each, ContainerError):
+                raise each
+            boxes.append(each)
+        return sorted(boxes, key=lambda each: int(each.key.rpartition(" ")[2]), reverse=True)
+
+    def versions(self, tenant: str) -> list[Lockbox | ContainerError]:
+        """As `tenant_keys`, in any order; what cannot be read as its error."""
         for _ in range(_TRIES):
             names = [name for name in self._objects.names() if name.rpartition(".")[0] == f"tenant.{tenant}"]
             try:
-                boxes = [self._tenant_key(name, tenant) for name in names]
+                return [self._version(name, tenant) for name in names]
             except NoSuchKeyError:
                 # forgotten since it was listed, and the one that came in its place may not have been listed
                 continue
-            return sorted(boxes, key=lambda each: int(each.key.rpartition(" ")[2]), reverse=True)
         raise _changed(tenant)
 
     def tenant_key(self, tenant: str, version: int) -> Lockbox:
@@ -194,6 +202,12 @@ class Safe:
         if stored is None:
             raise NoSuchKeyError(f"there is no {name} here", remedy="See `cephfs-fscrypt key ls`.")
         return decode(stored.data)
+
+    def _version(self, name: str, tenant: str) -> Lockbox | ContainerError:
+        try:
+            return self._tenant_key(name, tenant)
+        except ContainerError as error:
+            return error
 
     def _tenant_key(self, name: str, tenant: str) -> Lockbox:
         found = self._read(name)

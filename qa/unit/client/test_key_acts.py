@@ -215,6 +215,15 @@ def test_a_bundle_is_not_written_over_a_file_not_even_in_a_dry_run(stage: Stage)
     assert stage.seen()[1] == before
 
 
+def test_a_bundle_is_made_without_a_damaged_version_that_nothing_needs(stage: Stage):
+    with stage.custody() as found:
+        (box,) = found.safe.tenant_keys("acme")
+    stage.objects.create("tenant.acme.9", b"damaged")
+    file = stage.folder / "all"
+    assert commands.main(["key", "export-bundle", str(file), "--quiet"]) == Exit.DIFFERS
+    assert box in bundle.decoded(file.read_bytes())
+
+
 class Bundle:
     """All keys of a stage in a bundle, and a cluster without any."""
 
