@@ -4,6 +4,7 @@ Paths are bytes as stored (names are ciphertext below an encrypted directory), a
 followed through a symbolic link in the last component. Every call may raise `errors.CephError`.
 """
 
+import os
 import stat
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
@@ -111,11 +112,17 @@ class Session:
 
     def reaches(self, path: bytes) -> bool:
         """Can this client meet what lies at `path` (of the file system) or below it, by its root alone?"""
-        return lies_at_or_below(path, self.root) or lies_at_or_below(self.root, path)
+        root = normal(self.root)
+        return lies_at_or_below(path, root) or lies_at_or_below(root, path)
 
     def __str__(self) -> str:
         where = self.metadata.get("hostname", "unknown host")
         return f"client {self.number} ({self.entity} on {where}, root {self.root.decode(errors='replace')})"
+
+
+def normal(root: bytes) -> bytes:
+    """The root of a session, which is told as whoever mounted wrote it: `//a/./b/` and `a/b` are `/a/b`."""
+    return os.path.normpath(b"/" + root.lstrip(b"/"))
 
 
 def lies_at_or_below(path: bytes, top: bytes) -> bool:

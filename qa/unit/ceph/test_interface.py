@@ -23,7 +23,18 @@ def test_lies_at_or_below(path: bytes, top: bytes, answer: bool) -> None:
 
 @pytest.mark.parametrize(
     ("root", "answer"),
-    [(b"/", True), (b"/a", True), (b"/a/b", True), (b"/a/b/c", True), (b"/a/x", False), (b"/a/bc", False)],
+    [
+        (b"/", True),
+        (b"", True),
+        (b"/a", True),
+        (b"/a/b", True),
+        (b"/a/b/c", True),
+        (b"//a/b", True),
+        (b"a//b/./", True),
+        (b"/a/x/../b", True),
+        (b"/a/x", False),
+        (b"/a/bc", False),
+    ],
 )
 def test_a_session_reaches_what_its_root_holds_or_lies_in(root: bytes, answer: bool) -> None:
     session = Session(7, "client.x", "127.0.0.1:0/1", root, {}, 0, manager=False)

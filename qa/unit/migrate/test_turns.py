@@ -90,11 +90,15 @@ def session(root: bytes, *, manager: bool = False) -> Session:
     return Session(7, "client.other", "1.2.3.4:0/1", root, {"hostname": "there"}, 1, manager=manager)
 
 
-@pytest.mark.parametrize("root", [b"/", b"/above", PATH, PATH + b"/d"])
+@pytest.mark.parametrize(
+    "root",
+    [b"/", b"/above", PATH, PATH + b"/d", b"//above/./tree/", b"above", b"/moved away since it mounted"],
+)
 def test_clients_that_can_reach_the_tree_block_the_cut_over(
     one: Subject, mount: FakeMount, root: bytes
 ) -> None:
     source = mount.stat(PATH).ino
+    mount.mkdir(b"/elsewhere", 0o755)
     one.copy()
     mount.cluster.sessions = [session(root), session(b"/elsewhere"), session(b"/", manager=True)]
     with pytest.raises(NotFencedError, match=r"1 other client.*on there"):
