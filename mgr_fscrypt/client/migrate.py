@@ -124,8 +124,9 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
             work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
         _tell(connection, reporter, way.path)
-        reporter.summary(_described(record), f"{shown_path}: {_CUT_OVER}.")
-        return Exit.DONE
+        late = _told_of_late_writes(reporter, way.path, work.migration.late_writes(record))
+        reporter.summary(_described(record) | late, f"{shown_path}: {_CUT_OVER}.")
+        return Exit.DIFFERS if late["written_in_trash"] else Exit.DONE
     for path, message in work.copied.problems:
         reporter.note(f"{shown(path)}: {message}")
     if how.copy_only:
@@ -136,9 +137,9 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
         )
         return Exit.DIFFERS if work.copied.problem_count else Exit.DONE
     with work.drawn():
-        late = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
+        done = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
     _tell(connection, reporter, way.path)
-    return _cut_over(connection, reporter, work, late)
+    return _cut_over(connection, reporter, work, done)
 
 
 def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
@@ -186,7 +187,9 @@ def rollback(
         connection.require_keys()
     work = _Work(connection, reporter, wish.path)
     if dry_run:
-        return _would(reporter, work.migration.required_record(), "bring the old tree back to", wish.path)
+        return _would(
+            reporter, work.migration.required_record(), f"bring the old tree back to {shown(wish.path)}"
+        )
     with work.drawn():
         gap = work.migration.rollback(evict=evict, verify=None if lose_changes else work.verify)
     _tell(connection, reporter, wish.path)
@@ -199,30 +202,34 @@ def rollback(
     return Exit.DONE
 
 
-def purge(connection: Connection, reporter: Reporter, path: bytes, *, dry_run: bool) -> Exit:
+def purge(
+    connection: Connection, reporter: Reporter, path: bytes, *, lose_changes: bool, dry_run: bool
+) -> Exit:
     """Remove the old tree."""
-    return _ended(connection, reporter, path, "purge", dry_run=dry_run)
+    migration = _Work(connection, reporter, path).migration
+    what = f"the old tree, for good, of {shown(path)}"
+    if dry_run:
+        return _would(reporter, migration.required_record(), f"remove {what}")
+    snapshots = [shown(each) for each in migration.purge(lose_changes=lose_changes)]
+    for each in snapshots:
+        reporter.note(f"{each}: a snapshot of a directory above, which may hold the old tree still")
+    reporter.summary({"path": shown(path), "done": "purge", "snapshots_above": snapshots}, f"removed {what}.")
+    return Exit.DONE
 
 
 def cancel(connection: Connection, reporter: Reporter, path: bytes, *, dry_run: bool) -> Exit:
     """Remove the new tree."""
-    return _ended(connection, reporter, path, "cancel", dry_run=dry_run)
-
-
-def _ended(connection: Connection, reporter: Reporter, path: bytes, act: str, *, dry_run: bool) -> Exit:
-    work = _Work(connection, reporter, path)
-    what = "the old tree, for good, of" if act == "purge" else "the new tree of"
+    migration = _Work(connection, reporter, path).migration
+    what = f"the new tree of {shown(path)}"
     if dry_run:
-        return _would(reporter, work.migration.required_record(), f"remove {what}", path)
-    (work.migration.purge if act == "purge" else work.migration.cancel)()
-    reporter.summary({"path": shown(path), "done": act}, f"removed {what} {shown(path)}.")
+        return _would(reporter, migration.required_record(), f"remove {what}")
+    migration.cancel()
+    reporter.summary({"path": shown(path), "done": "cancel"}, f"removed {what}.")
     return Exit.DONE
 
 
-def _would(reporter: Reporter, record: Record, what: str, path: bytes) -> Exit:
-    reporter.answer(
-        _described(record) | {"would": what}, f"would {what} {shown(path)}; it is {record.state.value}"
-    )
+def _would(reporter: Reporter, record: Record, what: str) -> Exit:
+    reporter.answer(_described(record) | {"would": what}, f"would {what}; it is {record.state.value}")
     return Exit.DONE
 
 
@@ -290,21 +297,24 @@ def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
     tell_manager_anew(connection, reporter, path, facts_of(connection, path))
 
 
-def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: Late) -> Exit:
-    path = work.path
-    for below in late.written:
+def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) -> dict[str, list[str]]:
+    for below in written:
         reporter.note(
             f"{shown(path + below)} was written after it was copied, by a client that came in between: what it wrote "
             f"is in {shown(hidden_of(path))}/old only"
         )
+    return {"written_in_trash": [shown(path + below) for below in written]}
+
+
+def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: Late) -> Exit:
+    path = work.path
+    told = _told_of_late_writes(reporter, path, late.written)
     value = (
         _described(work.migration.required_record())
         | _counts(work.copied)
         | _classes(late.verdict)
-        | {
-            "evicted": [str(each) for each in late.evicted],
-            "written_in_trash": [shown(path + below) for below in late.written],
-        }
+        | {"evicted": [str(each) for each in late.evicted]}
+        | told
     )
     reporter.summary(
         value,

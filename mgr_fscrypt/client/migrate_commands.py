@@ -47,6 +47,9 @@ first, which needs the keys, unless --lose-changes says that it may be lost.
 PURGE = """examples:
   cephfs-fscrypt migrate purge /data --dry-run
   cephfs-fscrypt migrate purge /data
+
+Refused while a directory of the old tree has snapshots, and where the old tree was written after it was compared,
+unless --lose-changes says that this may be lost.
 """
 CANCEL = """examples:
   cephfs-fscrypt migrate cancel /data
@@ -90,7 +93,11 @@ def add_parsers(add: Add) -> None:
         "--lose-changes", action="store_true", help="without comparing: what was written since may be lost"
     )
     _dry_run(one)
-    _dry_run(_on_path(add("purge", "remove the old tree, for good", PURGE)))
+    one = _on_path(add("purge", "remove the old tree, for good", PURGE))
+    one.add_argument(
+        "--lose-changes", action="store_true", help="what was written into the old tree late may be lost"
+    )
+    _dry_run(one)
     _dry_run(_on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL)))
 
 
@@ -125,7 +132,9 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 dry_run=options.dry_run,
             )
         case "purge":
-            return migrate.purge(connection, reporter, path, dry_run=options.dry_run)
+            return migrate.purge(
+                connection, reporter, path, lose_changes=options.lose_changes, dry_run=options.dry_run
+            )
         case "cancel":
             return migrate.cancel(connection, reporter, path, dry_run=options.dry_run)
         case other:

@@ -2,31 +2,39 @@
 
 Beside the source, in the directory that holds it, lies a hidden directory for its owner alone. In it: `work`, with the
 new tree, a subtree of its own (or a plain directory), and another one of the same policy for the anchors of files with
-several names; and after the cut-over `old`, the trash. Its record (`record`) says how far it is, and which inodes are
-which, so whoever comes after a crash knows from what is where what has been done (`Migration._settled`).
+several names; and after the cut-over `old`, the trash. What is to be
+removed is renamed to `gone` first, which nobody moves a tree in use into: not even one who slept past the end of its
+lease with a rename under way, for that one knows `work` and `old` only. Its record (`record`) says how far it is, and
+which inodes are which, so whoever comes after a crash knows from what is where what has been done
+(`Migration._settled`).
 
 One process works at a migration at a time, by the lease of the hidden directory. Whoever finds the lease lost stops.
 """
 
 import errno
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..ceph.errors import ExistsError, LeaseHeldError, NoAttributeError, NotFoundError
-from ..ceph.interface import Lease, Mount, Session
-from ..engine import BusyError, DamagedError, FileSystem, NotFencedError, RefusedError
+from ..ceph.errors import CephError, ExistsError, LeaseHeldError, NoAttributeError, NotFoundError
+from ..ceph.interface import Kind, Lease, Mount, Session
+from ..engine import Attributes, BusyError, DamagedError, FileSystem, NotFencedError, RefusedError
+from ..engine.directories import Directory
 from ..engine.fence import fence, strangers
+from ..engine.modes import snapshots_of
 from ..engine.paths import components, joined
-from .clearing import remove_half_made, remove_marks, remove_tree
+from ..engine.snapshot_names import SNAPSHOTS
+from .clearing import remove_half_made, remove_marks, remove_tree, require_no_snapshots
 from .comparing import Verdict, written_since
 from .copying import Copied, Pass
 from .marks import MARK, mark_of
 from .plan import PADDING, Way
 from .record import Direction, Journal, Record, State, hidden_of
-from .trees import PlainTree, Tree, existing
+from .trees import PlainTree, Tree, existing, fingerprint
 
 PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
@@ -94,7 +102,10 @@ class Migration:
         self._new = joined(self._work, b"tree")
         self._anchors = joined(self._work, b"anchors")
         self._old = joined(self._hidden, b"old")
+        self._gone = joined(self._hidden, b"gone")
+        self._going = joined(self._gone, b"tree")
         self._lease: Lease | None = None
+        self._leased = 0
         self._journal = Journal(mount, self._hidden, self._require_turn)
 
     # looking
@@ -116,7 +127,7 @@ class Migration:
         """The source and its top, the new tree and its top, wherever they lie now."""
         source: Tree = self._plain if record.direction is Direction.ENCRYPT else self._files
         new: Tree = self._plain if record.direction is Direction.DECRYPT else self._files
-        if record.state is State.DONE:
+        if record.state in (State.DONE, State.PURGING):
             return source, self._old, new, self.path
         return source, self.path, new, self._new
 
@@ -153,12 +164,13 @@ class Migration:
                     self.path,
                     remedy="Go on with that, or end it with `migrate cancel` or `migrate purge`.",
                 )
-            if record.state is State.REMOVING:
+            if record.state in (State.CANCELLING, State.PURGING):
+                again = "cancel" if record.state is State.CANCELLING else "purge"
                 raise RefusedError(
                     errno.EEXIST,
                     "what an earlier migration left is being removed",
                     self.path,
-                    remedy="Run `migrate purge` or `migrate cancel` once more.",
+                    remedy=f"Run `migrate {again}` once more.",
                 )
             if record.state is State.COPYING:
                 record = self._prepared(record, way, namespace)
@@ -196,6 +208,7 @@ class Migration:
             self._require_all_copied(copied)
             record = self._copying()
             self._told(Step.VERIFYING)
+            record = replace(record, trash=fingerprint(self._mount, self.path, self._go_on))
             self._require_turn()
             verdict = verify(record)
             if not verdict.equal:
@@ -203,16 +216,17 @@ class Migration:
             self._require_equal(
                 verdict, "Nothing was exchanged. Run the same again: what differs is copied anew."
             )
-            came = strangers(self._mount, self.path)
-            if came:
-                raise NotFencedError(self.path, came)
+            self._require_no_strangers()
             record = replace(record, verified=verdict.same)
             gap = self._exchange(record)
             self._told(Step.CLEARING)
-            self._clear_work()
-            record = self.required_record()
-            source, top, new, new_top = self.sides(record)
-            return Late(gap, evicted, verdict, written_since(source, new, top, new_top))
+            record = self._settled_as(State.DONE)
+            return Late(gap, evicted, verdict, self.late_writes(record))
+
+    def late_writes(self, record: Record) -> list[bytes]:
+        """Files of the trash that changed after they were copied, as paths below the top."""
+        source, top, new, new_top = self.sides(record)
+        return written_since(source, new, top, new_top)
 
     def _exchange(self, record: Record) -> float:
         """The two renames; the seconds between them."""
@@ -233,7 +247,7 @@ class Migration:
 
         Raises:
             NotFencedError: clients can reach the tree, and `evict` is false.
-            BusyError: what is in the new tree is not what is in the old one.
+            BusyError: what is in the new tree is not what is in the old one, or it changed while they were compared.
             RefusedError: EINVAL: there was no cut-over, or its trees are not where they were.
         """
         with self._alone():
@@ -242,69 +256,126 @@ class Migration:
             if interrupted and record.state is State.COPYING:
                 return None
             self._require_state(record, State.DONE, "it was not cut over", "see `migrate status`")
-            if self._places() != (record.new, record.source, 0):
-                raise self._elsewhere(record)
+            self._require_places(record, record.new, record.source, 0)
             self._told(Step.FENCING)
             fence(self._mount, self.path, self.path, evict=evict)
             if verify is not None:
                 self._told(Step.VERIFYING)
+                before = fingerprint(self._mount, self.path, self._go_on)
                 self._require_equal(
                     verify(record), "Nothing was exchanged. What only the new tree has would be lost."
                 )
+                if fingerprint(self._mount, self.path, self._go_on) != before:
+                    raise BusyError(
+                        errno.EBUSY,
+                        "somebody changed it while it was compared",
+                        self.path,
+                        remedy="Nothing was exchanged. See to it that nobody writes there, and run the same again.",
+                    )
+            self._require_no_strangers()
             self._told(Step.CUTTING)
             record = self._journal.enter(record, State.UNDOING)
             gap = self._renamed((self.path, self._new), (self._old, self.path))
             self._journal.enter(record, State.COPYING)
             return gap
 
-    def purge(self) -> None:
-        """Remove the trash, and all traces. May be run again after an interruption.
+    def purge(self, *, lose_changes: bool = False) -> list[bytes]:
+        """Remove the trash, and all traces. May be run again after an interruption. The answer: snapshots of the
+        directories above, by their paths, which may hold the old tree still.
+
+        Args:
+            lose_changes: though the trash was written after it was compared.
 
         Raises:
             RefusedError: EINVAL: there was no cut-over; ENOTEMPTY: a directory of the trash has snapshots.
+            BusyError: the trash was written after it was compared.
+            DamagedError: not the new tree is at the path, or not the old one in the trash.
         """
         with self._alone():
             record = self._required_settled()
-            if record.state is not State.REMOVING:
+            if record.state is not State.PURGING:
                 self._require_state(record, State.DONE, "it was not cut over", "use `migrate cancel`")
-                record = self._journal.enter(record, State.REMOVING)
-            self._remove(record)
+                self._require_places(record, record.new, record.source, 0)
+                require_no_snapshots(self._mount, self._old, self.path, self._go_on)
+                if not lose_changes:
+                    self._require_unwritten(record)
+                record = self._journal.enter(record, State.PURGING)
+            if self._number(self._old):
+                self._require_places(record, record.new, record.source, 0)
+                self._set_aside(record, self._old)
+            self._require_places(record, record.new, 0, 0)
+            if self._number(self._gone) not in (0, record.source):
+                raise self._elsewhere(record)
+            remove_tree(self._mount, self._gone, self.path, self._go_on, kept=record.new)
+            self._require_places(record, record.new, 0, 0)
+            remove_marks(self._mount, self.path, self._go_on)
+            self._leave(record)
+        above = self.path.rpartition(b"/")[0] or b"/"
+        place = joined(above, SNAPSHOTS)
+        return [joined(place, name) for name in snapshots_of(self._mount, Directory(above, above, 0))]
 
     def cancel(self) -> None:
         """Remove the new tree; the source is as it was. May be run again after an interruption.
 
         Raises:
             RefusedError: EINVAL: it was cut over.
+            DamagedError: not the source is at the path.
         """
         with self._alone():
             record = self._required_settled()
-            if record.state is not State.REMOVING:
+            if record.state is not State.CANCELLING:
                 self._require_state(record, State.COPYING, "it was cut over", "use `migrate rollback` first")
-                record = self._journal.enter(record, State.REMOVING)
-            self._remove(record)
+                self._require_in_place(record)
+                record = self._journal.enter(record, State.CANCELLING)
+            if self._number(self._work):
+                self._require_in_place(record)
+                self._set_aside(record, self._work)
+            self._require_in_place(record)
+            remove_tree(self._mount, self._gone, self.path, self._go_on, kept=record.source)
+            self._leave(record)
 
-    def _remove(self, record: Record) -> None:
-        """The source is never removed here but as the trash."""
-        at, _, _ = self._places()
-        if at != record.source:
-            remove_tree(self._mount, self._old, self.path)
-            if at == record.new:
-                remove_marks(self._mount, self.path)
-        remove_tree(self._mount, self._work, self.path)
+    def _set_aside(self, record: Record, place: bytes) -> None:
+        """Into the place from where it is removed, which is empty."""
+        if self._number(self._gone):
+            raise self._elsewhere(record)
+        self._renamed((place, self._gone))
+
+    def _leave(self, record: Record) -> None:
+        """Remove what is empty by now. What is not, another process has moved something into."""
         self._mount.sync()
-        self._mount.rmdir(self._hidden)
+        self._require_turn()
+        try:
+            if self._number(self._work):
+                self._mount.rmdir(self._work)
+            self._mount.rmdir(self._hidden)
+        except CephError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            raise self._elsewhere(record) from error
         self._mount.sync()
+
+    def _require_unwritten(self, record: Record) -> None:
+        if fingerprint(self._mount, self._old, self._go_on) != record.trash:
+            raise BusyError(
+                errno.EBUSY,
+                f"the old tree was written after it was compared, by a client that nobody knew of: what it wrote is in "
+                f"{self._old.decode(errors='replace')} only",
+                self.path,
+                remedy="Nothing was removed. Look at it (`migrate start` names the files), copy what is missed, and "
+                "purge with --lose-changes.",
+            )
 
     # parts
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The lease of the hidden directory."""
+        """The lease of the hidden directory, which is ours."""
         found = existing(self._plain, self._hidden)
         if found is None:
             raise NotFoundError(
                 errno.ENOENT, "no migration is under way, or kept to be rolled back", self.path
             )
+        self._require_ours(found)
         with self._mount.lease(found.ino) as lease:
             try:
                 lease.acquire(_LEASE_TIMEOUT)
@@ -315,17 +386,58 @@ class Migration:
                     self.path,
                     remedy="Let it end, or stop it. Nothing was changed.",
                 ) from error
-            self._lease = lease
+            self._lease, self._leased = lease, found.ino
             try:
+                self._require_same_place()
                 yield
             finally:
                 self._lease = None
+
+    def _require_ours(self, found: Attributes) -> None:
+        """What others made, or can put something else in the place of, is not trusted: what is removed is found by its
+        path."""
+        if found.kind is not Kind.DIRECTORY or found.uid != os.geteuid():
+            raise RefusedError(
+                errno.EPERM,
+                f"{self._hidden.decode(errors='replace')} is no directory of user {os.geteuid()}",
+                self.path,
+                remedy="Look at it, and move it away; or go on as the user who began.",
+            )
+        above = b"/"
+        for name in components(self.path)[:-1]:
+            above = joined(above, name)
+            if self._mount.stat(above).kind is Kind.SYMLINK:
+                raise RefusedError(
+                    errno.ELOOP,
+                    f"{above.decode(errors='replace')} is a symbolic link",
+                    self.path,
+                    remedy="Give the path without links.",
+                )
+        mode = self._mount.stat(above).mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise RefusedError(
+                errno.EPERM,
+                f"everybody may rename what lies in {above.decode(errors='replace')}",
+                self.path,
+                remedy="Take that away while it is migrated: chmod o-w, or +t.",
+            )
 
     def _require_turn(self) -> None:
         """Raises `LeaseLostError`: this process slept, and another one may have taken over: it must not go on."""
         if self._lease is None:
             raise ValueError("a migration is changed by the holder of its lease only")
         self._lease.renew()
+        self._require_same_place()
+
+    def _require_same_place(self) -> None:
+        """The hidden directory is the one whose lease we have: others may have removed it, or moved it away."""
+        if self._number(self._hidden) != self._leased:
+            raise BusyError(
+                errno.EBUSY,
+                f"{self._hidden.decode(errors='replace')} was removed, replaced or moved meanwhile",
+                self.path,
+                remedy="See `migrate status`, and run the same again.",
+            )
 
     def _go_on(self) -> None:
         self._require_turn()
@@ -355,7 +467,7 @@ class Migration:
         self._mount.chmod(self._hidden, 0o700)
         record = Record(
             cluster=self._mount.identity(),
-            path=self._mount.absolute(self.path).decode("utf-8", "surrogateescape"),
+            path=self._path_of_all(),
             direction=way.direction,
             source=self._mount.stat(self.path).ino,
             key=way.key.hex(),
@@ -368,7 +480,7 @@ class Migration:
         if existing(self._plain, self._work) is None:
             self._mount.mkdir(self._work, 0o700)
         elif record.direction is not Direction.DECRYPT:
-            remove_half_made(self._mount, self._work)
+            remove_half_made(self._mount, self._work, self._go_on)
         encrypts = record.direction is not Direction.DECRYPT
         for path, like in ((self._new, self.path), (self._anchors, self._new)):
             if existing(self._plain, path) is None:
@@ -384,8 +496,10 @@ class Migration:
                 remedy="Go on without --namespace, or begin anew after `migrate cancel`.",
             )
         self._mount.sync()
-        ino = self._mount.stat(self._new).ino
-        return record if record.new == ino else self._journal.write(replace(record, new=ino))
+        made = replace(
+            record, new=self._mount.stat(self._new).ino, anchors=self._mount.stat(self._anchors).ino
+        )
+        return record if record == made else self._journal.write(made)
 
     def _lay_out(self, path: bytes, like: bytes, namespace: str | None) -> None:
         """Where the files of a tree will lie: said before it has a policy, for nobody can change it afterwards
@@ -449,16 +563,26 @@ class Migration:
             if kind == "differ" and mark_of(new, new_top + below) is not None:
                 new.removexattr(new_top + below, MARK)
 
-    def _clear_work(self) -> None:
+    def _clear_work(self, record: Record) -> None:
         """What is left beside the new tree, which is in place: the anchors. Until they are gone, files with several
         names have one more."""
-        remove_tree(self._mount, self._anchors, self.path)
+        if self._number(self._anchors) not in (0, record.anchors):
+            raise self._elsewhere(record)
+        remove_tree(self._mount, self._anchors, self.path, self._go_on, kept=record.new)
         self._mount.sync()
 
     def _copying(self) -> Record:
+        return self._settled_as(State.COPYING)
+
+    def _settled_as(self, state: State) -> Record:
         record = self._required_settled()
-        self._require_state(record, State.COPYING, f"it is {record.state.value}", "see `migrate status`")
+        self._require_state(record, state, f"it is {record.state.value}", "see `migrate status`")
         return record
+
+    def _require_no_strangers(self) -> None:
+        came = strangers(self._mount, self.path)
+        if came:
+            raise NotFencedError(self.path, came)
 
     def _require_state(self, record: Record, state: State, happened: str, remedy: str) -> None:
         if record.state is not state:
@@ -485,9 +609,10 @@ class Migration:
         Raises:
             RefusedError: the record is of another file system, or the trees are where nothing of ours puts them.
         """
+        self._require_turn()
         record = self.record()
-        if record is None or record.state is State.REMOVING:
-            return record
+        if record is None:
+            return None
         if record.cluster != self._mount.identity():
             raise RefusedError(
                 errno.ESTALE,
@@ -495,10 +620,24 @@ class Migration:
                 self.path,
                 remedy=f"Remove {self._hidden.decode(errors='replace')} if the copy is complete without it.",
             )
+        if record.path != self._path_of_all():
+            raise RefusedError(
+                errno.ESTALE,
+                f"its record is of {record.path}",
+                self.path,
+                remedy="Move the directories above back to where they were when it was begun.",
+            )
+        if not record.new and record.state not in (State.COPYING, State.CANCELLING):
+            raise self._elsewhere(record)
+        if record.state in (State.CANCELLING, State.PURGING):
+            return self._in_use(record)
         record = self._exchanged(record)
         if record.state is State.DONE:
-            self._clear_work()
+            self._clear_work(record)
         return record
+
+    def _path_of_all(self) -> str:
+        return self._mount.absolute(self.path).decode("utf-8", "surrogateescape")
 
     def _exchanged(self, record: Record) -> Record:
         match (record.state, *self._places()):
@@ -506,7 +645,7 @@ class Migration:
                 return self._journal.enter(record, State.COPYING)
             case ((State.CUTTING | State.UNDOING), record.new, record.source, 0):
                 return self._journal.enter(record, State.DONE)
-            case State.CUTTING, 0, record.source, record.new:
+            case ((State.CUTTING | State.DONE), 0, record.source, record.new):
                 self._renamed((self._new, self.path))
                 return self._journal.enter(record, State.DONE)
             case ((State.UNDOING | State.COPYING), 0, record.source, record.new):
@@ -517,11 +656,44 @@ class Migration:
             case _:
                 raise self._elsewhere(record)
 
+    def _in_use(self, record: Record) -> Record:
+        """While something is removed: the tree that is kept is at the path. One who slept past the end of its lease may
+        have moved it to where its own exchange would have."""
+        match (record.state, *self._places()):
+            case (State.CANCELLING, 0, record.source, (0 | record.new)) | (State.PURGING, 0, record.new, 0):
+                self._renamed((self._old, self.path))
+            case State.CANCELLING, 0, 0, _ if self._number(self._going) == record.source:
+                self._renamed((self._going, self.path))
+            case State.PURGING, 0, (0 | record.source), record.new:
+                self._renamed((self._new, self.path))
+            case (State.CANCELLING, record.source, 0, _) | (
+                State.PURGING,
+                record.new,
+                (0 | record.source),
+                0,
+            ):
+                pass
+            case _:
+                raise self._elsewhere(record)
+        return record
+
     def _places(self) -> tuple[int, int, int]:
         """The numbers of what lies at the path, in the trash, and in the place of the new tree; 0 for nothing."""
-        found = (existing(self._plain, path) for path in (self.path, self._old, self._new))
-        at, old, new = (each.ino if each else 0 for each in found)
-        return at, old, new
+        return self._number(self.path), self._number(self._old), self._number(self._new)
+
+    def _number(self, path: bytes) -> int:
+        found = existing(self._plain, path)
+        return found.ino if found else 0
+
+    def _require_places(self, record: Record, *places: int) -> None:
+        if self._places() != places:
+            raise self._elsewhere(record)
+
+    def _require_in_place(self, record: Record) -> None:
+        """The source is at its path, by its number: that alone says that what lies elsewhere is not it."""
+        at, old, _ = self._places()
+        if (at, old) != (record.source, 0):
+            raise self._elsewhere(record)
 
     def _elsewhere(self, record: Record) -> DamagedError:
         return DamagedError(

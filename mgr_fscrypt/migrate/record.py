@@ -42,8 +42,10 @@ class State(Enum):
     """The new tree is in place; the old one is in the trash."""
     UNDOING = "rolling back"
     """The old tree is about to take its place again."""
-    REMOVING = "removing"
-    """What the migration left is about to go: the trash (`purge`), or the new tree (`cancel`)."""
+    CANCELLING = "cancelling"
+    """The source is in place; the new tree is going."""
+    PURGING = "purging"
+    """The new tree is in place; the old one is going."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,12 @@ class Record:
         path: of the source, in the whole file system.
         source: the number of the source's top.
         new: the number of the new tree's top; 0 until it is there.
+        anchors: the number of the directory with the names that files with several are known by; 0 until it is there.
         key: identifier of the key of the new tree, or of the source where it is decrypted.
         plan: the plan that it was started with.
         gap: seconds without anything at the path, measured at the last cut-over.
         verified: entries that were compared before it.
+        trash: of the old tree, when that began (`trees.fingerprint`): another one since then says that it was written.
         passes, copied, size: of all runs; files and bytes.
     """
 
@@ -70,8 +74,10 @@ class Record:
     plan: str
     state: State = State.COPYING
     new: int = 0
+    anchors: int = 0
     gap: float = 0.0
     verified: int = 0
+    trash: str = ""
     passes: int = 0
     copied: int = 0
     size: int = 0

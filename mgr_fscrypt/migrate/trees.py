@@ -6,9 +6,10 @@ neither the copier nor the comparison knows which.
 
 import errno
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -21,7 +22,7 @@ from ..ceph.errors import (
     UnreachableError,
 )
 from ..ceph.interface import Kind, Mount
-from ..engine import Attributes, DirEntry, LockedError, NameKind
+from ..engine import Attributes, DamagedError, DirEntry, LockedError, NameKind
 from ..engine.paths import joined
 from ..engine.xattrs import shown
 from ..format.buffers import Buffer
@@ -258,19 +259,61 @@ def existing(tree: Tree, path: bytes) -> Attributes | None:
         return None
 
 
-def remove_all(tree: Tree, path: bytes) -> None:
-    """A file, or a directory with all below; nothing where nothing is."""
+def fingerprint(mount: Mount, top: bytes, go_on: Callable[[], None]) -> str:
+    """Of all names below `top` as stored, with the inode of each and, but for directories, its change attribute:
+    whoever writes, makes, removes or renames something changes it. `go_on` is called before each entry.
+
+    Change attributes of directories are left out, as the MDS may bring them up to date late. It is a sum, so the order
+    of a listing does not matter.
+    """
+    total = 0
+    with closing(walk(PlainTree(mount), top)) as all_below:
+        for met in all_below:
+            go_on()
+            if met.error is not None:
+                raise met.error
+            if met.entry is None or met.leaving:
+                continue
+            try:
+                version = None if met.is_directory else mount.stat(top + met.below).version
+            except NotFoundError:
+                continue
+            line = b"%d %d %b" % (met.entry.ino, version or 0, met.below)
+            total += int.from_bytes(sha256(line).digest())
+    return f"{total % (1 << 256):064x}"
+
+
+def remove_all(tree: Tree, path: bytes, go_on: Callable[[], None] = lambda: None, *, kept: int = 0) -> None:
+    """A file, or a directory with all below; nothing where nothing is. `go_on` is called before each entry.
+
+    Raises:
+        DamagedError: it meets the inode `kept`, which is left with all below it.
+    """
     found = existing(tree, path)
     if found is None:
         return
+    _require_other(found.ino, kept, path)
     if found.kind is not Kind.DIRECTORY:
         tree.unlink(path)
         return
     with closing(walk(tree, path)) as all_below:
         for met in all_below:
+            go_on()
             if met.error is not None:
                 raise met.error
+            if met.entry is not None:
+                _require_other(met.entry.ino, kept, path + met.below)
             if met.leaving:
                 tree.rmdir(path + met.below)
             elif not met.is_directory:
                 tree.unlink(path + met.below)
+
+
+def _require_other(ino: int, kept: int, path: bytes) -> None:
+    if kept and ino == kept:
+        raise DamagedError(
+            errno.EUCLEAN,
+            "it lies in what is being removed, and must not go: it was left as it is",
+            path,
+            remedy="Move it back to where it belongs, and run the same again.",
+        )

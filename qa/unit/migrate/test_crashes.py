@@ -123,12 +123,13 @@ def require_safe(cluster: FakeCluster, direction: Direction, before: object, sou
     places = {path: mount.stat(path).ino for path in (PATH, old) if exists(mount, path)}
     record = one.migration.record()
     whole_source = [path for path, ino in places.items() if ino == source]
-    if whole_source and (record is None or record.state is not State.REMOVING or whole_source == [PATH]):
+    if whole_source and (record is None or record.state is not State.PURGING or whole_source == [PATH]):
         assert picture(one.source, whole_source[0]) == before
     else:
         assert picture(one.new, PATH) == before, "the source went only when the new tree is in place"
     if direction is Direction.ENCRYPT:
-        for path in (joined(hidden_of(PATH), b"work"), PATH):
+        hidden = hidden_of(PATH)
+        for path in (joined(hidden, b"work"), joined(hidden, b"gone"), PATH):
             if exists(mount, path) and mount.stat(path).ino != source:
                 assert plaintext(mount, path) == []
 
