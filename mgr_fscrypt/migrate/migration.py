@@ -369,7 +369,8 @@ class Migration:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The lease of the hidden directory, which is ours."""
+        """The lease of the hidden directory, which is ours. Whether it is still there is looked at first of all
+        (`_settled`): its last holder may have ended the migration while this one waited."""
         found = existing(self._plain, self._hidden)
         if found is None:
             raise NotFoundError(
@@ -388,7 +389,6 @@ class Migration:
                 ) from error
             self._lease, self._leased = lease, found.ino
             try:
-                self._require_same_place()
                 yield
             finally:
                 self._lease = None

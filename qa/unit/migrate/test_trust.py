@@ -15,7 +15,7 @@ from mgr_fscrypt.engine import BusyError, DamagedError, NotFencedError, RefusedE
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State, Step, Verdict
 from mgr_fscrypt.migrate.record import Journal, hidden_of
-from mgr_fscrypt.migrate.trees import fingerprint
+from mgr_fscrypt.migrate.trees import PlainTree, fingerprint, remove_all
 from qa.fakes.ceph import FakeLease, FakeMount
 from qa.fakes.migration_cases import Subject, file_system, make_source, picture
 
@@ -132,10 +132,39 @@ def test_a_purge_wants_the_new_tree_at_the_path(one: Subject, mount: FakeMount) 
     one.migration.purge()
 
 
+def test_a_cancel_wants_the_source_at_the_path_until_the_end(one: Subject, mount: FakeMount) -> None:
+    one.copy()
+    setxattr = mount.setxattr
+
+    def moved(path: bytes, name: str, value: bytes, flags: int = 0) -> None:
+        setxattr(path, name, value, flags)
+        mount.rename(PATH, b"/above/aside")
+
+    mount.setxattr = moved  # type: ignore[method-assign]
+    with pytest.raises(DamagedError, match="somebody else"):
+        one.migration.cancel()
+    mount.setxattr = setxattr  # type: ignore[method-assign]
+    assert mount.stat(joined(HIDDEN, b"work/tree")).ino == one.migration.required_record().new
+    mount.rename(b"/above/aside", PATH)
+    one.migration.cancel()
+    assert one.state() is None
+
+
+def test_the_tree_that_is_kept_is_never_removed_wherever_it_lies(one: Subject, mount: FakeMount) -> None:
+    before, kept = picture(one.source, PATH), mount.stat(PATH).ino
+    mount.mkdir(b"/above/gone", 0o700)
+    mount.rename(PATH, b"/above/gone/tree")
+    for top in (b"/above/gone", b"/above/gone/tree"):
+        with pytest.raises(DamagedError, match="must not go"):
+            remove_all(PlainTree(mount), top, kept=kept)
+    assert picture(one.source, b"/above/gone/tree") == before
+
+
 def test_a_record_without_a_new_tree_proves_nothing(one: Subject, mount: FakeMount) -> None:
     one.copy()
     record = one.migration.required_record()
     mount.rename(PATH, OLD)
+    mount.rename(joined(HIDDEN, b"work/tree"), b"/above/aside")
     Journal(mount, HIDDEN, lambda: None).write(replace(record, new=0, state=State.CUTTING))
     with pytest.raises(DamagedError, match="somebody else"):
         one.migration.purge()
