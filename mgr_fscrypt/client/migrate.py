@@ -300,8 +300,8 @@ def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
 def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) -> dict[str, list[str]]:
     for below in written:
         reporter.note(
-            f"{shown(path + below)} was written after it was copied, by a client that came in between: what it wrote "
-            f"is in {shown(hidden_of(path))}/old only"
+            f"{shown(path + below)}: in {shown(hidden_of(path))}/old is another than was copied: a client that came in "
+            f"between wrote it, or the new one was replaced since; look at both before you purge"
         )
     return {"written_in_trash": [shown(path + below) for below in written]}
 

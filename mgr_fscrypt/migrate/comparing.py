@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from ..ceph.errors import NotFoundError
 from ..ceph.interface import Kind
 from ..engine import Attributes
 from ..engine.blocks import pieces
+from ..engine.paths import joined
+from .belonging import Belonging
 from .marks import Mark, mark_of
 from .traits import traits_of
-from .trees import Tree, existing, not_of_one_file, walk
+from .trees import Met, Tree, existing, not_of_one_file, walk
 
 CLASSES = ("same", "differ", "missing", "extra", "error")
 _LISTED = 100
@@ -50,15 +51,20 @@ def compare(
     new: Tree,
     top: bytes,
     new_top: bytes,
+    anchors: bytes,
     verdict: Verdict,
     go_on: Callable[[], None] = lambda: None,
 ) -> Verdict:
-    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry.
+    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry. In `anchors` lie
+    names of the new tree's files until the cut-over (`copying`).
 
     Raises:
         CephError: what concerns more than one file.
+        LockedError: the key of a side is not here.
+        RefusedError: a side that was to be encrypted is not.
     """
-    with closing(walk(source, top)) as all_below:
+    sides = _Sides(source, new, top, new_top, anchors, verdict)
+    with closing(sides.old.walk()) as all_below:
         for met in all_below:
             go_on()
             if met.leaving and met.error is None:
@@ -70,14 +76,14 @@ def compare(
                 if found is None:
                     verdict.add("missing", met.below)
                     continue
-                how = _differences(source, new, top + met.below, new_top + met.below, found, verdict)
+                how = sides.differences(met, found)
             except OSError as error:
                 if not_of_one_file(error):
                     raise
                 verdict.add("error", met.below, error.strerror or str(error))
                 continue
             verdict.add("differ" if how else "same", met.below, ", ".join(how))
-    with closing(walk(new, new_top)) as all_below:
+    with closing(sides.copy.walk()) as all_below:
         for met in all_below:
             go_on()
             if met.error is not None:
@@ -87,28 +93,50 @@ def compare(
     return verdict
 
 
-def _differences(
-    source: Tree, new: Tree, path: bytes, new_path: bytes, there: Attributes, verdict: Verdict
-) -> list[str]:
-    found = source.stat(path)
-    wanted, given = traits_of(source, path, found), traits_of(new, new_path, there)
-    how = list(wanted.differences(given))
-    if found.kind is not Kind.FILE or there.kind is not Kind.FILE:
+class _Sides:
+    """Both trees, entry by entry."""
+
+    def __init__(
+        self, source: Tree, new: Tree, top: bytes, new_top: bytes, anchors: bytes, verdict: Verdict
+    ) -> None:
+        self.old = Belonging(source, top)
+        self.copy = Belonging(new, new_top)
+        self._source = source
+        self._new = new
+        self._top = top
+        self._new_top = new_top
+        self._anchors = anchors
+        self._verdict = verdict
+
+    def differences(self, met: Met, there: Attributes) -> list[str]:
+        """The names of what is not the same; `there` is the copy. Raises `OSError`: they cannot be compared."""
+        path, new_path = self._top + met.below, self._new_top + met.below
+        found = self._source.stat(path)
+        self.old.require_name(path, met.entry)
+        self.old.require(path, found.kind)
+        self.copy.require(new_path, there.kind)
+        wanted, given = traits_of(self._source, path, found), traits_of(self._new, new_path, there)
+        how = list(wanted.differences(given))
+        if found.kind is not Kind.FILE or there.kind is not Kind.FILE:
+            return how
+        mark = mark_of(self._new, new_path)
+        if not self._linked_alike(found, there, mark):
+            how.append("names")
+        if not _same_contents(self._source, self._new, path, new_path):
+            how.append("contents")
+        if mark != Mark(found.ino, found.version or 0):
+            how.append("changed since it was copied")
+        self._verdict.size += found.size
         return how
-    if found.nlink > 1 and not _linked_alike(found, there, mark_of(new, new_path)):
-        how.append("names")
-    if not _same_contents(source, new, path, new_path):
-        how.append("contents")
-    if mark_of(new, new_path) != Mark(found.ino, found.version or 0):
-        how.append("changed since it was copied")
-    verdict.size += found.size
-    return how
 
-
-def _linked_alike(found: Attributes, there: Attributes, mark: Mark | None) -> bool:
-    """Has the copy as many names as the source? (All of them are below the top, so each is met, and is known by its
-    mark to be a name of that copy.) Until the end of a migration there is one more, the anchor."""
-    return mark is not None and mark.ino == found.ino and there.nlink - found.nlink in (0, 1)
+    def _linked_alike(self, found: Attributes, there: Attributes, mark: Mark | None) -> bool:
+        """Has the copy as many names as the source, beside its anchor? Each name below the top is met, and is known by
+        its mark to be one of that copy: a name of the source that lies outside is one that the copy has not."""
+        if found.nlink == there.nlink == 1:
+            return True
+        anchor = existing(self._new, joined(self._anchors, b"%x" % found.ino))
+        anchored = anchor is not None and anchor.ino == there.ino
+        return mark is not None and mark.ino == found.ino and there.nlink == found.nlink + anchored
 
 
 def _same_contents(source: Tree, new: Tree, path: bytes, new_path: bytes) -> bool:
@@ -123,17 +151,38 @@ def _same_contents(source: Tree, new: Tree, path: bytes, new_path: bytes) -> boo
 
 
 def written_since(source: Tree, new: Tree, top: bytes, new_top: bytes) -> list[bytes]:
-    """Files of a source that was replaced, which changed after they were copied; the first hundred, as paths below the
-    top. What the new tree has not, or has another file for, its users have changed by now."""
+    """What a source that was replaced has now and the new tree has not as its copy; the first hundred, as paths below
+    the top. Somebody wrote it after it was copied, or users of the new tree have replaced or removed the copy since:
+    from here both look the same."""
     found: list[bytes] = []
     with closing(walk(source, top)) as all_below:
         for met in all_below:
-            if met.entry is None or met.entry.kind is not Kind.FILE or len(found) == _LISTED:
+            if len(found) == _LISTED:
+                break
+            if met.entry is None or met.leaving:
                 continue
             try:
-                now, mark = source.stat(top + met.below), mark_of(new, new_top + met.below)
-            except NotFoundError:
-                continue
-            if mark is not None and mark.ino == now.ino and mark.change != now.version:
+                is_copied = _is_copied(source, new, top + met.below, new_top + met.below)
+            except OSError as error:
+                if not_of_one_file(error):
+                    raise
+                is_copied = False
+            if not is_copied:
                 found.append(met.below)
     return found
+
+
+def _is_copied(source: Tree, new: Tree, path: bytes, new_path: bytes) -> bool:
+    now = existing(source, path)
+    if now is None:
+        return True
+    there = new.stat(new_path)
+    if there.kind_bits != now.kind_bits:
+        return False
+    match now.kind:
+        case Kind.FILE:
+            return mark_of(new, new_path) == Mark(now.ino, now.version or 0)
+        case Kind.SYMLINK:
+            return new.readlink(new_path) == source.readlink(path)
+        case _:
+            return True

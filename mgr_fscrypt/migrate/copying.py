@@ -22,9 +22,10 @@ from ..engine import Attributes, RefusedError
 from ..engine.blocks import pieces
 from ..engine.paths import joined
 from ..format import BLOCK_SIZE
+from .belonging import Belonging
 from .marks import MARK, Mark, mark_of
 from .traits import give, traits_of
-from .trees import NEW_FILE, Met, Tree, existing, not_of_one_file, remove_all, walk
+from .trees import NEW_FILE, Met, Tree, existing, not_of_one_file, remove_all
 
 _BATCH = 128
 _BATCH_BYTES = 64 << 20
@@ -39,7 +40,7 @@ class Copied:
 
     Attributes:
         files, size: contents, in bytes, that were copied and have their mark.
-        others: directories, links and special files that were made or corrected.
+        others: directories, links, further names and special files that were made or corrected.
         removed: what lay in the new tree, and not in the source any more.
         current: names of files that had their mark already, in the last pass.
         changed: sources that changed while they were copied: for the next pass.
@@ -105,25 +106,30 @@ class Pass:
         self._anchors = anchors
         self._go_on = go_on
         self._copied = copied
+        self._belonging = Belonging(source, top)
         self._waiting: list[_Item] = []
         self._linked: dict[int, _Item] = {}
         self._bytes = 0
-        self._fresh: list[bool] = []
+        self._names = 0
+        self._entered: list[bool | None] = []
+        """Of each directory on the way: was it made in this pass? None: it could not be entered."""
 
     def run(self) -> None:
         """From top to bottom. Raises what ends it: a lost lease or session, no room, a key that is gone."""
-        with closing(walk(self._source, self._top)) as all_below:
+        with closing(self._belonging.walk()) as all_below:
             for met in all_below:
                 self._go_on()
                 try:
                     self._meet(met)
-                except NotFoundError:
-                    pass  # somebody removed it meanwhile, with all below: the next pass removes the copy
+                except NotFoundError as error:
+                    # somebody removed it meanwhile, with all below: the next pass removes the copy
+                    if existing(self._source, self._top + met.below) is not None:
+                        self._copied.add_problem(self._top + met.below, error)
                 except OSError as error:
                     if not_of_one_file(error):
                         raise
                     self._copied.add_problem(self._top + met.below, error)
-                if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
+                if len(self._waiting) + self._names >= _BATCH or self._bytes >= _BATCH_BYTES:
                     self._finish()
         self._finish()
 
@@ -131,53 +137,59 @@ class Pass:
         source, new = self._top + met.below, self._new_top + met.below
         if met.leaving:
             self._leave(met, source, new)
+        elif self._entered and self._entered[-1] is None:
+            if met.is_directory:
+                self._entered.append(None)
         elif met.is_directory:
-            self._enter(source, new)
+            self._enter(met, source, new)
         elif met.entry is not None and met.entry.kind is Kind.FILE:
+            self._belonging.require_name(source, met.entry)
             self._file(source, new)
         else:
+            self._belonging.require_name(source, met.entry)
             self._other(source, new)
 
     # directories
 
-    def _enter(self, source: bytes, new: bytes) -> None:
-        fresh = False
+    def _enter(self, met: Met, source: bytes, new: bytes) -> None:
+        fresh: bool | None = None
         try:
+            self._belonging.require_name(source, met.entry)
+            self._belonging.require(source, Kind.DIRECTORY)
             there = existing(self._new, new)
             if there is not None and there.kind is not Kind.DIRECTORY:
                 self._new.unlink(new)
                 there = None
             if there is None:
                 self._new.mkdir(new, _MADE)
-                fresh = True
+            fresh = there is None
         finally:
-            # also after an error: `leaving` comes all the same
-            self._fresh.append(fresh)
+            # also after an error: what lies in it is met all the same, and `leaving` it
+            self._entered.append(fresh)
 
     def _leave(self, met: Met, source: bytes, new: bytes) -> None:
-        fresh = self._fresh.pop()
+        fresh = self._entered.pop()
+        if fresh is None:
+            return
         if met.error is not None:
             raise met.error
         before = self._source.stat(source)
         if not fresh:
             self._remove_what_is_gone(source, new)
+        wrong = fresh or traits_of(self._source, source, before) != traits_of(
+            self._new, new, self._new.stat(new)
+        )
         # what waits to be linked may get a name in it
-        if (
-            fresh
-            or self._linked
-            or traits_of(self._source, source, before) != traits_of(self._new, new, self._new.stat(new))
-        ):
-            self._copied.others += fresh
+        if wrong or self._linked:
+            self._copied.others += wrong
             self._waiting.append(_Item(source, new, before))
 
     def _remove_what_is_gone(self, source: bytes, new: bytes) -> None:
         with closing(self._new.scandir(new)) as entries:
-            gone = [
-                entry.name for entry in entries if existing(self._source, joined(source, entry.name)) is None
-            ]
-        for name in gone:
-            remove_all(self._new, joined(new, name))
-            self._copied.removed += 1
+            for entry in entries:
+                if existing(self._source, joined(source, entry.name)) is None:
+                    remove_all(self._new, joined(new, entry.name))
+                    self._copied.removed += 1
 
     # files
 
@@ -197,6 +209,7 @@ class Pass:
         waiting = self._linked.get(before.ino)
         if waiting is not None:
             waiting.names.append(new)
+            self._names += 1
         elif self._is_current(anchor, before):
             self._copied.current += 1
             self._link(anchor, new)
@@ -206,8 +219,9 @@ class Pass:
             remove_all(self._new, anchor)
             self._new.link(new, anchor)
         else:
-            item = self._linked[before.ino] = _Item(source, anchor, before, [new])
+            item = _Item(source, anchor, before, [new])
             self._copy(item)
+            self._linked[before.ino] = item
 
     def _link(self, anchor: bytes, new: bytes) -> None:
         there = existing(self._new, new)
@@ -215,6 +229,7 @@ class Pass:
             return
         remove_all(self._new, new)
         self._new.link(anchor, new)
+        self._copied.others += 1
 
     def _is_current(self, new: bytes, before: Attributes) -> bool:
         there = existing(self._new, new)
@@ -223,6 +238,7 @@ class Pass:
     def _copy(self, item: _Item) -> None:
         remove_all(self._new, item.new)
         with self._source.open(item.source, os.O_RDONLY) as old:
+            self._belonging.require(item.source, Kind.FILE)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             # the right mode from the start saves a round trip; nobody else can reach it there
             with self._new.open(item.new, flags, item.before.permissions) as new:
@@ -244,6 +260,7 @@ class Pass:
         there = existing(self._new, new)
         if there is not None and traits_of(self._new, new, there) == wanted:
             return
+        self._belonging.require(source, before.kind)
         remove_all(self._new, new)
         if before.kind is Kind.SYMLINK:
             self._new.symlink(wanted.target, new)
@@ -257,7 +274,8 @@ class Pass:
     # the end of a batch
 
     def _finish(self) -> None:
-        batch, self._waiting, self._bytes = self._waiting, [], 0
+        batch, self._waiting = self._waiting, []
+        self._bytes = self._names = 0
         self._linked.clear()
         self._new.sync()
         done: list[_Item] = []

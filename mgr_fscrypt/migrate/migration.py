@@ -32,7 +32,7 @@ from .clearing import remove_half_made, remove_marks, remove_tree, require_no_sn
 from .comparing import Verdict, written_since
 from .copying import Copied, Pass
 from .marks import MARK, mark_of
-from .plan import PADDING, Way
+from .plan import PADDING, Way, without_tree
 from .record import Direction, Journal, Record, State, hidden_of
 from .trees import PlainTree, Tree, existing, fingerprint
 
@@ -63,7 +63,7 @@ class Late:
         gap: seconds without anything at the path.
         evicted: clients that were cut off for it.
         verdict: the comparison before it.
-        written: files of the trash that changed after they were copied: by clients that nobody knew of.
+        written: what the trash has otherwise than it was copied (`written_since`): by clients that nobody knew of.
     """
 
     gap: float
@@ -131,6 +131,11 @@ class Migration:
             return source, self._old, new, self.path
         return source, self.path, new, self._new
 
+    @property
+    def anchors(self) -> bytes:
+        """Where the anchors of the new tree's files lie until the cut-over."""
+        return self._anchors
+
     # copying
 
     def start(self, way: Way, plan: str, namespace: str | None = None) -> Record:
@@ -139,7 +144,7 @@ class Migration:
 
         Args:
             way: as it was planned.
-            plan: the plan's hash, for the record.
+            plan: the plan's hash, for the record, which keeps of it what tells nothing of the tree.
             namespace: the RADOS namespace of the new tree's files; None: that of the source. It counts when the new
                 tree is begun: later nobody can change it.
 
@@ -196,8 +201,8 @@ class Migration:
 
         Raises:
             NotFencedError: clients can reach the tree, and `evict` is false.
-            BusyError: something could not be copied, or is not the same; the source is in place, and the new tree is
-                kept.
+            BusyError: something could not be copied, is not the same, or was changed while it was verified; the source
+                is in place, and the new tree is kept.
         """
         with self._alone():
             record = self._copying()
@@ -216,6 +221,7 @@ class Migration:
             self._require_equal(
                 verdict, "Nothing was exchanged. Run the same again: what differs is copied anew."
             )
+            self._require_unchanged(record)
             self._require_no_strangers()
             record = replace(record, verified=verdict.same)
             gap = self._exchange(record)
@@ -224,8 +230,11 @@ class Migration:
             return Late(gap, evicted, verdict, self.late_writes(record))
 
     def late_writes(self, record: Record) -> list[bytes]:
-        """Files of the trash that changed after they were copied, as paths below the top."""
+        """What the trash has otherwise than it was copied, as paths below the top (`written_since`); nothing where it
+        is as it was before the verification, whatever has become of the new tree."""
         source, top, new, new_top = self.sides(record)
+        if fingerprint(self._mount, top, self._watched) == record.trash:
+            return []
         return written_since(source, new, top, new_top)
 
     def _exchange(self, record: Record) -> float:
@@ -471,7 +480,7 @@ class Migration:
             direction=way.direction,
             source=self._mount.stat(self.path).ino,
             key=way.key.hex(),
-            plan=plan,
+            plan=without_tree(plan),
         )
         return self._journal.write(record)
 
@@ -556,11 +565,29 @@ class Migration:
                 remedy="Nothing was exchanged. See to them, or remove them, and run the same again.",
             )
 
+    def _require_unchanged(self, record: Record) -> None:
+        """Nobody has written into the source while it was verified: one more pass finds nothing to do."""
+        source, top, new, new_top = self.sides(record)
+        late = Copied()
+        Pass(source, new, top, new_top, self._anchors, self._go_on, late).run()
+        self._require_all_copied(late)
+        if late.work:
+            raise BusyError(
+                errno.EBUSY,
+                f"the source was changed while it was verified: {late.work} entries",
+                self.path,
+                remedy="Nothing was exchanged. See who writes there, and run the same again.",
+            )
+
     def _copy_again(self, record: Record, verdict: Verdict) -> None:
-        """What differs loses its mark."""
+        """What differs loses its mark; all do where more differs than is listed."""
         _, _, new, new_top = self.sides(record)
-        for kind, below, _ in verdict.listed:
-            if kind == "differ" and mark_of(new, new_top + below) is not None:
+        differing = [below for kind, below, _ in verdict.listed if kind == "differ"]
+        if len(differing) < verdict.differ:
+            remove_marks(self._mount, self._work, self._go_on)
+            return
+        for below in differing:
+            if mark_of(new, new_top + below) is not None:
                 new.removexattr(new_top + below, MARK)
 
     def _clear_work(self, record: Record) -> None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,16 +14,17 @@ from typing import NamedTuple
 
 from ..ceph.errors import CephError, NoAttributeError
 from ..ceph.interface import Kind, Mount, Session
-from ..engine import Attributes, FileSystem, NameKind, RefusedError
-from ..engine.directories import Directory, read_auth
+from ..engine import Attributes, FileSystem, LockedError, NameKind, RefusedError
+from ..engine.directories import Directory
 from ..engine.fence import strangers
 from ..engine.making import UNFINISHED
 from ..engine.modes import snapshots_of
 from ..engine.paths import components
 from ..format import NOHASH_MAX, TARGET_MAX, raw_size
+from .belonging import Belonging, NestedError
 from .record import HIDDEN, Direction
 from .traits import QUOTAS
-from .trees import Met, PlainTree, Tree, not_of_one_file, walk
+from .trees import Met, PlainTree, Tree, not_of_one_file
 
 PADDING = 32
 """What names of new trees are padded to."""
@@ -49,7 +50,9 @@ class Obstacle(Enum):
     NAME = _Weight("name", True, "the name is too long to be encrypted: 128 bytes are the most")
     TARGET = _Weight("target", True, "the link's target is too long to be encrypted, or empty")
     LINKED_OUTSIDE = _Weight("linked-outside", True, "it has names outside of the tree, or made meanwhile")
-    NESTED = _Weight("nested", True, "an encrypted directory inside: migrate it by itself, or move it out")
+    NESTED = _Weight(
+        "nested", True, "encrypted otherwise than the tree: migrate it by itself, or move it out"
+    )
     HALF_MADE = _Weight("half-made", True, "half made (mode 0200): give it another mode, or see `fsck`")
     UNREADABLE = _Weight("unreadable", True, "it cannot be read: the message says why")
     UNKNOWN_NAME = _Weight("unknown-name", True, "its name is not encrypted under its directory's key")
@@ -103,7 +106,7 @@ class Plan:
         size: bytes of contents; `room` what the new tree needs beside the old one at most, in whole blocks.
         obstacles: how many of each; `listed` has the first twenty of each with their paths.
         sessions: the clients that can reach the tree.
-        hash: of all that was decided upon, see `Plan.same_way` and `Plan.same_tree`.
+        hash: of all that was decided upon, see `require_same`.
     """
 
     way: Way
@@ -165,6 +168,12 @@ def require_same(asked: str, found: Plan, *, even_changed: bool) -> None:
         )
 
 
+def without_tree(plan: str) -> str:
+    """What of a plan's hash may be stored on the cluster. The part of the tree is made of its names, sizes and modes:
+    who knows most of them could find out the rest by trying."""
+    return "-".join(plan.split("-")[:2])
+
+
 def look_over(
     mount: Mount,
     files: FileSystem,
@@ -180,11 +189,11 @@ def look_over(
     """
     require_way(mount, files, way)
     plan = Plan(way, _totals(mount, way.path))
-    with closing(_Look(mount, source, plan)) as look, closing(walk(source, way.path)) as all_below:
+    with closing(_Look(source, plan)) as look, closing(look.walk()) as all_below:
         for met in all_below:
             go_on()
             look.meet(met)
-        look.finish()
+        look.finish(go_on)
     _look_around(mount, plan)
     plan.hash = "-".join(
         (
@@ -218,7 +227,8 @@ def require_way(mount: Mount, files: FileSystem, way: Way) -> None:
             way.path,
             remedy="Migrate the whole subtree: its top is a directory further up.",
         )
-    policy = files.subtree(way.path).policy
+    subtree = files.subtree(way.path)
+    policy = subtree.policy
     if way.direction is Direction.ENCRYPT:
         wrong = "" if policy is None else f"it is encrypted already, by key {policy.key.hex()}"
     elif policy is None:
@@ -231,19 +241,27 @@ def require_way(mount: Mount, files: FileSystem, way: Way) -> None:
         raise RefusedError(
             errno.EINVAL, wrong, way.path, remedy="See `subtree status`, and `migrate --help`."
         )
+    if policy is not None and not subtree.unlocked:
+        # a tree of directories and links alone could be read without it, as its ciphertext
+        raise LockedError(way.path, policy.key)
 
 
 class _Look:
-    """One walk. The inodes with several names are counted in a database on the local disk: there may be any number."""
+    """One walk, and another one where files have names outside. The inodes with several names are counted in a database
+    on the local disk: there may be any number. Only numbers are in it: the names may be those of an encrypted tree."""
 
-    def __init__(self, mount: Mount, source: Tree, plan: Plan) -> None:
-        self._mount = mount
+    def __init__(self, source: Tree, plan: Plan) -> None:
         self._source = source
         self._plan = plan
         self._encrypts = plan.way.direction is not Direction.DECRYPT
         self._sum = 0
+        self._belonging = Belonging(source, plan.way.path)
         self._seen = sqlite3.connect("")
-        self._seen.execute("CREATE TABLE seen (ino TEXT PRIMARY KEY, left INTEGER, path BLOB)")
+        self._seen.execute("CREATE TABLE seen (ino TEXT PRIMARY KEY, left INTEGER)")
+
+    def walk(self) -> Generator[Met]:
+        """All that is to be met."""
+        return self._belonging.walk()
 
     def meet(self, met: Met) -> None:
         """Note one."""
@@ -253,15 +271,26 @@ class _Look:
                 raise met.error
             if not met.leaving:
                 self._consider(met, path, self._source.stat(path))
+        except NestedError:
+            self._plan.add(Obstacle.NESTED, path)
         except OSError as error:
             if not_of_one_file(error):
                 raise
             self._plan.add(Obstacle.UNREADABLE, path, error.strerror or str(error))
 
-    def finish(self) -> None:
+    def finish(self, go_on: Callable[[], None]) -> None:
         """What can be told at the end only."""
-        for (path,) in self._seen.execute("SELECT path FROM seen WHERE left > 0 ORDER BY path"):
-            self._plan.add(Obstacle.LINKED_OUTSIDE, path)
+        self._seen.execute("DELETE FROM seen WHERE left <= 0")
+        (outside,) = self._seen.execute("SELECT count(*) FROM seen").fetchone()
+        if not outside:
+            return
+        with closing(self._belonging.walk()) as all_below:
+            for met in all_below:
+                go_on()
+                if met.entry is None or met.leaving:
+                    continue
+                if self._seen.execute("DELETE FROM seen WHERE ino = ?", (f"{met.entry.ino:x}",)).rowcount:
+                    self._plan.add(Obstacle.LINKED_OUTSIDE, self._plan.way.path + met.below)
 
     def close(self) -> None:
         """Forget what was counted."""
@@ -291,10 +320,12 @@ class _Look:
             self._consider_name(met.entry.name, met.entry.name_kind, path)
         if found.kind in (Kind.FILE, Kind.DIRECTORY) and found.permissions & ~stat.S_ISGID == UNFINISHED:
             plan.add(Obstacle.HALF_MADE, path)
+        else:
+            self._belonging.require(path, found.kind)
         match found.kind:
             case Kind.DIRECTORY:
                 plan.directories += 1
-                self._consider_directory(path, nested=bool(met.below))
+                self._consider_directory(path, below=bool(met.below))
             case Kind.FILE:
                 self._consider_file(path, found)
             case Kind.SYMLINK:
@@ -311,11 +342,8 @@ class _Look:
         elif self._encrypts and len(name) > _LONGEST_NAME:
             self._plan.add(Obstacle.NAME, path)
 
-    def _consider_directory(self, path: bytes, *, nested: bool) -> None:
-        plain = isinstance(self._source, PlainTree)
-        if nested and plain and read_auth(self._mount, path, path) is not None:
-            self._plan.add(Obstacle.NESTED, path)
-        if nested and _optional(self._source, path, "ceph.dir.layout") is not None:
+    def _consider_directory(self, path: bytes, *, below: bool) -> None:
+        if below and _optional(self._source, path, "ceph.dir.layout") is not None:
             self._plan.add(Obstacle.LAYOUT, path)
         if any(_optional(self._source, path, name) not in (None, b"0") for name in QUOTAS):
             self._plan.add(Obstacle.OWN_QUOTA, path)
@@ -325,7 +353,7 @@ class _Look:
         if found.nlink > 1:
             key = f"{found.ino:x}"
             added = self._seen.execute(
-                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, found.nlink - 1, path)
+                "INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, found.nlink - 1)
             ).rowcount
             if not added:
                 self._seen.execute("UPDATE seen SET left = left - 1 WHERE ino = ?", (key,))

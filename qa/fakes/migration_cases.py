@@ -24,6 +24,7 @@ from mgr_fscrypt.migrate import (
     Plan,
     Record,
     State,
+    Step,
     Verdict,
     Way,
     compare,
@@ -170,9 +171,9 @@ class Subject:
     def verify(self, record: Record) -> Verdict:
         """By a client of its own."""
         with self.mount.fresh() as fresh, file_system(fresh) as files:
-            sides = Migration(fresh, files, self.path).sides(record)
-            source, top, new, new_top = sides
-            return compare(source, new, top, new_top, Verdict())
+            migration = Migration(fresh, files, self.path)
+            source, top, new, new_top = migration.sides(record)
+            return compare(source, new, top, new_top, migration.anchors, Verdict())
 
     def cut_over(self) -> Late:
         return self.migration.cut_over(Copied(), self.verify, evict=False)
@@ -304,14 +305,14 @@ class MigrationCases:
         one.copy()
         fd = plain.open(one.path + b"/one", os.O_RDWR)
 
-        def verified(record: Record) -> Verdict:
-            verdict = one.verify(record)
+        def write(step: Step) -> None:
             # a client that nobody knew of
-            plain.pwrite(fd, b"too late", 0)
-            plain.fsync(fd)
-            return verdict
+            if step is Step.CUTTING:
+                plain.pwrite(fd, b"too late", 0)
+                plain.fsync(fd)
 
-        late = one.migration.cut_over(Copied(), verified, evict=False)
+        migration = Migration(mount, one.files, one.path, write)
+        late = migration.cut_over(Copied(), one.verify, evict=False)
         plain.close(fd)
         assert late.written == [b"/one"]
 

@@ -254,18 +254,15 @@ def test_what_was_written_late_is_not_purged_without_a_word(one: Subject, mount:
     one.copy()
     fd = mount.open(PATH + b"/one", os.O_RDWR)
 
-    def verified(record: Record) -> Verdict:
-        verdict = one.verify(record)
-        mount.pwrite(fd, b"too late", 0)
-        mount.fsync(fd)
-        return verdict
-
     def dies(step: Step) -> None:
+        if step is Step.CUTTING:
+            mount.pwrite(fd, b"too late", 0)
+            mount.fsync(fd)
         if step is Step.CLEARING:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Migration(mount, one.files, PATH, dies).cut_over(Copied(), verified, evict=False)
+        Migration(mount, one.files, PATH, dies).cut_over(Copied(), one.verify, evict=False)
     mount.close(fd)
     record = one.migration.start(one.way, "")
     assert record.state is State.DONE

@@ -12,7 +12,7 @@ from mgr_fscrypt.engine import BusyError, DamagedError, NotFencedError, RefusedE
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State, Step, Verdict
 from mgr_fscrypt.migrate.copying import Pass
-from mgr_fscrypt.migrate.record import RECORD, hidden_of
+from mgr_fscrypt.migrate.record import RECORD, Journal, hidden_of
 from qa.fakes.ceph import FakeCluster, FakeMount
 from qa.fakes.migration_cases import FILES, Subject, file_system, make_source, picture
 
@@ -57,6 +57,54 @@ def test_whoever_slept_past_its_lease_stops(one: Subject, mount: FakeMount, step
         act(Copied())
     assert mount.stat(PATH).ino == source
     assert picture(one.source, PATH) == before
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_whoever_slept_before_a_rename_does_not_make_it(
+    one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    one.copy()
+    before, source = picture(one.source, PATH), mount.stat(PATH).ino
+    rename, enter, made = mount.rename, Journal.enter, list[bytes]()
+
+    def renamed(old: bytes, new: bytes) -> None:
+        rename(old, new)
+        made.append(old)
+        if len(made) == renames:
+            mount.cluster.leases.clear()
+
+    def entered(journal: Journal, record: Record, state: State) -> Record:
+        record = enter(journal, record, state)
+        if state is State.CUTTING and not renames:
+            mount.cluster.leases.clear()
+        return record
+
+    monkeypatch.setattr(mount, "rename", renamed)
+    monkeypatch.setattr(Journal, "enter", entered)
+    with pytest.raises(LeaseLostError):
+        one.cut_over()
+    assert len(made) == renames
+    monkeypatch.undo()
+    other = another(mount.cluster, one)
+    other.migration.start(one.way, "")
+    assert (mount.stat(PATH).ino == source) is (renames == 0)
+    if renames:
+        other.migration.rollback(evict=False)
+    assert picture(one.source, PATH) == before
+
+
+def test_whoever_sleeps_while_it_copies_copies_no_other_entry(one: Subject, mount: FakeMount) -> None:
+    one.migration.start(one.way, "")
+    seen: list[int] = []
+
+    def watched() -> None:
+        seen.append(1)
+        if len(seen) == 3:
+            mount.cluster.leases.clear()
+
+    with pytest.raises(LeaseLostError):
+        Migration(mount, one.files, PATH, watched=watched).converge(Copied())
+    assert len(seen) == 3
 
 
 def test_one_rename_too_many_of_a_sleeper_is_undone(one: Subject, mount: FakeMount) -> None:
