@@ -22,7 +22,6 @@ _INHERITED = b"_"
 def remove_half_made(mount: Mount, stored: bytes, go_on: Callable[[], None]) -> None:
     """What a copier that died left half made in an encrypted tree (doc/engine-xattr.md). It was alone there, so nobody
     is waited for. `go_on`, here as below, is called before each entry, and raises for one whose turn is over."""
-    half_made: list[bytes] = []
     tree = PlainTree(mount)
     with closing(walk(tree, stored)) as all_below:
         for met in all_below:
@@ -31,12 +30,11 @@ def remove_half_made(mount: Mount, stored: bytes, go_on: Callable[[], None]) -> 
             if met.entry is None or met.leaving or met.entry.kind is Kind.SPECIAL:
                 continue
             if met.entry.kind is Kind.SYMLINK:
-                if read_auth(mount, path, path) is None:
-                    half_made.append(path)
-            elif unfinished(mount.stat(path)):
-                half_made.append(path)
-    for path in half_made:
-        remove_all(tree, path, go_on)
+                half_made = read_auth(mount, path, path) is None
+            else:
+                half_made = unfinished(mount.stat(path))
+            if half_made:
+                remove_all(tree, path, go_on)
 
 
 def remove_marks(mount: Mount, stored: bytes, go_on: Callable[[], None]) -> None:
