@@ -83,8 +83,13 @@ class Node:
 
     def acknowledge(self) -> None:
         """It is there, and as it was last."""
+        self.complete()
+        self.modes = self.modes[-1:]
+
+    def complete(self) -> None:
+        """It is there, with its contents. A mode that it was given since waits in its client, as in the kernel's."""
         self.made = True
-        self.contents, self.modes = self.contents[-1:], self.modes[-1:]
+        self.contents = self.contents[-1:]
 
 
 @dataclass(frozen=True)
@@ -143,14 +148,14 @@ class Model:
                     closed.acknowledge()
             return
         node = self.names.get(operation.name)
-        if operation.do is Do.RENAME and not self.names[operation.other].made:
-            self.names[operation.other].acknowledge()
+        if operation.do in (Do.RENAME, Do.LINK) and not self.names[operation.other].made:
+            # what gets another name is completed first
+            self.names[operation.other].complete()
         if node is None:
             return
         if operation.do is Do.OPEN:
             node.open = operation.name
-        elif operation.do is Do.FSYNC or (operation.do is Do.LINK and not node.made):
-            # what gets a second name is completed first
+        elif operation.do is Do.FSYNC:
             node.acknowledge()
         elif operation.do is Do.CLOSE:
             node.open = None
