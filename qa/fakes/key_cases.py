@@ -29,6 +29,7 @@ from mgr_fscrypt.keys.opener import Opener
 from mgr_fscrypt.keys.passphrase import Costs, Passphrase
 from mgr_fscrypt.keys.safe import Safe
 from mgr_fscrypt.keys.tenants import ByTenant, Tenants
+from qa.load.promptness import prompt
 
 from .kms import FakeKms
 
@@ -450,4 +451,4 @@ class KeyCases:
         begun = time.perf_counter()
         for _ in range(200):
             desk.acts.unlock(box, [key])
-        assert (time.perf_counter() - begun) / 200 < 0.001
+        prompt((time.perf_counter() - begun) / 200, 0.001, "a key under a tenant's key")

@@ -16,4 +16,4 @@ def prompt(took: float, bar: float, what: str = "it") -> None:
         TooSlowError: it took longer.
     """
     if not took < bar:
-        raise TooSlowError(f"{what} took {took:.2f} s; the bar is {bar:g} s")
+        raise TooSlowError(f"{what} took {took:.3g} s; the bar is {bar:g} s")

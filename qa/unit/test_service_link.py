@@ -18,6 +18,7 @@ from mgr_fscrypt.messages.exchange import Answer, Request
 from mgr_fscrypt.messages.lines import line_of
 from mgr_fscrypt.messages.service import Done, Greeting, Hello, StatusQuestion
 from mgr_fscrypt.service_link import ServiceLink, SocketChannel, Way, interpreter
+from qa.load.promptness import prompt
 
 ANSWERS = """
 import os, socket, sys
@@ -117,7 +118,7 @@ def test_one_that_is_killed_is_noticed_at_once(tmp_path: Path, link: ServiceLink
     channel.idle(30)
     with pytest.raises(ChannelError, match="by signal 9"):
         channel.ask(StatusQuestion(), 30)
-    assert time.monotonic() - begun < 10
+    prompt(time.monotonic() - begun, 10)
     channel.close()
 
 

@@ -12,6 +12,7 @@ from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.ceph import DiedError, FakeCluster, FakeMount, Loss
 from qa.fakes.engine_cases import SECRET
+from qa.load.promptness import prompt
 
 KEY = MasterKey(SECRET)
 UNFINISHED = 0o200
@@ -153,7 +154,7 @@ def test_files_that_stay_open_hold_up_nobody_who_closes_others(
     begun = time.monotonic()
     write(files, b"/s/f", b"new")
     wait_until_complete(cluster, 1)
-    assert time.monotonic() - begun < 4
+    prompt(time.monotonic() - begun, 4)
     for file in waiting:
         file.close()
 

@@ -11,6 +11,7 @@ from mgr_fscrypt.keys.errors import KmsAnswerError, KmsError, KmsKeyError, KmsUn
 from mgr_fscrypt.keys.kms import Context, Flags, Sealed, Settings
 from mgr_fscrypt.keys.kms.backend import Backend
 from mgr_fscrypt.keys.kms.bounded import BoundedKms
+from qa.load.promptness import prompt
 
 SECRET = bytes(range(64))
 SETTINGS = Settings("safe", "told", "https://localhost:1", "key", "file")
@@ -56,7 +57,7 @@ def test_a_call_that_hangs_is_left_alone():
         bounded(hang, 0.2).wrap(SECRET, {})
     with pytest.raises(KmsUnreachableError, match="whether it was done all the same is not known"):
         bounded(hang, 0.2).rotate()
-    assert time.monotonic() - began < 1
+    prompt(time.monotonic() - began, 1)
     over.set()
 
 
