@@ -10,7 +10,7 @@ from .caps import CapsError, FileSystemPools, Rights, rights
 from .clients import Client
 from .cluster import FileSystemMap, existing
 from .observing import Caps, Census, Sight
-from .paging import following, page_size, position
+from .paging import following, more, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -119,7 +119,7 @@ class ClientPage:
         lines = [table(titles, rows, numbers={1}) if rows else "No client has a session.", _as_of(self.age)]
         lines += [one_line(f"not asked: {self.trouble}")] * bool(self.trouble)
         if self.following is not None:
-            lines.append(f"There are more: add `--after {shell_word(self.following)}`.")
+            lines.append(more(self.following))
         return "\n".join(lines)
 
 

@@ -25,6 +25,11 @@ class FileSystemMap(Protocol):
         ...
 
 
+def names_of(cluster: FileSystemMap) -> dict[int, str]:
+    """The names of all file systems, by their numbers."""
+    return {each.fscid: each.name for each in cluster.file_systems()}
+
+
 def existing(cluster: FileSystemMap, name: str) -> FileSystem:
     """The file system of that name.
 

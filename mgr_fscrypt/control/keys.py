@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
-from ..messages import KeyFacts, MessageError
+from ..messages import KeyFacts
 from ..store import Key
-from .cluster import FileSystemMap, existing
-from .paging import following, page_size, position
+from .cluster import FileSystemMap, existing, names_of
+from .paging import following, more, page_size, position
 from .refusal import RefusalError
+from .reports import kept_facts
 from .results import Result
-from .text import is_unicode, moment, one_line, shell_word, table
+from .text import is_unicode, moment, one_line, table
 from .values import Simplified
 
 _COMPARED = 100
@@ -127,7 +128,7 @@ class KeyPage:
         ]
         shown = table(("FILE SYSTEM", "NAME", "KEY", "TENANT", "STATE", "PROTECTORS"), rows)
         if self.following is not None:
-            shown += f"\nThere are more: add `--after {shell_word(self.following)}`."
+            shown += f"\n{more(self.following)}"
         return shown
 
 
@@ -155,7 +156,7 @@ class Keys:
         """
         try:
             fscid = existing(self._cluster, fs_name).fscid
-            facts = _facts(report)
+            facts = kept_facts(report, KeyFacts.decode, "a key")
         except RefusalError as refusal:
             return refusal.result
         key = _reported(fscid, facts, int(self._clock()))
@@ -182,7 +183,7 @@ class Keys:
         found = self._store.page(fscid, start, limit + 1)
         shown = found[:limit]
         next_page = following(shown[-1].fscid, shown[-1].identifier) if len(found) > limit else None
-        names = self._names()
+        names = names_of(self._cluster)
         return Result(answer=KeyPage(tuple(_line(key, names) for key in shown), next_page))
 
     def show(self, fs_name: str, named: str) -> Result:
@@ -195,7 +196,7 @@ class Keys:
         if is_unicode(named):
             key = self._store.at(fscid, named) or self._store.named(fscid, named)
         if key is not None:
-            return Result(answer=_line(key, self._names()))
+            return Result(answer=_line(key, names_of(self._cluster)))
         near = get_close_matches(named, self._some_names(fscid), n=1)
         hint = (
             f'did you mean "{near[0]}"?' if near else "`cephfs-fscrypt key rescan` reports all that are kept"
@@ -204,33 +205,16 @@ class Keys:
 
     def due(self, ahead: int) -> Result:
         """List keys that expire within `ahead` seconds, and those whose recovery drill is due; all on one page."""
-        now, names = int(self._clock()), self._names()
+        now, names = int(self._clock()), names_of(self._cluster)
         return Result(answer=KeyPage(tuple(_line(key, names) for key in self._store.due(now + ahead, now))))
 
     def line(self, fscid: int, identifier: str) -> KeyLine | None:
         """What is known of a key of a file system; None where it was never reported."""
         found = self._store.at(fscid, identifier)
-        return None if found is None else _line(found, self._names())
+        return None if found is None else _line(found, names_of(self._cluster))
 
     def _some_names(self, fscid: int) -> Iterable[str]:
         return [key.name for key in self._store.page(fscid, (0, ""), _COMPARED)]
-
-    def _names(self) -> dict[int, str]:
-        return {each.fscid: each.name for each in self._cluster.file_systems()}
-
-
-def _facts(report: str | None) -> KeyFacts:
-    if not report:
-        raise RefusalError(
-            errno.EINVAL, "no report was given, nothing was changed; `cephfs-fscrypt key rescan` gives them"
-        )
-    try:
-        return KeyFacts.decode(report)
-    except MessageError as error:
-        raise RefusalError(
-            errno.EINVAL,
-            f"the report is not one of a key: {error}; nothing was changed; `cephfs-fscrypt key rescan` gives them",
-        ) from error
 
 
 def _reported(fscid: int, facts: KeyFacts, now: int) -> Key:

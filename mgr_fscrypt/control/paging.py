@@ -3,7 +3,7 @@
 import errno
 
 from .refusal import RefusalError
-from .text import is_unicode
+from .text import is_unicode, shell_word
 
 PAGE = 1000
 """Lines on a page when no limit is given."""
@@ -37,3 +37,8 @@ def position(after: str | None) -> tuple[int, str]:
 def following(fscid: int, name: str) -> str:
     """What asks for the page after the line of that name."""
     return f"{fscid}:{name}"
+
+
+def more(place: str) -> str:
+    """Tells a person how to see the page that begins at `place`."""
+    return f"There are more: add `--after {shell_word(place)}`."

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
 from ..store import ALL, Found, Place, Subtree, Wanted
-from .cluster import FileSystem, FileSystemMap, existing
+from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .filters import named_place, place, wanted
 from .keys import KeyLine
 from .paging import page_size
@@ -158,7 +158,7 @@ class Subtrees:
         except RefusalError as refusal:
             return refusal.result
         found = self._store.page(fscid, start, limit, chosen)
-        names = self._names()
+        names = names_of(self._cluster)
         lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in found.subtrees)
         return Result(answer=SubtreePage(lines, named_place(found.following), filtered=chosen != ALL))
 
@@ -170,7 +170,7 @@ class Subtrees:
         except RefusalError as refusal:
             return refusal.result
         key = self._key(fscid, subtree.key_identifier)
-        return Result(answer=SubtreeDetail(_line(subtree, self._names().get(fscid)), key))
+        return Result(answer=SubtreeDetail(_line(subtree, names_of(self._cluster).get(fscid)), key))
 
     def overview(self, *, version: str, ceph: str) -> Result:
         """Count what is registered, by file system.
@@ -180,7 +180,7 @@ class Subtrees:
             ceph: of the cluster's manager.
         """
         counts = self._store.counts()
-        names = self._names()
+        names = names_of(self._cluster)
         gone = {fscid for fscid, _ in counts} - names.keys()
         last_names = {fscid: self._store.page(fscid, Place(), 1).subtrees[0].fs_name for fscid in gone}
         counted = tuple(
@@ -195,16 +195,13 @@ class Subtrees:
         )
         return Result(answer=Overview(version=version, ceph=ceph, file_systems=counted))
 
-    def _names(self) -> dict[int, str]:
-        return {each.fscid: each.name for each in self._cluster.file_systems()}
-
     def _existing_or_gone(self, fs_name: str) -> int:
         """Give the number of a file system, or of one that is gone and left records behind."""
         try:
             return existing(self._cluster, fs_name).fscid
         except RefusalError:
             fscid = self._store.name_last_seen(fs_name) if is_unicode(fs_name) else None
-            if fscid is None or fscid in self._names():
+            if fscid is None or fscid in names_of(self._cluster):
                 raise
             return fscid
 

@@ -3,19 +3,19 @@
 The lockboxes in RADOS are the truth.
 """
 
-import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self
 
-from ..messages import MessageError, TenantFacts
+from ..messages import TenantFacts
 from ..messages.service import RotationState
 from ..store import Tenant
-from .cluster import FileSystemMap, existing
-from .paging import following, page_size, position
+from .cluster import FileSystemMap, existing, names_of
+from .paging import following, more, page_size, position
 from .refusal import RefusalError
+from .reports import kept_facts
 from .results import Result
-from .text import moment, one_line, shell_word, table
+from .text import moment, one_line, table
 from .values import Simplified
 
 
@@ -110,7 +110,7 @@ class TenantPage:
         ]
         shown = table(("FILE SYSTEM", "TENANT", "VERSION", "ROTATED", "DUE", "OPENED BY"), rows, numbers={2})
         if self.following is not None:
-            shown += f"\nThere are more: add `--after {shell_word(self.following)}`."
+            shown += f"\n{more(self.following)}"
         return shown
 
 
@@ -139,7 +139,7 @@ class Tenants:
         """
         try:
             fscid = existing(self._cluster, fs_name).fscid
-            facts = _facts(report)
+            facts = kept_facts(report, TenantFacts.decode, "a tenant")
         except RefusalError as refusal:
             return refusal.result
         what = one_line(f"tenant {facts.tenant} of {fs_name}, version {facts.version} of its key")
@@ -191,22 +191,8 @@ class Tenants:
         return found
 
     def _lines(self, tenants: Sequence[Tenant]) -> tuple[TenantLine, ...]:
-        names = {each.fscid: each.name for each in self._cluster.file_systems()}
+        names = names_of(self._cluster)
         return tuple(
             TenantLine(fs_name=names.get(each.fscid, f"file system {each.fscid}"), **vars(each))
             for each in tenants
         )
-
-
-def _facts(report: str | None) -> TenantFacts:
-    if not report:
-        raise RefusalError(
-            errno.EINVAL, "no report was given, nothing was changed; `cephfs-fscrypt key rescan` gives them"
-        )
-    try:
-        return TenantFacts.decode(report)
-    except MessageError as error:
-        raise RefusalError(
-            errno.EINVAL,
-            f"the report is not one of a tenant: {error}; nothing was changed; `cephfs-fscrypt key rescan` gives them",
-        ) from error
