@@ -44,6 +44,7 @@ class Child:
         self.unsynced = Changes()
         self.ended_well = False
         self._idle: list[socket.socket] = []
+        self._gone = False
         self._turn = threading.Lock()
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -100,7 +101,7 @@ class Child:
             # also when this thread was interrupted: the next call must not get this one's answer
             connection.close()
             raise
-        self._idle.append(connection)
+        self._release(connection)
         return _value(outcome), found
 
     def end(self) -> None:
@@ -124,6 +125,7 @@ class Child:
         self._listener.join(_LAST_LINES)
         with self._turn:
             self._control.close()
+            self._gone = True
         while self._idle:
             self._idle.pop().close()
         return code
@@ -141,6 +143,14 @@ class Child:
                 ours.close()
                 raise DiedError(asked=False) from None
         return ours
+
+    def _release(self, connection: socket.socket) -> None:
+        """For the next call; but one that was answered just before the death may come after `wait`."""
+        with self._turn:
+            if not self._gone:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _listen(self) -> None:
         """Its standard error is where libcephfs says why it aborts."""
