@@ -46,7 +46,7 @@ class EpochLease:
         if not self._locked(NEW_OR_OURS):
             return None
         number = self._latest()[0] + 1
-        content = json.dumps({"epoch": number, "holder": self._holder}).encode()
+        content = counted(number) + json.dumps({"holder": self._holder}).encode()[1:]
         # it may have run out meanwhile
         return number if self._done("count the turn", lambda step: step.write_full(content)) else None
 
@@ -107,6 +107,11 @@ class EpochLease:
                 return False
             raise
         return True
+
+
+def counted(number: int) -> bytes:
+    """What the object begins with while this is the latest turn: for steps that are to be made in no other one."""
+    return f'{{"epoch": {number}, '.encode()
 
 
 @contextmanager

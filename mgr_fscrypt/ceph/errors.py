@@ -47,6 +47,10 @@ class LeaseHeldError(CephError):
     """Another client keeps the lease on an inode."""
 
 
+class TurnTakenError(CephError):
+    """EBUSY: another engine service has begun its turn: nothing was written."""
+
+
 class SessionLostError(CephError):
     """ESHUTDOWN or ENOTCONN: the cluster ended our session, because this program was away for too long or was evicted.
 

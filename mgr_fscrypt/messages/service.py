@@ -7,6 +7,7 @@ Nothing here has a place for a secret: keys go by their identifiers. Times are s
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .job import MOST_ON_PAGE, JobPage, Jobs, JobState, JobWish, expect_job
 from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect
 from .tenant import TenantFacts
 
@@ -16,6 +17,7 @@ KEY_STATES = ("unlocked", "unlocking", "failed")
 CODES = (
     "unknown",  # the request is none that this release knows
     "refused",  # it would be unsafe, or is not allowed here
+    "no-such-job",  # no job has this id
     "not-serving",  # another service has its turn, or none can
     "failed",  # the key cannot be unlocked: it, its container or its key manager refuses
     "internal",  # a mistake of the service
@@ -82,7 +84,86 @@ class Shutdown:
     """Wipe all keys, and end."""
 
 
-Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown
+@dataclass(frozen=True)
+class StartJob:
+    """Do this. Answered by its `JobState` once it is kept for good.
+
+    Said again, or while the same is being done under another id, it is answered by the state of that job: never two.
+    """
+
+    wish: JobWish
+
+
+@dataclass(frozen=True)
+class PauseJob:
+    """Have a job stop at its next step, until it is told to go on. Answered by its `JobState`."""
+
+    id: str
+
+    def __post_init__(self) -> None:
+        expect_job(self.id)
+
+
+@dataclass(frozen=True)
+class ResumeJob:
+    """Have a job go on that is paused, waits, or failed. Answered by its `JobState`."""
+
+    id: str
+
+    def __post_init__(self) -> None:
+        expect_job(self.id)
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    """Have a job end; it puts away what it left half done. Answered by its `JobState`."""
+
+    id: str
+
+    def __post_init__(self) -> None:
+        expect_job(self.id)
+
+
+@dataclass(frozen=True)
+class ForgetJob:
+    """Drop the record of a job that is over."""
+
+    id: str
+
+    def __post_init__(self) -> None:
+        expect_job(self.id)
+
+
+@dataclass(frozen=True)
+class JobQuestion:
+    """How is it with a job? Answered by its `JobState`."""
+
+    id: str
+
+    def __post_init__(self) -> None:
+        expect_job(self.id)
+
+
+@dataclass(frozen=True)
+class JobsQuestion:
+    """Which jobs are there? Answered by a `JobPage`.
+
+    Args:
+        after: the id that the page before ended with; None: from the newest one.
+        limit: how many at most.
+    """
+
+    after: str | None
+    limit: int
+
+    def __post_init__(self) -> None:
+        if self.after is not None:
+            expect_job(self.after)
+        expect(0 < self.limit <= MOST_ON_PAGE, "limit", f"from 1 to {MOST_ON_PAGE}")
+
+
+JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion
+Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,
@@ -90,6 +171,13 @@ ASKS: Mapping[str, type[Ask]] = {
     "lock": Lock,
     "wipe": Wipe,
     "shutdown": Shutdown,
+    "start-job": StartJob,
+    "pause-job": PauseJob,
+    "resume-job": ResumeJob,
+    "cancel-job": CancelJob,
+    "forget-job": ForgetJob,
+    "job": JobQuestion,
+    "jobs": JobsQuestion,
 }
 
 
@@ -201,6 +289,7 @@ class ServiceStatus:
         tenant_keys: in its memory, by tenant and version.
         backends: key managers, by name.
         rotations: of tenants' keys, as far as there is news of them; not more than some hundred.
+        jobs: at a glance.
     """
 
     release: str
@@ -217,6 +306,7 @@ class ServiceStatus:
     tenant_keys: tuple[TenantKeyState, ...]
     backends: tuple[BackendState, ...]
     rotations: tuple[RotationState, ...]
+    jobs: Jobs
 
     def __post_init__(self) -> None:
         expect(self.state in STATES, "state", " or ".join(STATES))
@@ -245,11 +335,13 @@ class Trouble:
         expect(self.code in CODES, "code", " or ".join(CODES))
 
 
-Said = Greeting | KeyState | ServiceStatus | Done | Trouble
+Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | Done | Trouble
 ANSWERS: Mapping[str, type[Said]] = {
     "greeting": Greeting,
     "key": KeyState,
     "status": ServiceStatus,
+    "job": JobState,
+    "jobs": JobPage,
     "done": Done,
     "trouble": Trouble,
 }

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import types
+from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 KEY_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
@@ -46,14 +47,12 @@ def fields(value: object, name: str, expected: set[str]) -> dict[str, Any]:
     Raises:
         MessageError: it is none, or has others.
     """
-    if not isinstance(value, dict):
-        msg = f"{name} must be a JSON object"
-        raise MessageError(msg)
-    missing = sorted(expected - value.keys())
-    unknown = sorted(value.keys() - expected)
+    found = _expect_object(value, name)
+    missing = sorted(expected - found.keys())
+    unknown = sorted(found.keys() - expected)
     expect(not missing, name, f"complete, without {', '.join(missing)} missing")
     expect(not unknown, name, f"without the unknown field {', '.join(unknown)}")
-    return value
+    return found
 
 
 def expect_version(value: object, version: int) -> None:
@@ -64,7 +63,8 @@ def expect_version(value: object, version: int) -> None:
 def decoded(kind: type[T], value: object, name: str) -> T:
     """The dataclass whose fields are those of a JSON object, each of its declared type.
 
-    Declared may be: str, int, float, bool, None, a tuple of one type, another dataclass, and unions of these.
+    Declared may be: str, int, float, bool, None, a tuple of one type, a mapping from names to one type, another
+    dataclass; a union of one of these with None, and a union of plain types.
 
     Raises:
         MessageError: it has others, or the class refuses them.
@@ -77,6 +77,13 @@ def decoded(kind: type[T], value: object, name: str) -> T:
 def _typed(expected: Any, value: object, name: str) -> Any:
     if get_origin(expected) in (Union, types.UnionType):
         return _one_of(get_args(expected), value, name)
+    if get_origin(expected) is Mapping:
+        return {
+            _typed(str, each, f"{name} has a name that"): _typed(
+                get_args(expected)[1], found, f"{name}.{each}"
+            )
+            for each, found in _expect_object(value, name).items()
+        }
     if get_origin(expected) is tuple:
         expect(isinstance(value, list), name, "a list")
         element = get_args(expected)[0]
@@ -97,5 +104,13 @@ def _typed(expected: Any, value: object, name: str) -> Any:
 def _one_of(choices: tuple[Any, ...], value: object, name: str) -> Any:
     if value is None and type(None) in choices:
         return None
-    (only,) = [choice for choice in choices if choice is not type(None)]
-    return _typed(only, value, name)
+    others = [choice for choice in choices if choice is not type(None)]
+    # among plain types the value's own tells which is meant
+    return _typed(type(value) if type(value) in others else others[0], value, name)
+
+
+def _expect_object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"{name} must be a JSON object"
+        raise MessageError(msg)
+    return value

@@ -18,6 +18,7 @@ from ..messages.service import (
     Unlock,
     Wipe,
 )
+from .jobs.answering import JobAnswers
 from .resident import KeptTooLongError, KeyGoneError, Residents
 from .rotating import Rotations
 from .tenure import Tenure
@@ -37,7 +38,7 @@ class Identity:
 
 
 class Service:
-    """One engine service. Every call answers at once. For one thread."""
+    """One engine service. Calls answer at once, or within two seconds where a record is kept. For one thread."""
 
     def __init__(
         self,
@@ -46,12 +47,14 @@ class Service:
         residents: Residents,
         backends: Backends,
         rotations: Rotations,
+        jobs: JobAnswers,
     ) -> None:
         self._identity = identity
         self._tenure = tenure
         self._residents = residents
         self._backends = backends
         self._rotations = rotations
+        self._jobs = jobs
         self._epoch: int | None = None
         self._ended = False
 
@@ -119,9 +122,15 @@ class Service:
             case Shutdown():
                 self.end()
                 return Done()
+            case _:
+                return self._jobs.answer(ask)
 
     def _unlock(self, ask: Unlock) -> KeyState:
-        return self._residents.keep(bytes.fromhex(ask.key_identifier), ask.seconds)
+        try:
+            return self._residents.keep(bytes.fromhex(ask.key_identifier), ask.seconds)
+        finally:
+            # also where it may not be kept: its lock is ended, and jobs may have it
+            self._jobs.hurry()
 
     def _status(self) -> ServiceStatus:
         me, standing = self._identity, self._tenure.standing
@@ -140,4 +149,5 @@ class Service:
             tenant_keys=self._residents.tenant_states(),
             backends=self._backends.states(),
             rotations=self._rotations.states(),
+            jobs=self._jobs.glance(),
         )

@@ -16,11 +16,14 @@ from pathlib import Path
 from ..ceph.access import Access
 from ..ceph.epochs import DURATION, reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
+from ..ceph.turn_records import records_reached
 from ..custody import CREDENTIALS, Custody, custody
 from ..messages import RELEASE
 from ..withdrawal import Withdrawal
 from .clock import SystemClock
 from .core import Identity, Service
+from .jobs import Runner
+from .jobs.answering import JobAnswers
 from .kept_keys import KeptKeys
 from .listening import ListeningError, listening
 from .resident import Residents
@@ -136,12 +139,15 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
-    service = Service(identity, tenure, residents, backends, rotations)
+    runner = Runner((), lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
+    jobs = JobAnswers(runner)
+    service = Service(identity, tenure, residents, backends, rotations, jobs)
     signal.signal(signal.SIGTERM, lambda *_: service.end())
     signal.signal(signal.SIGINT, lambda *_: service.end())
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
     rotating = threading.Thread(target=rotations.run, name="fscrypt-rotation", daemon=True)
     rotating.start()
+    threading.Thread(target=runner.run, name="fscrypt-jobs", daemon=True).start()
     withdrawal = withdrawal_of(residents, lambda: custody(terms.access, terms.credentials))
     threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
     try:
@@ -150,9 +156,13 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return _REFUSED
     finally:
+        jobs.end()
+        runner.end()
         residents.close()
         rotations.end()
         withdrawal.end()
+        # while it is still our turn: what they put down is kept
+        runner.join(_PARTING)
         tenure.end()
     holding.join(_PARTING)
     return 0

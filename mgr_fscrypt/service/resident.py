@@ -57,6 +57,11 @@ class Use:
         self._turn = turn
         self._entry = entry
 
+    @property
+    def here(self) -> bool:
+        """Is it still in memory?"""
+        return self._entry.memory is not None
+
     def key(self) -> MasterKey:
         """The key, for one piece of work; not to be held for longer.
 
@@ -107,12 +112,16 @@ class Residents:
         self._open = False
 
     @contextmanager
-    def use(self, identifier: bytes) -> Iterator[Use]:
-        """Have a key for a ``with`` block, waiting for its key manager as long as it takes.
+    def use(self, identifier: bytes, *, patient: bool = True) -> Iterator[Use]:
+        """Have a key for a ``with`` block.
+
+        Args:
+            identifier: which one.
+            patient: wait for its key manager as long as it takes; otherwise one that does not answer is an error.
 
         Raises:
             KeyGoneError: it was locked by hand, or this service has no turn; before or while it was waited for.
-            UnlockError: it cannot be unlocked.
+            UnlockError: it cannot be unlocked, or not now.
         """
         with self._turn:
             if identifier in self._locked:
@@ -120,7 +129,7 @@ class Residents:
             entry = self._wanted(identifier)
             entry.uses += 1
         try:
-            self._unlock(entry)
+            self._unlock(entry, patient=patient)
             yield Use(self._turn, entry)
         finally:
             with self._turn:
@@ -244,21 +253,33 @@ class Residents:
     def _unlock_alone(self, entry: _Entry) -> None:
         """For nobody who could be told: `states` tells."""
         try:
-            self._unlock(entry)
+            self._unlock(entry, patient=True)
         except (UnlockError, KeyGoneError) as error:
             _log.warning("key %s: %s", entry.identifier.hex(), error)
 
-    def _unlock(self, entry: _Entry) -> None:
+    def _unlock(self, entry: _Entry, *, patient: bool) -> None:
         """Have the key in memory; one thread asks for it, the others wait."""
+
+        def settled() -> bool:
+            known = entry.memory is not None or entry.over.is_set() or not entry.busy
+            return known or (not patient and bool(entry.error))
+
         with self._turn:
-            self._turn.wait_for(lambda: entry.memory is not None or entry.over.is_set() or not entry.busy)
+            self._turn.wait_for(settled)
             if entry.memory is not None:
                 return
             if entry.over.is_set():
                 raise _gone(entry.identifier)
+            if entry.busy:
+                raise UnlockError(
+                    f"key {entry.identifier.hex()} is not unlocked yet: {entry.error}",
+                    kind=entry.error,
+                    remedy="`ceph fscrypt service status` shows how its key manager was met",
+                    again=True,
+                )
             entry.busy = True
         try:
-            self._take_in(entry, self._unlocked(entry))
+            self._take_in(entry, self._unlocked(entry, patient=patient))
         except UnlockError as error:
             with self._turn:
                 entry.failed, entry.error = True, error.kind
@@ -270,17 +291,18 @@ class Residents:
                 self._tenant_keys.retain(self._entries)
                 self._turn.notify_all()
 
-    def _unlocked(self, entry: _Entry) -> MasterKey:
+    def _unlocked(self, entry: _Entry, *, patient: bool) -> MasterKey:
         pauses = self._backoff()
         while True:
             try:
                 found = self._asked(entry.identifier)
             except UnlockError as error:
                 self._backends.failed(error)
-                if not error.again:
+                if not (error.again and patient):
                     raise
                 with self._turn:
                     entry.error = error.kind
+                    self._turn.notify_all()
             else:
                 self._backends.answered(found.backend)
                 return found.key

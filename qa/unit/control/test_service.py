@@ -18,6 +18,7 @@ from mgr_fscrypt.control.service import (
     ServiceKeeper,
     ServiceReport,
 )
+from mgr_fscrypt.messages.job import Jobs
 from mgr_fscrypt.messages.service import (
     Ask,
     BackendState,
@@ -51,6 +52,7 @@ STATUS = ServiceStatus(
     tenant_keys=(),
     backends=(),
     rotations=(),
+    jobs=Jobs(0, 0, 0, ()),
 )
 
 

@@ -1,27 +1,45 @@
 """What the manager and the service say to each other: all of it survives the way, and nothing else is read."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mgr_fscrypt.messages import MessageError, TenantFacts
 from mgr_fscrypt.messages.exchange import Answer, Request
+from mgr_fscrypt.messages.job import (
+    MOST_IN_STATUS,
+    JobError,
+    JobPage,
+    Jobs,
+    JobState,
+    JobWish,
+    brief,
+    result_text,
+)
 from mgr_fscrypt.messages.lines import LONGEST, Lines, line_of
 from mgr_fscrypt.messages.service import (
     ANSWERS,
     ASKS,
     Ask,
     BackendState,
+    CancelJob,
     Done,
+    ForgetJob,
     Greeting,
     Hello,
+    JobQuestion,
+    JobsQuestion,
     KeyState,
     Lock,
+    PauseJob,
+    ResumeJob,
     RotationState,
     Said,
     ServiceStatus,
     Shutdown,
+    StartJob,
     StatusQuestion,
     TenantKeyState,
     Trouble,
@@ -30,6 +48,24 @@ from mgr_fscrypt.messages.service import (
 )
 
 KEY = "00112233445566778899aabbccddeeff"
+WISH = JobWish(KEY, "verify", 1, "/a", {"rate": 5, "share": 0.5, "deep": True, "name": "b"})
+JOB = JobState(
+    wish=WISH,
+    state="running",
+    why="",
+    since=1.5,
+    done=5,
+    total=10,
+    unit="entries",
+    rate=0.5,
+    eta=7.5,
+    errors=(JobError("odd-size", 2, ("/a/b", "/a/c")),),
+    result=result_text({"found": [1, "two"]}),
+    code=None,
+    created=0.5,
+    started=1.0,
+    ended=None,
+)
 STATUS = ServiceStatus(
     release="0.1.0",
     pid=7,
@@ -45,13 +81,32 @@ STATUS = ServiceStatus(
     tenant_keys=(TenantKeyState("acme", 2, 7),),
     backends=(BackendState("vault", False, 1.0, "KmsUnreachableError"),),
     rotations=(RotationState(1, TenantFacts("acme", 2, 3, 4, ("vault",), ()), "KmsUnreachableError", 5.5),),
+    jobs=Jobs(1, 0, 2, (brief(JOB), brief(replace(JOB, total=None, eta=None)))),
 )
-REQUESTS = [Hello("0.1.0"), StatusQuestion(), Unlock(KEY, 60.0), Lock(KEY), Wipe(KEY), Shutdown()]
+REQUESTS = [
+    Hello("0.1.0"),
+    StatusQuestion(),
+    Unlock(KEY, 60.0),
+    Lock(KEY),
+    Wipe(KEY),
+    Shutdown(),
+    StartJob(WISH),
+    PauseJob(KEY),
+    ResumeJob(KEY),
+    CancelJob(KEY),
+    ForgetJob(KEY),
+    JobQuestion(KEY),
+    JobsQuestion(None, 100),
+    JobsQuestion(KEY, 1),
+]
 ANSWERED = [
     Greeting("0.1.0", 7, None, "a"),
     Greeting("0.1.0", 7, 3, "a"),
     STATUS,
     KeyState(KEY, "failed", 0, None, "KmsRefusedError"),
+    JOB,
+    JobPage((JOB,), KEY),
+    JobPage((), None),
     Done(),
     Trouble("refused", "no", "ask"),
 ]
@@ -167,5 +222,7 @@ def test_a_line_is_text():
 
 def test_a_status_of_a_thousand_keys_is_a_line():
     key = KeyState(KEY, "unlocked", 1000, 1_700_000_000.123456, "SomeVeryLongNameOfAnError")
-    full = STATUS.__class__(**vars(STATUS) | {"keys": (key,) * 1024})
+    # the widest character that JSON has
+    job = brief(replace(JOB, wish=replace(WISH, path="/" + "\N{LOCK}" * 1000), why="\N{LOCK}" * 2048))
+    full = replace(STATUS, keys=(key,) * 1024, jobs=Jobs(1, 2, 3, (job,) * 3 * MOST_IN_STATUS))
     assert len(line_of(Answer(1, full).encode())) < LONGEST

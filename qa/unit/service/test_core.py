@@ -19,11 +19,14 @@ from mgr_fscrypt.messages.service import (
     Wipe,
 )
 from mgr_fscrypt.service.core import Identity, Service
+from mgr_fscrypt.service.jobs import Runner
+from mgr_fscrypt.service.jobs.answering import JobAnswers
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
 from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.tenure import Tenure
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
+from qa.fakes.jobs import FakeRecords, SteppingKind
 from qa.fakes.service import KEY, FakeClock, FakeTurns, FakeUnlocker
 
 
@@ -41,8 +44,17 @@ class Stage:
             FakeUnlocker(), backends, TenantKeys(), self.clock, longest=longest, start=lambda work: work()
         )
         rotations = Rotations(nothing, lambda: self.tenure.epoch, self.clock)
+        self.records = FakeRecords()
+        self.runner = Runner(
+            [SteppingKind()], self.records.reach, lambda: self.tenure.epoch, self.residents, self.clock
+        )
         self.service = Service(
-            Identity("0.1.0", 7, "host", 1.0), self.tenure, self.residents, backends, rotations
+            Identity("0.1.0", 7, "host", 1.0),
+            self.tenure,
+            self.residents,
+            backends,
+            rotations,
+            JobAnswers(self.runner),
         )
 
     def serve(self) -> None:
