@@ -30,10 +30,12 @@ from .control import (
 )
 from .control.audience import Audience
 from .control.audit import unrecorded
+from .control.doctor import Doctor, Practice
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, key_checks, rotation_checks
 from .control.observing import Observer
+from .control.reach import Reach
 from .control.results import guarded
 from .control.service import ServiceKeeper
 from .control.values import Simplified
@@ -41,6 +43,7 @@ from .control.waiting import Waiting
 from .door import (
     AuditCommands,
     ClientCommands,
+    DoctorCommands,
     GateCommands,
     KeyCommands,
     ResourceCommands,
@@ -67,6 +70,8 @@ from .store import (
 
 PATIENCE = 5.0
 """Seconds that a command waits for the database."""
+_LOOK = 3.0
+"""Seconds that the doctor waits for a look at sessions and caps, and for each question to a server."""
 TICK = 10.0
 """Seconds between two looks at the health."""
 
@@ -78,6 +83,7 @@ class Module(
     ServiceCommands,
     ClientCommands,
     GateCommands,
+    DoctorCommands,
     AuditCommands,
     ResourceCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
@@ -112,7 +118,9 @@ class Module(
             manager=f"mgr.{self.get_mgr_id()}",
             tell=lambda text: self.cluster_log("audit", self.ClusterLogPrio.INFO, text),
         )
-        self._make_gates(subtrees, GateTable(database))
+        gates = GateTable(database)
+        self._make_gates(subtrees, gates)
+        self._make_doctor(Reach(subtrees=subtrees, gates=gates))
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
@@ -151,6 +159,25 @@ class Module(
             log=self.log,
         )
 
+    def _make_doctor(self, reach: Reach) -> None:
+        """What looks at everything when it is asked to: on a thread of its own, which may wait for servers."""
+        self._examiner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fscrypt-doctor")
+        practice = Practice(
+            subtrees=self.subtrees,
+            tenants=self.tenants,
+            audience=self.audience,
+            gates=self.gates,
+            reach=reach,
+            answer=self._answer,
+            overview=self.overview,
+            census=lambda: self.observer.fresh(_LOOK),
+            service=self.service.report,
+            options=self._options,
+            cluster=self,
+        )
+        witnesses = ManagedServers(self, CommandResult, patience=_LOOK)
+        self.doctor = Doctor(practice, witnesses, self._examiner, self.log)
+
     def _checks_of_rotations(self) -> Simplified:
         states = self.service.rotations()
         if states:
@@ -164,6 +191,7 @@ class Module(
         self.service.stop()
         self.observer.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
+        self._examiner.shutdown(wait=False, cancel_futures=True)
 
     def file_systems(self) -> Sequence[FileSystem]:
         """Give the file systems of the present map (`control.FileSystemMap`)."""
@@ -206,6 +234,13 @@ class Module(
             file_system=self._option("service_fs"),
             longest=float(self.get_module_option("service_resident_limit")),
         )
+
+    def _options(self) -> dict[str, str]:
+        """The module's options that have another value than the default."""
+        said = {each["name"]: (self.get_module_option(each["name"]), each["default"]) for each in OPTIONS}
+        return {
+            name: str(value) for name, (value, default) in said.items() if (value or "") != (default or "")
+        }
 
     def _option(self, name: str) -> str:
         return str(self.get_module_option(name) or "")

@@ -3,6 +3,7 @@
 Nothing here is for ceph-mgr's own threads: a server may not answer for long.
 """
 
+import errno
 import json
 import re
 import threading
@@ -11,10 +12,14 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from .control.cluster import FileSystem
+from .control.doctor_checks import Layout, Modules, Pool, Schedule
 from .control.observing import Caps, Served, SilentError
 
 PATIENCE = 15.0
 """Seconds that a server is waited for."""
+_ERASURE = 3
+"""The cluster's pg_pool_t::TYPE_ERASURE."""
+_WORDS = 3
 _GAP = re.compile(r"[\s,]*")
 
 
@@ -29,6 +34,14 @@ class Manager(Protocol):
         """Ask a server; the result is completed on another thread."""
         ...
 
+    def remote(self, module: str, method: str, *words: object, **more: object) -> Any:
+        """Call a method of another module."""
+        ...
+
+    def get_module_option_ex(self, module: str, key: str, default: object = None) -> Any:
+        """An option of another module."""
+        ...
+
 
 class Answering(Protocol):
     """What is used of ceph-mgr's `CommandResult`: an answer that comes on another thread."""
@@ -40,7 +53,7 @@ class Answering(Protocol):
 
 
 class ManagedServers:
-    """A `control.observing.Servers`.
+    """A `control.observing.Servers`, and the `control.doctor.Witnesses`.
 
     Args:
         manager: ceph-mgr's module.
@@ -92,15 +105,8 @@ class ManagedServers:
 
     def namespace_of(self, file_system: str, inode: int) -> str | None:
         """See `Servers.namespace_of`."""
-        for each in self._manager.get("fs_map")["filesystems"]:
-            if each["mdsmap"]["fs_name"] == file_system:
-                for rank in each["mdsmap"]["in"]:
-                    answer = self._asked("mds", f"{file_system}:{rank}", "dump inode", number=inode)
-                    # one that does not have it says so in words
-                    layout = json.loads(answer)["layout"] if answer.startswith("{") else {"pool_id": -1}
-                    if layout["pool_id"] >= 0:
-                        return str(layout["pool_ns"])
-        return None
+        layout = self._layout(file_system, inode)
+        return None if layout is None else str(layout["pool_ns"])
 
     def entities(self) -> Mapping[str, Caps]:
         """See `Servers.entities`. Their keys come with the answer, and are dropped here."""
@@ -125,6 +131,68 @@ class ManagedServers:
             subop="add" if required else "rm",
             val=feature,
         )
+
+    def versions(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Witnesses.versions`."""
+        found: Mapping[str, Mapping[str, int]] = json.loads(self._asked("mon", "", "versions", format="json"))
+        return found
+
+    def pools(self) -> Sequence[Pool]:
+        """See `Witnesses.pools`."""
+        answer = self._asked("mon", "", "osd pool ls", detail="detail", format="json")
+        return [
+            Pool(
+                each["pool_id"],
+                each["pool_name"],
+                coded=each["type"] == _ERASURE,
+                overwrites="ec_overwrites" in each["flags_names"].split(","),
+            )
+            for each in _elements(answer, "the monitors")
+        ]
+
+    def layout_of(self, file_system: str, inode: int) -> Layout | None:
+        """See `Witnesses.layout_of`."""
+        layout = self._layout(file_system, inode)
+        return None if layout is None else Layout(layout["pool_id"], layout["stripe_count"])
+
+    def modules(self) -> Modules:
+        """See `Witnesses.modules`."""
+        known = self._manager.get("mgr_map")
+        # of each release of the cluster one list: that of the newest one holds
+        always = known.get("always_on_modules", {}).values()
+        running = {*known.get("modules", ()), *(name for names in always for name in names)}
+        shown = self._manager.get_module_option_ex("progress", "enabled", default=True)
+        return Modules(frozenset(running), progress_shown=bool(shown))
+
+    def schedules(self, file_system: str) -> Sequence[Schedule]:
+        """See `Witnesses.schedules`."""
+        if "snap_schedule" not in self.modules().running:
+            return ()
+        try:
+            code, text, why = self._manager.remote(
+                "snap_schedule", "snap_schedule_list", "/", recursive=True, fs=file_system
+            )
+        except (ImportError, RuntimeError) as error:
+            raise SilentError(f"the module snap_schedule does not answer: {error}") from error
+        if code == -errno.ENOENT:
+            return ()
+        if code != 0:
+            raise SilentError(f"the module snap_schedule refused to list its schedules: {why or code}")
+        # "PATH EVERY RETENTION", where the last may be empty; its JSON leaves the paths out
+        lines = [line.rsplit(" ", 2) for line in text.splitlines()]
+        return [Schedule(*words) for words in lines if len(words) == _WORDS]
+
+    def _layout(self, file_system: str, inode: int) -> Mapping[str, Any] | None:
+        """The layout of a directory, from the first MDS that has it; None: none has, or it has none of its own."""
+        for each in self._manager.get("fs_map")["filesystems"]:
+            if each["mdsmap"]["fs_name"] == file_system:
+                for rank in each["mdsmap"]["in"]:
+                    answer = self._asked("mds", f"{file_system}:{rank}", "dump inode", number=inode)
+                    # one that does not have it says so in words
+                    layout = json.loads(answer)["layout"] if answer.startswith("{") else {"pool_id": -1}
+                    if layout["pool_id"] >= 0:
+                        return dict(layout)
+        return None
 
     def _change(self, prefix: str, **arguments: object) -> None:
         """Have the monitors change something. Raises `SilentError`: then it may still come about."""

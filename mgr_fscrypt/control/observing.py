@@ -145,7 +145,9 @@ class Observer:
         self.log = log
         self._census = Census()
         self._stopping = False
+        self._running = False
         self._due = threading.Event()
+        self._looked = threading.Condition()
 
     def census(self) -> Census:
         """What was learnt last."""
@@ -153,6 +155,7 @@ class Observer:
 
     def run(self, watched: Callable[[], bool], act: Callable[[], bool]) -> None:
         """Do one `round` after the other until `stop`."""
+        self._running = True
         while not self._stopping:
             try:
                 self.round(watched, act)
@@ -187,6 +190,15 @@ class Observer:
         if self._date() - self._census.asked > OLD:
             self.hurry()
 
+    def fresh(self, patience: float) -> Census:
+        """What was learnt last; if it is old, that of a look that is asked for now, if it ends in so many seconds."""
+        before = self._census
+        if self._running and self._date() - before.asked > OLD:
+            self.hurry()
+            with self._looked:
+                self._looked.wait_for(lambda: self._census is not before, patience)
+        return self._census
+
     def stop(self) -> None:
         """Have `run` end; returns at once."""
         self._stopping = True
@@ -203,7 +215,9 @@ class Observer:
             entities, asked, current = self._servers.entities(), self._date(), True
         except SilentError as error:
             troubles.append(str(error))
-        self._census = Census(sights, entities, asked, "; ".join(troubles), current)
+        with self._looked:
+            self._census = Census(sights, entities, asked, "; ".join(troubles), current)
+            self._looked.notify_all()
 
     def _sights(
         self, served: Sequence[Served], before: Census, troubles: list[str]

@@ -208,8 +208,12 @@ class ServiceKeeper(Generic[Settings]):
 
     def status(self) -> Result:
         """How it is, as it was seen last."""
+        return Result(answer=self.report())
+
+    def report(self) -> ServiceReport:
+        """The same as a value."""
         with self._turn:
-            return Result(answer=self._report)
+            return self._report
 
     def rotations(self) -> tuple[RotationState, ...]:
         """What the service told of tenants' keys when it was seen last."""

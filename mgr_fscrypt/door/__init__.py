@@ -6,6 +6,7 @@ which ``ceph fscrypt -h`` prints.
 
 from .audit import AuditCommands
 from .clients import ClientCommands
+from .doctor import DoctorCommands
 from .gates import GateCommands
 from .keys import KeyCommands
 from .resources import ResourceCommands
@@ -16,6 +17,7 @@ from .tenants import TenantCommands
 __all__ = [
     "AuditCommands",
     "ClientCommands",
+    "DoctorCommands",
     "GateCommands",
     "KeyCommands",
     "ResourceCommands",

@@ -8,6 +8,7 @@ from mgr_module import HandleCommandResult
 
 from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
+from ..control.doctor import Doctor
 from ..control.gates import Gates
 from ..control.observing import Observer
 from ..control.service import ServiceKeeper
@@ -24,6 +25,7 @@ class Desk(ABC):
         audience: who can meet what is encrypted.
         gates: who is kept out of it.
         observer: learns of clients and caps.
+        doctor: looks at all that encryption depends on.
         audit: what was done.
         resources: how things are declared to be.
 
@@ -38,6 +40,7 @@ class Desk(ABC):
     audience: Audience
     gates: Gates
     observer: Observer
+    doctor: Doctor
     audit: Audit
     resources: Resources
 

@@ -93,6 +93,8 @@ class Manager:
         """The database in memory stays."""
 
     def get(self, name: str) -> dict[str, Any]:
+        if name == "mgr_map":
+            return {"modules": ["fscrypt"], "always_on_modules": {"tentacle": ["progress"]}}
         assert name == "fs_map"
         names = enumerate(("cephfs", "scratch"), 1)
         return {"filesystems": [{"id": number, "mdsmap": {"fs_name": name}} for number, name in names]}
@@ -102,6 +104,9 @@ class Manager:
 
     def get_module_option(self, name: str) -> object:
         return self.options.get(name)
+
+    def get_module_option_ex(self, module: str, key: str, default: object = None) -> object:
+        return default
 
     def send_command(self, result: Answer, kind: str, name: str, command: str, tag: str) -> None:
         """No server is there."""

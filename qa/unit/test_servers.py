@@ -1,9 +1,11 @@
+import errno
 import json
 import threading
 from typing import Any
 
 import pytest
 
+from mgr_fscrypt.control.doctor_checks import Layout, Modules, Pool, Schedule
 from mgr_fscrypt.control.observing import SilentError
 from mgr_fscrypt.servers import ManagedServers
 
@@ -19,11 +21,23 @@ class Manager:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
+        self.scheduled: Any = (0, "", "")
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.maps: dict[str, Any] = {"fs_map": {"filesystems": []}, "mgr_map": {}}
 
     def get(self, name: str) -> Any:
         return self.maps[name]
+
+    def get_module_option_ex(self, module: str, key: str, default: object = None) -> Any:
+        assert (module, key) == ("progress", "enabled")
+        return default
+
+    def remote(self, module: str, method: str, *words: object, **more: object) -> Any:
+        assert (module, method, words) == ("snap_schedule", "snap_schedule_list", ("/",))
+        assert more == {"recursive": True, "fs": "a"}
+        if isinstance(self.scheduled, Exception):
+            raise self.scheduled
+        return self.scheduled
 
     def send_command(self, result: Result, kind: str, name: str, command: str, tag: str) -> None:
         asked = json.loads(command)
@@ -140,3 +154,38 @@ def test_features():
 def test_a_server_that_is_silent_or_refuses(answer: int | None, says: str):
     with pytest.raises(SilentError, match=says):
         servers(auth_ls=answer)[0].entities()
+
+
+def test_what_the_doctor_asks():
+    asked, manager = servers(
+        versions={"mon": {"ceph version 20.2.4": 1}},
+        osd_pool_ls=[
+            {"pool_id": 2, "pool_name": "data", "type": 1, "flags_names": "hashpspool"},
+            {"pool_id": 3, "pool_name": "coded", "type": 3, "flags_names": "hashpspool,ec_overwrites"},
+        ],
+        dump_inode={"layout": {"pool_id": 2, "pool_ns": "", "stripe_count": 4}},
+    )
+    manager.maps["fs_map"]["filesystems"] = [{"id": 7, "mdsmap": {"fs_name": "a", "in": [0]}}]
+    assert asked.versions() == {"mon": {"ceph version 20.2.4": 1}}
+    assert asked.pools() == [Pool(2, "data", False, False), Pool(3, "coded", True, True)]
+    assert asked.layout_of("a", 1) == Layout(2, 4)
+    assert asked.layout_of("other", 1) is None
+    manager.maps["mgr_map"] = {"modules": ["prometheus"], "always_on_modules": {"tentacle": ["progress"]}}
+    assert asked.modules() == Modules(frozenset({"prometheus", "progress"}), True)
+
+
+def test_schedules_of_snapshots():
+    asked, manager = servers()
+    manager.scheduled = ImportError("it is never asked")
+    assert asked.schedules("a") == ()
+    manager.maps["mgr_map"] = {"modules": ["snap_schedule"]}
+    with pytest.raises(SilentError, match="never asked"):
+        asked.schedules("a")
+    # as 18.2 and 20.2 print them: the retention may be empty
+    manager.scheduled = (0, "/a b 1h 7d\n/c 1d ", "")
+    assert asked.schedules("a") == [Schedule("/a b", "1h", "7d"), Schedule("/c", "1d", "")]
+    manager.scheduled = (-errno.ENOENT, "", "SnapSchedule for / not found")
+    assert asked.schedules("a") == ()
+    manager.scheduled = (-errno.EIO, "", "no database")
+    with pytest.raises(SilentError, match="no database"):
+        asked.schedules("a")

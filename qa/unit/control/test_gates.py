@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -714,3 +715,20 @@ def test_a_mistake_is_told_and_does_not_end_the_looking(world: World):
     shown = world.audience.listing().rendered(None)[1]
     assert "host1" in shown
     assert "internal error (ZeroDivisionError)" in shown
+
+
+def test_a_look_can_be_waited_for(world: World):
+    observer = world.observer
+    old = observer.census()
+    world.now += 100
+    assert observer.fresh(60) is old, "nobody looks"
+    watcher = threading.Thread(target=observer.run, args=[lambda: False, lambda: False])
+    watcher.start()
+    try:
+        # a look that is not asked for is not taken: nothing is watched
+        while observer.fresh(60).asked != world.now:
+            pass
+        assert observer.fresh(60) is observer.census(), "one that is new is not waited for"
+    finally:
+        observer.stop()
+        watcher.join()
