@@ -35,6 +35,7 @@ from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, key_checks, rotation_checks
 from .control.observing import Observer
+from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.results import guarded
 from .control.service import ServiceKeeper
@@ -102,13 +103,14 @@ class Module(
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fscrypt-database")
         self._waiting = Waiting(self._worker, PATIENCE)
         database = Joined(self)
-        keys, subtrees = KeyTable(database), SubtreeTable(database)
+        keys, subtrees, tenants = KeyTable(database), SubtreeTable(database), TenantTable(database)
         self.keys = Keys(store=keys, cluster=self, clock=time.time)
-        self.tenants = Tenants(store=TenantTable(database), cluster=self, clock=time.time)
+        self.tenants = Tenants(store=tenants, cluster=self, clock=time.time)
         self.subtrees = Subtrees(store=subtrees, cluster=self, clock=time.time, key=self.keys.line)
         self.resources = Resources(
             subtrees=self.subtrees, keys=self.keys, subtree_store=subtrees, key_store=keys, cluster=self
         )
+        self._protectors = ProtectorWatch(keys=keys, tenants=tenants, subtrees=subtrees, cluster=self)
         self.service = ServiceKeeper(
             ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
         )
@@ -139,7 +141,9 @@ class Module(
             checks = watch.checks(due) | key_checks(keys, time.time()) | self._checks_of_rotations()
             if due.success:
                 self._answer(acts.look)
-            checks |= acts.checks() | self.service.checks() | self._gatekeeper.checks()
+                self._answer(self._protectors.look)
+            checks |= acts.checks() | self._protectors.checks()
+            checks |= self.service.checks() | self._gatekeeper.checks()
             self.set_health_checks(checks)
             self._stopping.wait(TICK)
 

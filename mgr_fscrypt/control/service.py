@@ -28,16 +28,20 @@ from ..messages.service import (
 )
 from ..messages.strict import MessageError
 from .results import Result
-from .text import moment, one_line, table
+from .text import moment, one_line, shell_word, table
 from .values import Simplified
 
 DOWN = "FSCRYPT_SERVICE_DOWN"
+UNREACHABLE = "FSCRYPT_KMS_UNREACHABLE"
 GRACE = 30.0
 """Seconds without a service that works before health tells: a successor waits for the turn of one that was killed."""
+KMS_GRACE = 60.0
+"""Seconds for which a key manager does not answer before health tells: it is asked again and again meanwhile."""
 SILENCE = 15.0
 """Seconds without an answer after which a service is given up: its machine may be busy."""
 PATIENCE = 4.0
 """Seconds that a command waits for an answer."""
+_NAMED = 20
 LOOK = 2.0
 """Seconds between two questions how it is."""
 
@@ -246,21 +250,7 @@ class ServiceKeeper(Generic[Settings]):
         """Give the health checks, as ceph-mgr takes them."""
         with self._turn:
             report, silent = self._report, self._now() - self._worked
-        if silent < GRACE:
-            return {}
-        trouble = report.failure or (report.service.trouble if report.service else "") or report.state
-        return {
-            DOWN: {
-                "severity": "warning",
-                "summary": "no engine service works: no key is unlocked, and no job goes on",
-                "count": 1,
-                "detail": [
-                    f"for {silent:.0f} s: {trouble}",
-                    report.remedy or "see `ceph fscrypt service status`",
-                    "clients with keys of their own go on",
-                ],
-            }
-        }
+        return _down_check(report, silent) | _kms_check(report, self._date())
 
     def _commanded(self, ask: Callable[[], Ask], subject: str) -> Result:
         try:
@@ -351,6 +341,44 @@ class ServiceKeeper(Generic[Settings]):
                 answered=before.answered if service is None else date,
                 service=service,
             )
+
+
+def _down_check(report: ServiceReport, silent: float) -> Simplified:
+    if silent < GRACE:
+        return {}
+    trouble = report.failure or (report.service.trouble if report.service else "") or report.state
+    return {
+        DOWN: {
+            "severity": "warning",
+            "summary": "no engine service works: no key is unlocked, and no job goes on",
+            "count": 1,
+            "detail": [
+                f"for {silent:.0f} s: {trouble}",
+                report.remedy or "see `ceph fscrypt service status`",
+                "clients with keys of their own go on",
+            ],
+        }
+    }
+
+
+def _kms_check(report: ServiceReport, date: float) -> Simplified:
+    backends = report.service.backends if report.service is not None else ()
+    silent = [each for each in backends if not each.reachable and each.since <= date - KMS_GRACE]
+    if not silent:
+        return {}
+    told = [
+        f"key manager {each.name}: since {moment(each.since)}, when it was asked last: {each.error}; run "
+        f"`cephfs-fscrypt kms test {shell_word(each.name)}` on host {report.service.host if report.service else '?'}"
+        for each in silent[:_NAMED]
+    ]
+    return {
+        UNREACHABLE: {
+            "severity": "warning",
+            "summary": f"{len(silent)} key managers do not answer the engine service: their keys cannot be unlocked",
+            "count": len(silent),
+            "detail": [*map(one_line, told), "keys that are unlocked stay so, and clients with keys go on"],
+        }
+    }
 
 
 def _result_of(said: Said, subject: str) -> Result:

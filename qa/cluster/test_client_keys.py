@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
+from qa.cluster.test_manager import forget
 from qa.fakes.engine_cases import remove
 from qa.lab.cluster import Cluster
 from qa.load.program import done, refused, run
@@ -47,9 +48,10 @@ def name(secrets: Path) -> str:
 
 
 @pytest.fixture
-def directory() -> Iterator[str]:
+def directory(cluster: Cluster) -> Iterator[str]:
     path = f"/test-keys-{uuid.uuid4().hex[:8]}"
     yield path
+    forget(cluster, "--below", path)
     with connect(Access()) as mount:
         remove(mount, path.encode())
 

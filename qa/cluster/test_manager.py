@@ -43,6 +43,13 @@ def listed(cluster: Cluster) -> list[tuple[str, str]]:
     return [(line.path, line.mode) for line in page.subtrees if line.path.startswith("/test-manager")]
 
 
+def forget(cluster: Cluster, *filters: str) -> None:
+    """Have the manager forget subtrees that a test leaves behind: its health tells of their keys."""
+    page = json.loads(answered(cluster, "subtree", "ls", "cephfs", *filters, "--format", "json"))
+    for line in page["subtrees"]:
+        answered(cluster, "subtree", "forget", "cephfs", line["path"])
+
+
 def refused(cluster: Cluster, *command: str, report: str | None = None) -> tuple[int, str]:
     """The exit code and the words of a command that is refused."""
     given = ["-i", "-"] if report is not None else []

@@ -1,4 +1,4 @@
-"""What watches over a cluster: the doctor (doc/manager.md)."""
+"""What watches over a cluster: the doctor, and the health checks that no other file has (doc/manager.md)."""
 
 import json
 import uuid
@@ -9,6 +9,7 @@ import pytest
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.messages import KeyFacts, Policy, ProtectorFacts, SubtreeFacts
 from qa.cluster.test_manager import answered
 from qa.fakes.engine_cases import remove
 from qa.lab.cluster import Cluster
@@ -25,6 +26,7 @@ def enabled(cluster: Cluster) -> None:
 @pytest.fixture
 def vault(cluster: Cluster, key: Path) -> Iterator[str]:
     """A registered subtree without a gate, in a directory of its own."""
+    answered(cluster, "status")
     top = f"/watch-{uuid.uuid4().hex[:8]}"
     with connect(Access()) as mount:
         mount.mkdir(top.encode(), 0o777)
@@ -56,3 +58,24 @@ def test_the_doctor_looks_at_a_real_cluster(cluster: Cluster):
     assert not any(each["remedy"] == "" for each in found if each["grade"] != "ok")
     assert any(each["found"].startswith("cephfs: replicated data pools: ") for each in found)
     assert "CHECK" in answered(cluster, "doctor")
+
+
+def test_health_tells_of_a_key_that_one_way_opens(cluster: Cluster):
+    mark = uuid.uuid4().hex
+    key = KeyFacts(
+        mark, f"key-{mark[:8]}", "", "active", 1, 1, 0, 0, 0, (ProtectorFacts("mine", "passphrase", 1, 1),)
+    )
+    # an inode number that the MDS gives to no directory of these tests
+    facts = SubtreeFacts(0x7FFF_0001_0000, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, mark))
+    answered(cluster, "key", "adopt", "cephfs", report=key.encode())
+    answered(cluster, "subtree", "adopt", "cephfs", f"/watch-{mark}", report=facts.encode())
+
+    def told() -> bool:
+        answered(cluster, "status")  # starts 18.2's manager again
+        return f"key {key.name} of nobody on cephfs: only mine opens it" in cluster.ceph("health", "detail")
+
+    try:
+        cluster.wait("the health check", told)
+    finally:
+        answered(cluster, "subtree", "forget", "cephfs", f"/watch-{mark}")
+    cluster.wait("health without it", lambda: not told())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from qa.cluster.test_manager import forget
 from qa.hygiene.managed import prove_managed
 from qa.kms.bao import Bao
 from qa.lab.cluster import Cluster
@@ -21,5 +22,6 @@ def test_the_secrets_are_nowhere(cluster: Cluster, tmp_path: Path, tmp_path_fact
         results = prove_managed(tmp_path, cluster, bao)
     finally:
         bao.stop()
+        forget(cluster, "--text", "/hygiene-")
     print(f"sampled: hygiene with a key manager: {'; '.join(map(str, results))}")
     assert [leak for one in results for leak in one.leaks] == []

@@ -24,6 +24,7 @@ from mgr_fscrypt.service.kept_keys import KeptKeys
 from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.unlocking import Backends, UnlockError
+from qa.cluster.test_manager import forget
 from qa.fakes.engine_cases import remove
 from qa.kms.bao import Bao
 from qa.kms.standins import standing_in
@@ -71,9 +72,10 @@ def key(tenant: str, bao: Bao) -> str:
 
 
 @pytest.fixture
-def directory() -> Iterator[str]:
+def directory(cluster: Cluster) -> Iterator[str]:
     path = f"/test-tenants-{uuid.uuid4().hex[:8]}"
     yield path
+    forget(cluster, "--below", path)
     with connect(Access()) as mount:
         remove(mount, path.encode())
 

@@ -22,14 +22,16 @@ from mgr_fscrypt.control.observing import Observer, SilentError
 from mgr_fscrypt.control.reach import Reach
 from mgr_fscrypt.control.service import ServiceReport
 from mgr_fscrypt.messages import RELEASE, TenantFacts
+from mgr_fscrypt.messages.job import Jobs
 from mgr_fscrypt.messages.service import BackendState, ServiceStatus
 from mgr_fscrypt.store import Gate, GateTable, LocalDatabase, Subtree, SubtreeTable, TenantTable
 from qa.fakes.servers import TENTACLE, FakeServers, session
 
 KEY = "00112233445566778899aabbccddeeff"
 EVERYWHERE = "allow rw tag cephfs data=cephfs"
+VAULT = BackendState("vault", True, 1.0, "")
 WORKING = ServiceStatus(
-    RELEASE, 7, "host", 1.0, "serving", 1.0, 1, "", "", 0, (), (), (BackendState("vault", True, 1.0, ""),), ()
+    RELEASE, 7, "host", 1.0, "serving", 1.0, 1, "", "", 0, (), (), (VAULT,), (), Jobs(0, 0, 0, ())
 )
 FINE = ServiceReport("serving", 1.0, "", "", 0, 1.0, WORKING)
 

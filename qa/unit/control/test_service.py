@@ -12,7 +12,9 @@ from mgr_fscrypt.control.results import Result
 from mgr_fscrypt.control.service import (
     DOWN,
     GRACE,
+    KMS_GRACE,
     LOOK,
+    UNREACHABLE,
     BusyError,
     ChannelError,
     ServiceKeeper,
@@ -206,6 +208,23 @@ def test_health_by_state(state: str, told: bool):
     assert (DOWN in stage.keeper.checks()) == told
     if told:
         assert "no answer" in stage.keeper.checks()[DOWN]["detail"][0]
+
+
+def test_health_tells_of_key_managers_that_do_not_answer_for_long():
+    stage = Stage()
+    since = 1_700_000_000 + stage.time
+    met = (BackendState("sealed", True, 1.0, "Refused"), BackendState("far\n", False, since, "Timeout"))
+    stage.status = STATUS.__class__(**vars(STATUS) | {"backends": met})
+    stage.rounds(1)
+    assert stage.keeper.checks() == {}
+    stage.rounds(round(KMS_GRACE / LOOK))
+    check = stage.keeper.checks()[UNREACHABLE]
+    assert (check["severity"], check["count"], len(check["detail"])) == ("warning", 1, 2)
+    assert check["detail"][0].startswith("key manager far\\n: since 2023-11-14 22:30:00 UTC")
+    assert "Timeout; run `cephfs-fscrypt kms test " in check["detail"][0]
+    stage.status = STATUS
+    stage.rounds(1)
+    assert stage.keeper.checks() == {}
 
 
 def test_one_that_is_not_wanted_ends_and_health_is_silent():
