@@ -10,15 +10,16 @@ from .mount import CephMount
 
 
 @contextmanager
-def connect(access: Access) -> Iterator[CephMount]:
-    """A mount for a `with` block, with its connection to RADOS as `.cluster`. Both are shut down at the end.
+def connect(access: Access, session: str | None = None) -> Iterator[CephMount]:
+    """A mount for a `with` block, with its connection to RADOS as `.cluster`. Both are shut down at the end. The uuid
+    that its session announces is `session`, by default a new one.
 
     Raises:
         UnreachableError: within `access.timeout` seconds there was no answer.
         UnsupportedReleaseError: libcephfs or an MDS is below Ceph 18. (Above 20 only writing is refused.)
         CephError: the entity, its key, the file system or the root is not there or not allowed.
     """
-    with Cluster(access) as cluster, CephMount(cluster) as mount:
+    with Cluster(access) as cluster, CephMount(cluster, session) as mount:
         yield mount
 
 

@@ -51,6 +51,19 @@ class Stat:
         return kind_of_mode(self.mode)
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Which inode something is, and its type and permission bits."""
+
+    ino: int
+    mode: int
+
+    @property
+    def kind(self) -> Kind:
+        """As `Stat.kind`."""
+        return kind_of_mode(self.mode)
+
+
 def kind_of_mode(mode: int) -> Kind:
     """What the type bits of `st_mode` say."""
     if stat.S_ISDIR(mode):
@@ -176,6 +189,13 @@ class Lease(Protocol):
     def state(self) -> LeaseState:
         """Whose it is just now. It is only looked at."""
 
+    @property
+    def token(self) -> str:
+        """Tells who has taken it by this object from all others; no secret."""
+
+    def holder(self) -> str:
+        """The token of whoever holds it just now, empty for nobody: so a holder's helpers know whose turn it is."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -255,6 +275,10 @@ class Mount(Protocol):
 
     def stat(self, path: bytes) -> Stat:
         """Of the inode itself, never of a link's target."""
+
+    def identify(self, path: bytes) -> Identity:
+        """As `stat`, but for all that changes with what is in a file or directory: while others write there, `stat`
+        costs a round trip each time, and this does not."""
 
     def getxattr(self, path: bytes, name: str) -> bytes:
         """`NoAttributeError` when there is none."""

@@ -18,7 +18,7 @@ import rados
 from .cluster import translated
 from .errors import CephError, LeaseHeldError, LeaseLostError, NotFoundError
 from .interface import LeaseState
-from .locks import EVEN_WHEN_FULL, NEW_OR_OURS, ONLY_OURS, Lock, holders
+from .locks import EVEN_WHEN_FULL, NEW_OR_OURS, ONLY_OURS, Lock, holder, holders
 
 NAMESPACE = "fscrypt.leases"
 DURATION = 2.5
@@ -102,6 +102,18 @@ class ObjectLease:
     def held(self) -> bool:
         """Was it renewed in time, as far as we know?"""
         return self._asked is not None
+
+    @property
+    def token(self) -> str:
+        """Its lock's cookie."""
+        return self._lock.cookie
+
+    def holder(self) -> str:
+        """The token of whoever holds it just now."""
+        try:
+            return holder(self._ioctx, self._object, LOCK)
+        except NotFoundError:
+            return ""
 
     def acquire(self, timeout: float) -> None:
         """Take it, waiting up to `timeout` seconds.

@@ -18,6 +18,8 @@ EVEN_WHEN_FULL = 128
 pool until there is space again (doc/facts.md F16): leases and signs of life would run out meanwhile, and the living be
 taken for dead."""
 _EXCLUSIVE = 1
+_HOLDERS = 6
+"""Where a map of the holders begins in what the class tells of a lock: after the head."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,30 @@ def holders(ioctx: "rados.Ioctx", subject: str, name: str) -> int:
     Raises:
         NotFoundError: there is no such object.
     """
+    (count,) = struct.unpack_from("<I", _described(ioctx, subject, name), _HOLDERS)
+    return int(count)
+
+
+def holder(ioctx: "rados.Ioctx", subject: str, name: str) -> str:
+    """The cookie of who holds the lock `name` on the object `subject`; empty where nobody does.
+
+    Raises:
+        NotFoundError: there is no such object.
+    """
+    answer = _described(ioctx, subject, name)
+    (count,) = struct.unpack_from("<I", answer, _HOLDERS)
+    if not count:
+        return ""
+    # the first key of the map: a head of 6 bytes, the entity of 9, the cookie
+    at = _HOLDERS + 4 + 6 + 9
+    (length,) = struct.unpack_from("<I", answer, at)
+    return bytes(answer[at + 4 : at + 4 + length]).decode()
+
+
+def _described(ioctx: "rados.Ioctx", subject: str, name: str) -> bytes:
     with translated("look at a lock", subject):
         _, answer = ioctx.execute(subject, "lock", "get_info", _framed(_string(name)))
-    # the answer is a map of holders after the head of 6 bytes
-    (count,) = struct.unpack_from("<I", answer, 6)
-    return int(count)
+    return bytes(answer)
 
 
 def _framed(body: bytes) -> bytes:

@@ -27,7 +27,18 @@ from .errors import (
     error_of,
 )
 from .gathering import gather_nothing
-from .interface import VXATTR_LIMIT, Capacity, Entry, Kind, Layout, RangeLock, Session, Stat, kind_of_mode
+from .interface import (
+    VXATTR_LIMIT,
+    Capacity,
+    Entry,
+    Identity,
+    Kind,
+    Layout,
+    RangeLock,
+    Session,
+    Stat,
+    kind_of_mode,
+)
 from .leases import NAMESPACE, Keeper, ObjectLease
 from .presence import Calls, Presence, Remedies, Watcher, new_uuid
 from .range_locks import RangeLocks
@@ -38,6 +49,7 @@ from .sessions import session_of
 from .waiting_reads import WaitingReads
 
 _STATX_MASK = cephfs.CEPH_STATX_BASIC_STATS | cephfs.CEPH_STATX_VERSION
+_IDENTITY_MASK = cephfs.CEPH_STATX_INO | cephfs.CEPH_STATX_MODE
 _XATTR_SIZES = (4096, 65536)
 _TARGET_SIZE = 8192
 _RESERVE = cephfs.FALLOC_FL_KEEP_SIZE
@@ -314,6 +326,13 @@ class CephMount:
             version=found.get("version"),
             rdev=found["rdev"],
         )
+
+    def identify(self, path: bytes) -> Identity:
+        """Which inode it is."""
+        self._show()
+        with self._call("stat", path):
+            found = self._library.statx(path, _IDENTITY_MASK, cephfs.AT_SYMLINK_NOFOLLOW)
+        return Identity(found["ino"], found["mode"])
 
     def getxattr(self, path: bytes, name: str) -> bytes:
         """An attribute of the inode itself."""

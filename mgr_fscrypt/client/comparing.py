@@ -81,8 +81,7 @@ def main() -> int:
     try:
         with connect(_access(question["access"])) as mount, FileSystem(mount, keyring) as files:
             migration = Migration(mount, files, os.fsencode(question["path"]))
-            source, top, new, new_top = migration.sides(migration.required_record())
-            compare(source, new, top, new_top, migration.anchors, verdict, _Teller(verdict))
+            compare(migration.sides(migration.required_record()), verdict, _Teller(verdict))
     except Exception as error:
         failure = failure_of(error)
         if failure is None:

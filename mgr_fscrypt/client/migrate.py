@@ -1,7 +1,7 @@
 """``migrate plan|start|status|verify|rollback|purge|cancel`` (doc/migration.md)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from ..engine.fence import fence
@@ -23,7 +23,10 @@ from ..migrate import (
 from ..migrate.migration import PASSES
 from ..migrate.plan import require_same
 from ..migrate.record import hidden_of
+from ..migrate.shards import Hands
 from ..migrate.trees import PlainTree
+from ..migrate.turns import Turn
+from ..migrate.workers import workers
 from .advice import shown
 from .comparing import compared
 from .connection import Connection
@@ -33,6 +36,8 @@ from .progress import Progress, size_text
 from .register import facts_of, tell_manager_anew
 from .report import Reporter
 
+WORKERS = 4
+"""Processes that copy, by default: they wait for the cluster most of the time."""
 _CUT_OVER = "it is cut over: the new tree is in place, the old one in the trash"
 
 
@@ -63,6 +68,7 @@ class Start:
     evict: bool = False
     copy_only: bool = False
     namespace: str | None = None
+    workers: int = WORKERS
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
@@ -113,7 +119,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
             "this stores what is encrypted in the clear, for good",
             remedy=f'if that is meant, add: --confirm "store {shown_path} in the clear"',
         )
-    work = _Work(connection, reporter, way.path)
+    work = _Work(connection, reporter, way.path, how.workers)
     if work.migration.record() is None:
         _begin(connection, reporter, way, how)
     if how.offline:
@@ -367,12 +373,13 @@ class _Work:
     connection: Connection
     reporter: Reporter
     path: bytes
+    workers: int = 0
     copied: Copied = field(default_factory=Copied)
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.reporter.progress_stream)
         self.migration = Migration(
-            self.connection.mount, self.connection.files, self.path, self._step, self._watch
+            self.connection.mount, self.connection.files, self.path, self._step, self._watch, self._hands
         )
 
     @contextmanager
@@ -388,12 +395,15 @@ class _Work:
         access = self.connection.mount.cluster.access
         return compared(access, self.path, self._keys(record), self._compared)
 
+    def _hands(self, turn: Turn) -> AbstractContextManager[Hands]:
+        access = self.connection.mount.cluster.access
+        return workers(access, self._keys(self.migration.required_record()), self.workers, turn)
+
     def _keys(self, record: Record) -> list[MasterKey]:
         files, keyring = self.connection.files, self.connection.keys.keyring
-        source, top, new, new_top = self.migration.sides(record)
-        policies = [
-            files.subtree(each).policy for tree, each in ((source, top), (new, new_top)) if tree is files
-        ]
+        sides = self.migration.sides(record)
+        tops = ((sides.source, sides.top), (sides.new, sides.new_top))
+        policies = [files.subtree(each).policy for tree, each in tops if tree is files]
         found = [keyring.find(policy.key) for policy in policies if policy is not None]
         return [key for key in found if key is not None]
 

@@ -55,6 +55,8 @@ CANCEL = """examples:
   cephfs-fscrypt migrate cancel /data
 """
 
+_MOST_WORKERS = 64
+
 Add = Callable[[str, str, str], argparse.ArgumentParser]
 """Makes the parser of a verb by its name, what it does, and its examples."""
 
@@ -77,6 +79,13 @@ def add_parsers(add: Add) -> None:
     one.add_argument("--confirm", metavar="SENTENCE", help="with --decrypt: the sentence that it asks for")
     one.add_argument(
         "--copy-only", action="store_true", help="stop before the cut-over; the source stays in place"
+    )
+    one.add_argument(
+        "--workers",
+        type=_workers,
+        default=migrate.WORKERS,
+        metavar="N",
+        help=f"processes that copy at the same time (default: {migrate.WORKERS})",
     )
     ways = one.add_mutually_exclusive_group()
     ways.add_argument(
@@ -116,6 +125,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 evict=options.evict,
                 copy_only=options.copy_only,
                 namespace=options.namespace,
+                workers=options.workers,
             )
             return migrate.start(connection, reporter, Wish(path, options.decrypt, options.old_key), how)
         case "status":
@@ -144,6 +154,13 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
 def _on_path(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
     one.add_argument("path", type=os.fsencode, help="the directory, as a path from the mount's root")
     return one
+
+
+def _workers(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= _MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"from 1 to {_MOST_WORKERS}")
+    return count
 
 
 def _direction(one: argparse.ArgumentParser) -> None:

@@ -305,7 +305,7 @@ class Directories:
             return False
         last = chain[-1]
         try:
-            found = self._mount.stat(last.stored)
+            found = self._mount.identify(last.stored)
         except NotFoundError:
             return False
         return found.ino == last.ino and not unfinished(found)

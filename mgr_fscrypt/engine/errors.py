@@ -32,6 +32,10 @@ class EngineError(OSError):
             super().__init__(number, message, path)
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """From one process to another, whatever else a class keeps."""
+        return _again, (type(self), self.errno, self.strerror, self.filename, dict(vars(self)))
+
 
 class LockedError(EngineError):
     """ENOKEY: the key of the policy is not in the keyring, as the kernel answers."""
@@ -69,3 +73,15 @@ class NotFencedError(EngineError):
             remedy="Unmount them, or ask for their eviction. Nothing was changed.",
         )
         self.sessions = tuple(sessions)
+
+
+def _again(
+    kind: type[EngineError], number: int, message: str, path: bytes | None, more: dict[str, object]
+) -> EngineError:
+    error = kind.__new__(kind)
+    if path is None:
+        OSError.__init__(error, number, message)
+    else:
+        OSError.__init__(error, number, message, path)
+    vars(error).update(more)
+    return error

@@ -73,6 +73,9 @@ class FileSystem:
     files are durable when their `close` returns, for some milliseconds more.
 
     With a `cache`, stored blocks of files that are only read here are kept in it, as ciphertext.
+
+    With `patience`, small new files are completed only some time after their `close`, up to so many seconds, or with
+    `sync`: for whoever makes many where nobody else looks. Others wait for each of them until then.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class FileSystem:
         *,
         cache: DiskCache | None = None,
         durable_close: bool = False,
+        patience: float = 0.0,
     ) -> None:
         self._mount = mount
         self._cached = None if cache is None else CachedFiles(mount, cache)
@@ -91,7 +95,9 @@ class FileSystem:
         self._inodes = OpenInodes()
         self._hopeless: Cache[int, bool] = Cache(_HALF_MADE)
         self._sharing = Sharing()
-        self._publisher = Publisher(mount, self._inodes, largest=0 if durable_close else SMALL)
+        self._publisher = Publisher(
+            mount, self._inodes, largest=0 if durable_close else SMALL, patience=patience
+        )
 
     def __enter__(self) -> Self:
         return self

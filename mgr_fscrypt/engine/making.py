@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from ..ceph.interface import Kind, Mount, Stat
+from ..ceph.interface import Identity, Kind, Mount, Stat
 from .errors import BusyError, DamagedError, RefusedError
 
 UNFINISHED = 0o200
@@ -18,7 +18,7 @@ UNFINISHED = 0o200
 may write (run on both releases). Nobody but root can read or enter such a child."""
 
 
-def unfinished(found: Stat) -> bool:
+def unfinished(found: Stat | Identity) -> bool:
     """Is this child of an encrypted directory half made, by its mode?"""
     return found.kind in (Kind.FILE, Kind.DIRECTORY) and _marks(found.mode)
 

@@ -34,13 +34,20 @@ class _Due:
 
 
 class Publisher:
-    """Completes private files of one mount, of fewer than `largest` bytes. Calls may come from several threads."""
+    """Completes private files of one mount, of fewer than `largest` bytes. Calls may come from several threads.
 
-    def __init__(self, mount: Mount, inodes: OpenInodes, *, largest: int = SMALL) -> None:
+    What was closed waits up to `patience` seconds for others, so that one sync is enough for many.
+    """
+
+    def __init__(
+        self, mount: Mount, inodes: OpenInodes, *, largest: int = SMALL, patience: float = 0.0
+    ) -> None:
         self._mount = mount
         self._largest = largest
+        self._patience = patience
         self._inodes = inodes
         self._closed: list[OpenInode] = []
+        self._closed_due = math.inf
         self._open: dict[OpenInode, float] = {}
         self._busy = False
         self._unsynced = False
@@ -61,8 +68,12 @@ class Publisher:
         with self._done:
             self._done.wait_for(lambda: len(self._closed) < _LIMIT)
             self._open.pop(inode, None)
+            if not self._closed:
+                self._closed_due = time.monotonic() + self._patience
             self._closed.append(inode)
-            self._want(0.0)
+            if len(self._closed) == _LIMIT:
+                self._closed_due = 0.0
+            self._want(self._closed_due)
 
     def show(self, inode: OpenInode, delay: float = DELAY) -> None:
         """Complete the file in so many seconds, or sooner if that was asked for, if it is still open by then."""
@@ -83,6 +94,7 @@ class Publisher:
         """
         with self._done:
             self._open = dict.fromkeys(self._open, 0.0)
+            self._closed_due = 0.0
             self._wanted.notify()
             self._done.wait_for(lambda: not self._closed and not self._open and not self._busy)
             failures, self._failures = self._failures, []
@@ -133,7 +145,7 @@ class Publisher:
                 batch = self._taken()
                 if batch:
                     return self._at_work(batch)
-                pause = min(self._open.values(), default=math.inf) - time.monotonic()
+                pause = min([*self._open.values(), self._closed_due]) - time.monotonic()
                 if self._unsynced:
                     pause = min(pause, _IDLE)
                 self._wakes = time.monotonic() + pause
@@ -148,7 +160,9 @@ class Publisher:
         """What is due now, and is not kept here any more."""
         now = time.monotonic()
         shown = [inode for inode, due in self._open.items() if due <= now]
-        closed, self._closed = self._closed, []
+        closed: list[OpenInode] = []
+        if self._closed_due <= now:
+            closed, self._closed, self._closed_due = self._closed, [], math.inf
         for inode in shown:
             del self._open[inode]
         return [_Due(inode, held=True) for inode in closed] + [_Due(inode, held=False) for inode in shown]

@@ -5,7 +5,7 @@ and on `engine.FileSystem` only.
 """
 
 from .comparing import Verdict, compare
-from .copying import Copied
+from .files import Copied
 from .migration import Late, Migration, Step
 from .plan import Obstacle, Plan, Way, look_over
 from .record import Direction, Record, State

@@ -15,7 +15,7 @@ from ..engine.paths import joined
 from .belonging import Belonging
 from .marks import Mark, mark_of
 from .traits import traits_of
-from .trees import Met, Tree, existing, not_of_one_file, walk
+from .trees import Met, Sides, Tree, existing, not_of_one_file, walk
 
 CLASSES = ("same", "differ", "missing", "extra", "error")
 _LISTED = 100
@@ -46,25 +46,16 @@ class Verdict:
             self.listed.append((kind, below or b"/", how))
 
 
-def compare(
-    source: Tree,
-    new: Tree,
-    top: bytes,
-    new_top: bytes,
-    anchors: bytes,
-    verdict: Verdict,
-    go_on: Callable[[], None] = lambda: None,
-) -> Verdict:
-    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry. In `anchors` lie
-    names of the new tree's files until the cut-over (`copying`).
+def compare(sides: Sides, verdict: Verdict, go_on: Callable[[], None] = lambda: None) -> Verdict:
+    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry.
 
     Raises:
         CephError: what concerns more than one file.
         LockedError: the key of a side is not here.
         RefusedError: a side that was to be encrypted is not.
     """
-    sides = _Sides(source, new, top, new_top, anchors, verdict)
-    with closing(sides.old.walk()) as all_below:
+    compared = _Compared(sides, verdict)
+    with closing(compared.old.walk()) as all_below:
         for met in all_below:
             go_on()
             if met.leaving and met.error is None:
@@ -72,40 +63,38 @@ def compare(
             try:
                 if met.error is not None:
                     raise met.error
-                found = existing(new, new_top + met.below)
+                found = existing(sides.new, sides.new_top + met.below)
                 if found is None:
                     verdict.add("missing", met.below)
                     continue
-                how = sides.differences(met, found)
+                how = compared.differences(met, found)
             except OSError as error:
                 if not_of_one_file(error):
                     raise
                 verdict.add("error", met.below, error.strerror or str(error))
                 continue
             verdict.add("differ" if how else "same", met.below, ", ".join(how))
-    with closing(sides.copy.walk()) as all_below:
+    with closing(compared.copy.walk()) as all_below:
         for met in all_below:
             go_on()
             if met.error is not None:
                 verdict.add("error", met.below, met.error.strerror or str(met.error))
-            elif not met.leaving and existing(source, top + met.below) is None:
+            elif not met.leaving and existing(sides.source, sides.top + met.below) is None:
                 verdict.add("extra", met.below)
     return verdict
 
 
-class _Sides:
+class _Compared:
     """Both trees, entry by entry."""
 
-    def __init__(
-        self, source: Tree, new: Tree, top: bytes, new_top: bytes, anchors: bytes, verdict: Verdict
-    ) -> None:
-        self.old = Belonging(source, top)
-        self.copy = Belonging(new, new_top)
-        self._source = source
-        self._new = new
-        self._top = top
-        self._new_top = new_top
-        self._anchors = anchors
+    def __init__(self, sides: Sides, verdict: Verdict) -> None:
+        self.old = Belonging(sides.source, sides.top)
+        self.copy = Belonging(sides.new, sides.new_top)
+        self._source = sides.source
+        self._new = sides.new
+        self._top = sides.top
+        self._new_top = sides.new_top
+        self._anchors = sides.anchors
         self._verdict = verdict
 
     def differences(self, met: Met, there: Attributes) -> list[str]:
@@ -150,19 +139,21 @@ def _same_contents(source: Tree, new: Tree, path: bytes, new_path: bytes) -> boo
     return True
 
 
-def written_since(source: Tree, new: Tree, top: bytes, new_top: bytes) -> list[bytes]:
+def written_since(sides: Sides) -> list[bytes]:
     """What a source that was replaced has now and the new tree has not as its copy; the first hundred, as paths below
     the top. Somebody wrote it after it was copied, or users of the new tree have replaced or removed the copy since:
     from here both look the same."""
     found: list[bytes] = []
-    with closing(walk(source, top)) as all_below:
+    with closing(walk(sides.source, sides.top)) as all_below:
         for met in all_below:
             if len(found) == _LISTED:
                 break
             if met.entry is None or met.leaving:
                 continue
             try:
-                is_copied = _is_copied(source, new, top + met.below, new_top + met.below)
+                is_copied = _is_copied(
+                    sides.source, sides.new, sides.top + met.below, sides.new_top + met.below
+                )
             except OSError as error:
                 if not_of_one_file(error):
                     raise

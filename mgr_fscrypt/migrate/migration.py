@@ -16,11 +16,18 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..ceph.errors import CephError, ExistsError, LeaseHeldError, NoAttributeError, NotFoundError
+from ..ceph.errors import (
+    CephError,
+    ExistsError,
+    LeaseHeldError,
+    LeaseLostError,
+    NoAttributeError,
+    NotFoundError,
+)
 from ..ceph.interface import Kind, Lease, Mount, Session
 from ..engine import Attributes, BusyError, DamagedError, FileSystem, NotFencedError, RefusedError
 from ..engine.directories import Directory
@@ -30,11 +37,14 @@ from ..engine.paths import components, joined
 from ..engine.snapshot_names import SNAPSHOTS
 from .clearing import remove_half_made, remove_marks, remove_tree, require_no_snapshots
 from .comparing import Verdict, written_since
-from .copying import Copied, Pass
+from .copying import Pass
+from .files import Copied
 from .marks import MARK, mark_of
 from .plan import PADDING, Way, without_tree
 from .record import Direction, Journal, Record, State, hidden_of
-from .trees import PlainTree, Tree, existing, fingerprint
+from .shards import Hands
+from .trees import PlainTree, Sides, Tree, existing, fingerprint
+from .turns import Turn
 
 PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
@@ -81,6 +91,8 @@ class Migration:
         path: of the source, absolute in the mount, normal.
         told: called with each step as it begins.
         watched: called before each entry and each piece of a file that is copied.
+        hands: opens who copies while it is this process's turn; they have let go of both trees when it is closed. By
+            default this process copies.
     """
 
     def __init__(
@@ -90,7 +102,9 @@ class Migration:
         path: bytes,
         told: Callable[[Step], None] = lambda _: None,
         watched: Callable[[], None] = lambda: None,
+        hands: Callable[[Turn], AbstractContextManager[Hands]] | None = None,
     ) -> None:
+        self._open_hands = hands
         self._mount = mount
         self._files = files
         self._plain = PlainTree(mount)
@@ -123,18 +137,26 @@ class Migration:
             )
         return record
 
-    def sides(self, record: Record) -> tuple[Tree, bytes, Tree, bytes]:
-        """The source and its top, the new tree and its top, wherever they lie now."""
+    def sides(self, record: Record) -> Sides:
+        """Both trees, wherever they lie now."""
         source: Tree = self._plain if record.direction is Direction.ENCRYPT else self._files
         new: Tree = self._plain if record.direction is Direction.DECRYPT else self._files
         if record.state in (State.DONE, State.PURGING):
-            return source, self._old, new, self.path
-        return source, self.path, new, self._new
+            return Sides(source, self._old, new, self.path, self._anchors)
+        return Sides(source, self.path, new, self._new, self._anchors)
 
-    @property
-    def anchors(self) -> bytes:
-        """Where the anchors of the new tree's files lie until the cut-over."""
-        return self._anchors
+    def require_turn_of(self, turn: Turn) -> None:
+        """For a process that copies for another one.
+
+        Raises:
+            LeaseLostError: it is not the other one's turn any more, and somebody else may have taken over.
+        """
+        if self._number(self._hidden) != turn.ino or self._mount.lease(turn.ino).holder() != turn.token:
+            raise LeaseLostError(
+                errno.ESTALE,
+                "the process that this one copies for has lost its turn",
+                self.path,
+            )
 
     # copying
 
@@ -232,10 +254,10 @@ class Migration:
     def late_writes(self, record: Record) -> list[bytes]:
         """What the trash has otherwise than it was copied, as paths below the top (`written_since`); nothing where it
         is as it was before the verification, whatever has become of the new tree."""
-        source, top, new, new_top = self.sides(record)
-        if fingerprint(self._mount, top, self._watched) == record.trash:
+        sides = self.sides(record)
+        if fingerprint(self._mount, sides.top, self._watched) == record.trash:
             return []
-        return written_since(source, new, top, new_top)
+        return written_since(sides)
 
     def _exchange(self, record: Record) -> float:
         """The two renames; the seconds between them."""
@@ -527,21 +549,36 @@ class Migration:
             self._mount.setxattr(path, f"{_LAYOUT}.pool_namespace", namespace.encode())
 
     def _passes(self, record: Record, copied: Copied, most: int) -> None:
-        source, top, new, new_top = self.sides(record)
-        for _ in range(most):
-            before, files, size = copied.work, copied.files, copied.size
-            copied.problem_count, copied.problems, copied.current = 0, [], 0
-            Pass(source, new, top, new_top, self._anchors, self._go_on, copied).run()
-            record = self._journal.write(
-                replace(
-                    record,
-                    passes=record.passes + 1,
-                    copied=record.copied + copied.files - files,
-                    size=record.size + copied.size - size,
+        with self._hands() as hands:
+            for _ in range(most):
+                before, files, size = copied.work, copied.files, copied.size
+                copied.problem_count, copied.problems, copied.current = 0, [], 0
+                self._pass(record, copied, hands)
+                record = self._journal.write(
+                    replace(
+                        record,
+                        passes=record.passes + 1,
+                        copied=record.copied + copied.files - files,
+                        size=record.size + copied.size - size,
+                    )
                 )
-            )
-            if copied.work == before:
-                return
+                if copied.work == before:
+                    return
+
+    @contextmanager
+    def _hands(self) -> Iterator[Hands | None]:
+        if self._open_hands is None or self._lease is None:
+            yield None
+        else:
+            with self._open_hands(Turn(self.path, self._leased, self._lease.token)) as hands:
+                yield hands
+
+    def _pass(self, record: Record, copied: Copied, hands: Hands | None) -> None:
+        def repair() -> None:
+            if record.direction is not Direction.DECRYPT:
+                remove_half_made(self._mount, self._work, self._go_on)
+
+        Pass(self.sides(record), self._go_on, copied, hands, repair).run()
 
     def _require_equal(self, verdict: Verdict, remedy: str) -> None:
         if not verdict.equal:
@@ -567,9 +604,9 @@ class Migration:
 
     def _require_unchanged(self, record: Record) -> None:
         """Nobody has written into the source while it was verified: one more pass finds nothing to do."""
-        source, top, new, new_top = self.sides(record)
         late = Copied()
-        Pass(source, new, top, new_top, self._anchors, self._go_on, late).run()
+        with self._hands() as hands:
+            self._pass(record, late, hands)
         self._require_all_copied(late)
         if late.work:
             raise BusyError(
@@ -581,14 +618,14 @@ class Migration:
 
     def _copy_again(self, record: Record, verdict: Verdict) -> None:
         """What differs loses its mark; all do where more differs than is listed."""
-        _, _, new, new_top = self.sides(record)
+        sides = self.sides(record)
         differing = [below for kind, below, _ in verdict.listed if kind == "differ"]
         if len(differing) < verdict.differ:
             remove_marks(self._mount, self._work, self._go_on)
             return
         for below in differing:
-            if mark_of(new, new_top + below) is not None:
-                new.removexattr(new_top + below, MARK)
+            if mark_of(sides.new, sides.new_top + below) is not None:
+                sides.new.removexattr(sides.new_top + below, MARK)
 
     def _clear_work(self, record: Record) -> None:
         """What is left beside the new tree, which is in place: the anchors. Until they are gone, files with several
@@ -709,8 +746,10 @@ class Migration:
         return self._number(self.path), self._number(self._old), self._number(self._new)
 
     def _number(self, path: bytes) -> int:
-        found = existing(self._plain, path)
-        return found.ino if found else 0
+        try:
+            return self._mount.identify(path).ino
+        except NotFoundError:
+            return 0
 
     def _require_places(self, record: Record, *places: int) -> None:
         if self._places() != places:

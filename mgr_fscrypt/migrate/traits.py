@@ -57,7 +57,10 @@ def give(tree: Tree, path: bytes, wanted: Traits, atime: float) -> None:
 
     The owner first, which takes set-user-ID bits away; ACLs before the mode, which is the last word; times at the end.
     """
-    have = traits_of(tree, path, tree.stat(path))
+    found = tree.stat(path)
+    have = traits_of(tree, path, found)
+    if have == wanted and int(found.atime) == int(atime):
+        return
     if (have.uid, have.gid) != (wanted.uid, wanted.gid):
         tree.chown(path, wanted.uid, wanted.gid)
     for name in {name for name, _ in have.attributes} - {name for name, _ in wanted.attributes}:

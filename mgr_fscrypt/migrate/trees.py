@@ -49,6 +49,12 @@ class Handle(Protocol):
     def truncate(self, size: int, /) -> None:
         """What is new reads as zeros."""
 
+    def chown(self, uid: int, gid: int, /) -> None:
+        """Owner and group."""
+
+    def utimens(self, atime: float, mtime: float, /) -> None:
+        """Both times, seconds since 1970."""
+
     def close(self) -> None:
         """It may be durable only after `Tree.sync`."""
 
@@ -150,6 +156,14 @@ class PlainFile:
         """What is new reads as zeros."""
         self._mount.ftruncate(self._fd, size)
 
+    def chown(self, uid: int, gid: int, /) -> None:
+        """Owner and group."""
+        self._mount.fchown(self._fd, uid, gid)
+
+    def utimens(self, atime: float, mtime: float, /) -> None:
+        """Both times, seconds since 1970."""
+        self._mount.futimens(self._fd, atime, mtime)
+
     def close(self) -> None:
         """As the mount closes it."""
         self._mount.close(self._fd)
@@ -196,6 +210,18 @@ class PlainTree:
     def setxattr(self, path: bytes, name: str, value: bytes, /) -> None:
         """Create or replace."""
         self._mount.setxattr(path, name, value)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both trees of a migration: the source below `top`, the new one below `new_top`. In `anchors` lie names of the new
+    tree's files with several, until the cut-over."""
+
+    source: Tree
+    top: bytes
+    new: Tree
+    new_top: bytes
+    anchors: bytes
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,12 @@ def test_one_holder_at_a_time_and_no_object_is_left(ioctx: "rados.Ioctx") -> Non
     with pytest.raises(LeaseHeldError) as held:
         second.acquire(0.2)
     assert held.value.errno == errno.EBUSY
+    assert second.holder() == first.token != second.token
     first.release()
     assert not exists(ioctx)
+    assert second.holder() == ""
     second.acquire(1)
+    assert first.holder() == second.token
     first.release()  # not ours any more: nothing happens
     assert exists(ioctx)
     second.release()

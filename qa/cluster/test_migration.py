@@ -1,6 +1,7 @@
 """Migrations on a real cluster: what is kept, what a person is told, and processes that are killed."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ import pytest
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
-from mgr_fscrypt.migrate import Direction, Step, Way
+from mgr_fscrypt.migrate import Copied, Direction, Migration, Step, Way
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree
+from mgr_fscrypt.migrate.workers import workers
 from qa.fakes.engine_cases import OTHER, remove
 from qa.fakes.migration_cases import (
     FILES,
@@ -38,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("settled_manager", "enabled")
 
 KILLED_AT = (Step.COPYING, Step.COPYING, Step.FENCING, Step.VERIFYING, Step.CUTTING)
 LIFE = 0.1
-"""Seconds after the begin of a step, at most."""
+"""Seconds after the begin of a step, at most; twenty times as many where other processes begin to copy in it."""
 MANY = 80
 """Files of the tree that is migrated by processes that are killed."""
 
@@ -126,14 +129,22 @@ def test_a_person_migrates_a_tree_and_goes_on(
 
 JOB = """
 import os, sys
+from functools import partial
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
-from mgr_fscrypt.migrate import Copied, Direction, Migration, State, Way
+from mgr_fscrypt.migrate import Copied, Direction, Migration, State, Way, copying
+from mgr_fscrypt.migrate.workers import workers
 from qa.fakes.migration_cases import KEY, Subject, file_system
-path = os.fsencode(sys.argv[1])
+path, copying.BATCH = os.fsencode(sys.argv[1]), 8
 with connect(Access()) as mount, file_system(mount) as files:
     way = Way(path, Direction.ENCRYPT, KEY.identifier)
-    migration = Migration(mount, files, path, lambda step: print(step.value, flush=True))
+    migration = Migration(
+        mount,
+        files,
+        path,
+        lambda step: print(step.value, flush=True),
+        hands=partial(workers, Access(), [KEY], 2) if sys.argv[2] == "workers" else None,
+    )
     if migration.start(way, "").state is State.COPYING:
         migration.converge(Copied())
         migration.cut_over(Copied(), Subject(mount, files, way).verify, evict=True)
@@ -142,7 +153,8 @@ with connect(Access()) as mount, file_system(mount) as files:
 
 def migrate(path: bytes, step: Step | None = None, life: float = 0) -> bool:
     """Let a process do it, and kill it so many seconds after a step began; was that before it was through?"""
-    child = subprocess.Popen([sys.executable, "-c", JOB, os.fsdecode(path)], stdout=subprocess.PIPE)
+    hands = "workers" if step is Step.COPYING else "nobody"
+    child = subprocess.Popen([sys.executable, "-c", JOB, os.fsdecode(path), hands], stdout=subprocess.PIPE)
     assert child.stdout is not None
     with child.stdout as said:
         for line in said:
@@ -166,7 +178,7 @@ def test_processes_killed_at_random_moments(path: bytes) -> None:
         before, source = picture(tree, path), mount.stat(path).ino
     killed, kept = 0, dict[bytes, int]()
     for step in KILLED_AT:
-        killed += migrate(path, step, chance.uniform(0, LIFE))
+        killed += migrate(path, step, chance.uniform(0, LIFE) * (20 if step is Step.COPYING else 1))
         with connect(Access()) as mount, file_system(mount) as files:
             one = Subject(mount, files, Way(path, Direction.ENCRYPT, KEY.identifier))
             old = hidden_of(path) + b"/old"
@@ -188,6 +200,36 @@ def test_processes_killed_at_random_moments(path: bytes) -> None:
         f"were finished by then; {time.monotonic() - begun:.0f} s"
     )
     assert killed, f"FSCRYPT_QA_SEED={chosen}"
+
+
+def test_workers_that_are_killed_are_replaced(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 8)
+    killed: list[int] = []
+    copied = Copied()
+
+    def watched() -> None:
+        # one of two, when both have something to do
+        at_work = multiprocessing.active_children()
+        if not killed and copied.files >= 16 and len(at_work) == 2:
+            killed.append(at_work[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+
+    with connect(Access()) as mount, file_system(mount) as files:
+        tree = PlainTree(mount)
+        for number in range(MANY):
+            with tree.open(path + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
+                file.pwrite(b"%d " % number * number, 0)
+        tree.sync()
+        before = picture(tree, path)
+        way = Way(path, Direction.ENCRYPT, KEY.identifier)
+        migration = Migration(mount, files, path, watched=watched, hands=partial(workers, Access(), [KEY], 2))
+        migration.start(way, "")
+        migration.converge(copied)
+        assert (len(killed), copied.problems) == (1, [])
+        # no session of theirs is left, not even of the one that died
+        late = migration.cut_over(copied, Subject(mount, files, way).verify, evict=False)
+        assert (late.verdict.equal, late.evicted) == (True, ())
+        assert picture(files, path) == before
 
 
 def _without_counts(found: dict[bytes, tuple[object, ...]]) -> dict[bytes, tuple[object, ...]]:

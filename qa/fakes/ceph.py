@@ -23,6 +23,7 @@ from mgr_fscrypt.ceph.errors import CephError, LeaseHeldError, LeaseLostError, e
 from mgr_fscrypt.ceph.interface import (
     Capacity,
     Entry,
+    Identity,
     Kind,
     Layout,
     LeaseState,
@@ -163,6 +164,14 @@ class FakeLease:
         if self._leases.get(self._ino) is self:
             del self._leases[self._ino]
             self._left.discard(self._ino)
+
+    @property
+    def token(self) -> str:
+        return f"{id(self):x}"
+
+    def holder(self) -> str:
+        held = self._leases.get(self._ino)
+        return held.token if held else ""
 
     def state(self) -> LeaseState:
         if self._ino in self._leases:
@@ -344,6 +353,10 @@ class FakeMount:
 
     def stat(self, path: bytes) -> Stat:
         return self._stat(self._find(path))
+
+    def identify(self, path: bytes) -> Identity:
+        inode = self._find(path)
+        return Identity(inode.ino, inode.mode)
 
     def getxattr(self, path: bytes, name: str) -> bytes:
         return self._get(self._find(path), name, path)

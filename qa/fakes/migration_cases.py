@@ -120,13 +120,14 @@ def finished(one: "Subject") -> dict[bytes, int]:
     record = one.migration.record()
     if record is None or record.state is not State.COPYING or not record.new:
         return {}
-    source, top, new, new_top = one.migration.sides(record)
+    sides = one.migration.sides(record)
     found: dict[bytes, int] = {}
-    for met in walk(new, new_top):
+    for met in walk(sides.new, sides.new_top):
         if met.entry is None or met.entry.kind is not Kind.FILE:
             continue
         try:
-            mark, old = mark_of(new, new_top + met.below), source.stat(top + met.below)
+            mark = mark_of(sides.new, sides.new_top + met.below)
+            old = sides.source.stat(sides.top + met.below)
         except (DamagedError, NotFoundError):
             continue  # half made, or just about to go
         if mark == Mark(old.ino, old.version or 0):
@@ -172,8 +173,7 @@ class Subject:
         """By a client of its own."""
         with self.mount.fresh() as fresh, file_system(fresh) as files:
             migration = Migration(fresh, files, self.path)
-            source, top, new, new_top = migration.sides(record)
-            return compare(source, new, top, new_top, migration.anchors, Verdict())
+            return compare(migration.sides(record), Verdict())
 
     def cut_over(self) -> Late:
         return self.migration.cut_over(Copied(), self.verify, evict=False)
@@ -394,7 +394,7 @@ class MoreMigrationCases(MigrationCases):
         one = made(Direction.ENCRYPT)
         one.copy()
         record = one.migration.required_record()
-        _, _, _, new_top = one.migration.sides(record)
+        new_top = one.migration.sides(record).new_top
         ino = mount.stat(one.path).ino
         # the mark says that it is current
         with one.files.open(new_top + b"/d/more", os.O_RDWR) as file:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..cluster import Cluster
 from ..errors import CephError, ClientDiedError
-from ..interface import Capacity, Entry, Layout, RangeLock, Session, Stat
+from ..interface import Capacity, Entry, Identity, Layout, RangeLock, Session, Stat
 from ..leases import NAMESPACE, Keeper, ObjectLease
 from ..presence import Registry
 from . import values
@@ -214,6 +214,10 @@ class GuardedMount:
     def stat(self, path: bytes) -> Stat:
         """Of the inode itself."""
         return Stat(*self._read("stat", path))
+
+    def identify(self, path: bytes) -> Identity:
+        """Which inode it is."""
+        return Identity(*self._read("identify", path))
 
     def getxattr(self, path: bytes, name: str) -> bytes:
         """An attribute of the inode itself."""

@@ -88,6 +88,7 @@ def calls_of(mount: Paged) -> Mapping[str, Call]:
         "pwrite": written,
         "fstat": lambda fd: (values.of_fields(mount.fstat(fd)), b""),
         "stat": lambda path: (values.of_fields(mount.stat(path)), b""),
+        "identify": lambda path: (values.of_fields(mount.identify(path)), b""),
         "statfs": lambda path: (values.of_fields(mount.statfs(path)), b""),
         "layout": lambda path: (values.of_fields(mount.layout(path)), b""),
         "entries_from": listed,

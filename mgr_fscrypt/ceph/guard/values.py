@@ -6,7 +6,7 @@ from typing import Any
 from .. import errors
 from ..access import Access
 from ..errors import CephError
-from ..interface import Capacity, Entry, Kind, Layout, Session, Stat
+from ..interface import Capacity, Entry, Identity, Kind, Layout, Session, Stat
 
 Plain = tuple[Any, ...]
 
@@ -17,7 +17,7 @@ _ERRORS = {
 }
 
 
-def of_fields(value: Stat | Layout | Session | Capacity) -> Plain:
+def of_fields(value: Stat | Identity | Layout | Session | Capacity) -> Plain:
     """A value whose fields are plain, as they stand in its class."""
     return tuple(vars(value).values())
 

@@ -105,6 +105,24 @@ def test_a_sync_makes_all_that_was_closed_durable(cluster: FakeCluster, mount: F
             assert file.pread(9, 0) == b"%d" % number
 
 
+def test_with_patience_many_are_completed_at_once(cluster: FakeCluster, mount: FakeMount) -> None:
+    keyring = Keyring()
+    keyring.add(KEY)
+    with FileSystem(mount, keyring, patience=3600) as files:
+        files.create_subtree(b"/s", KEY.identifier)
+        for number in range(10):
+            write(files, b"/s/%d" % number, b"new")
+        other = FakeMount(cluster)
+        modes = {other.stat(b"/s/" + entry.name).mode & 0o777 for entry in list(other.scandir(b"/s"))}
+        assert modes == {UNFINISHED}, "they wait for others"
+        # whoever cannot wait any more, and whoever asks, ends that
+        for number in range(10, 70):
+            write(files, b"/s/%d" % number, b"new")
+        wait_until_complete(cluster, 64)
+        files.sync()
+        wait_until_complete(cluster, 70)
+
+
 def test_what_could_not_be_completed_is_told_by_the_next_sync_and_removed(
     cluster: FakeCluster, files: FileSystem, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,7 @@ from mgr_fscrypt.migrate import (
 )
 from mgr_fscrypt.migrate.comparing import compare
 from mgr_fscrypt.migrate.copying import Pass
+from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.marks import MARK, mark_of
 from mgr_fscrypt.migrate.plan import require_way
 from mgr_fscrypt.migrate.record import hidden_of
@@ -169,7 +171,8 @@ def test_a_name_outside_blocks_whenever_it_is_made(one: Subject, mount: FakeMoun
 def test_a_name_that_is_missing_is_not_taken_for_the_anchor(one: Subject, mount: FakeMount) -> None:
     one.copy()
     record = one.migration.required_record()
-    _, _, new, new_top = one.migration.sides(record)
+    sides = one.migration.sides(record)
+    new, new_top = sides.new, sides.new_top
     # the copy is two files, with one mark and contents
     new.unlink(new_top + b"/d/linked")
     write(new, new_top + b"/d/linked", FILES[b"/d/linked"])
@@ -271,10 +274,11 @@ def test_a_file_that_changes_while_it_is_copied_gets_no_mark(
     one: Subject, mount: FakeMount, plain: FakeMount
 ) -> None:
     one.migration.start(one.way, "")
-    _, top, new, new_top = one.migration.sides(one.migration.required_record())
+    sides = one.migration.sides(one.migration.required_record())
+    new, new_top = sides.new, sides.new_top
     source = Changing(mount, PATH + b"/one", lambda: plain.chmod(PATH + b"/one", 0o604))
     copied = Copied()
-    Pass(source, new, top, new_top, one.migration.anchors, lambda: None, copied).run()
+    Pass(replace(sides, source=source), lambda: None, copied).run()
     assert (copied.changed, copied.files) == (1, len(FILES) - 1)
     assert mark_of(new, new_top + b"/one") is None
     assert mark_of(new, new_top + b"/empty") is not None
@@ -284,7 +288,7 @@ def test_a_copy_of_another_state_of_its_source_is_not_the_same(one: Subject, mou
     one.copy()
     # the same contents once more
     write(one.source, PATH + b"/one", FILES[b"/one"])
-    mtime = one.new.stat(one.migration.sides(one.migration.required_record())[3] + b"/one").mtime
+    mtime = one.new.stat(one.migration.sides(one.migration.required_record()).new_top + b"/one").mtime
     one.source.utimens(PATH + b"/one", 1000, mtime)
     verdict = one.verify(one.migration.required_record())
     assert verdict.listed == [("differ", b"/one", "changed since it was copied")]
@@ -297,18 +301,18 @@ def test_all_that_differs_is_copied_anew_however_many(mount: FakeMount) -> None:
 
     one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH, many))
     one.copy()
-    _, _, new, new_top = one.migration.sides(one.migration.required_record())
+    sides = one.migration.sides(one.migration.required_record())
     for number in range(103):
-        with new.open(new_top + b"/%d" % number, os.O_RDWR) as file:
+        with sides.new.open(sides.new_top + b"/%d" % number, os.O_RDWR) as file:
             file.pwrite(b"bad", 0)
-    new.sync()
+    sides.new.sync()
     with pytest.raises(BusyError, match="103 differ"):
         one.cut_over()
     assert one.cut_over().verdict.equal
 
 
 def test_the_names_of_one_file_fill_a_batch(mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mgr_fscrypt.migrate.copying._BATCH", 8)
+    monkeypatch.setattr("mgr_fscrypt.migrate.files.BATCH", 8)
 
     def many(tree: Tree, top: bytes) -> None:
         write(tree, top + b"/0", b"of many names")
@@ -316,13 +320,13 @@ def test_the_names_of_one_file_fill_a_batch(mount: FakeMount, monkeypatch: pytes
             tree.link(top + b"/0", top + b"/%d" % number)
 
     one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH, many))
-    finish, waited = Pass._finish, list[int]()
+    finish, waited = Copier.finish, list[int]()
 
-    def finished(self: Pass) -> None:
+    def finished(self: Copier) -> None:
         waited.append(sum(1 + len(item.names) for item in self._waiting))
         finish(self)
 
-    monkeypatch.setattr(Pass, "_finish", finished)
+    monkeypatch.setattr(Copier, "finish", finished)
     one.copy()
     assert max(waited) <= 9
     assert one.cut_over().verdict.equal
@@ -334,7 +338,7 @@ def test_a_name_that_is_missing_in_the_new_tree_only_is_a_problem(
     def missing(*_: object) -> None:
         raise NotFoundError(2, "no anchors any more")
 
-    monkeypatch.setattr(Pass, "_copy", missing)
+    monkeypatch.setattr(Copier, "_copy", missing)
     copied = one.copy()
     assert copied.problem_count == len(FILES) + len(LINKS)
 
@@ -371,19 +375,18 @@ def test_a_locked_source_is_refused_at_every_step(mount: FakeMount) -> None:
         Migration(mount, locked, PATH).converge(Copied())
     one.copy()
     record = one.migration.required_record()
-    _, top, new, new_top = one.migration.sides(record)
     with pytest.raises(LockedError):
-        compare(locked, new, top, new_top, one.migration.anchors, Verdict())
+        compare(replace(one.migration.sides(record), source=locked), Verdict())
     assert one.cut_over().verdict.equal
 
 
 def test_a_source_that_lost_its_policy_is_refused(mount: FakeMount) -> None:
     one = Subject(mount, file_system(mount), make_source(mount, Direction.DECRYPT, PATH))
     one.migration.start(one.way, "")
-    _, _, new, new_top = one.migration.sides(one.migration.required_record())
+    sides = one.migration.sides(one.migration.required_record())
     mount.mkdir(b"/above/plain", 0o755)
     with pytest.raises(OSError, match="not encrypted any more"):
-        Pass(one.files, new, b"/above/plain", new_top, one.migration.anchors, lambda: None, Copied())
+        Pass(replace(sides, top=b"/above/plain"), lambda: None, Copied())
 
 
 def test_the_plan_keeps_no_name_on_disk(mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from mgr_fscrypt.ceph.interface import Session
 from mgr_fscrypt.engine import BusyError, DamagedError, NotFencedError, RefusedError
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State, Step, Verdict
-from mgr_fscrypt.migrate.copying import Pass
+from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.record import RECORD, Journal, hidden_of
 from qa.fakes.ceph import FakeCluster, FakeMount
 from qa.fakes.migration_cases import FILES, Subject, file_system, make_source, picture
@@ -176,15 +176,15 @@ def test_clients_that_come_while_it_is_verified_block_it_too(one: Subject, mount
 def test_what_cannot_be_copied_blocks_the_cut_over_and_is_named(
     one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_one = Pass._copy
+    copy_one = Copier._copy
 
-    def failing(self: Pass, item: object) -> None:
+    def failing(self: Copier, item: object) -> None:
         if getattr(item, "source", b"").endswith(b"/block"):
             raise BusyError(5, "the disk says no", b"", remedy="")
         copy_one(self, item)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Pass, "_copy", failing)
+        patched.setattr(Copier, "_copy", failing)
         copied = one.copy()
         assert copied.problems == [(PATH + b"/d/block", "the disk says no")]
         assert copied.files == len(FILES) - 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mgr_fscrypt.migrate import Direction, Record, State
-from mgr_fscrypt.migrate.copying import written
+from mgr_fscrypt.migrate.files import written
 from mgr_fscrypt.migrate.marks import Mark
 from mgr_fscrypt.migrate.record import hidden_of
 

@@ -1,0 +1,166 @@
+"""Processes of this host that copy for one migration, each with a mount of its own.
+
+They are spawned, never forked, since libcephfs does not survive that (doc/facts.md F15). Keys go to them by the pipe
+that a spawned process inherits, with what else it begins with: nothing of them is in its arguments, its environment or
+a task. They work only while the process that has the lease of the migration lives, and has it; and they end before it
+fences the tree, for a session of theirs would count as a stranger's.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
+from typing import ClassVar
+
+from ..ceph.access import Access
+from ..ceph.connect import connect
+from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
+from ..ceph.reclaim import reset
+from ..engine import FileSystem, Keyring
+from ..format import MasterKey
+from .files import Copied
+from .migration import Migration
+from .shards import Shard, carry_out
+from .turns import Turn
+
+_SPAWNED = multiprocessing.get_context("spawn")
+_AHEAD = 2
+"""Shards a worker: one that it has, and one that waits for it."""
+_PATIENCE = 1.0
+"""Seconds that small new files may wait for each other: nobody looks at the new tree."""
+_LOOK = 0.25
+"""Seconds between two looks of a worker at whose turn it is."""
+
+
+class StoppedError(Exception):
+    """The process that this one copies for wants no more of it."""
+
+
+@contextmanager
+def workers(access: Access, keys: Iterable[MasterKey], count: int, turn: Turn) -> Iterator["Workers"]:
+    """So many processes; they begin with the first shards. Afterwards they have ended, and unmounted."""
+    found = Workers(access, [key.expose() for key in keys], count, turn)
+    try:
+        yield found
+    except BaseException:
+        found.stop()
+        raise
+    finally:
+        found.end()
+
+
+class Workers:
+    """As `shards.Hands`."""
+
+    def __init__(self, access: Access, secrets: list[bytes], count: int, turn: Turn) -> None:
+        self._access = access
+        self._secrets = secrets
+        self._count = count
+        self._turn = turn
+        self._open()
+
+    @property
+    def width(self) -> int:
+        """Some wait for whoever is through first."""
+        return _AHEAD * self._count
+
+    def submit(self, shard: Shard, /) -> Future[Copied]:
+        """To whoever is through first."""
+        return self._executor.submit(_carry_out, shard)
+
+    def replace(self) -> None:
+        """When one dies, its executor ends the others as well. Their sessions are ended here: the MDS would keep what
+        they had for a minute, and count them among those that can reach the tree."""
+        self.end()
+        for session in self._sessions:
+            reset(self._access, session)
+        self._open()
+
+    def stop(self) -> None:
+        """What is under way ends with the next piece of a file."""
+        self._stopped.set()
+
+    def end(self) -> None:
+        """When all that was handed out is done."""
+        self._executor.shutdown(cancel_futures=True)
+
+    def _open(self) -> None:
+        self._stopped = _SPAWNED.Event()
+        self._sessions = [str(uuid.uuid4()) for _ in range(self._count)]
+        sessions = _SPAWNED.SimpleQueue()
+        for session in self._sessions:
+            sessions.put(session)
+        self._executor = ProcessPoolExecutor(
+            self._count,
+            mp_context=_SPAWNED,
+            initializer=_begin,
+            initargs=(self._access, self._secrets, self._turn, sessions, self._stopped),
+        )
+
+
+class _Worker:
+    """This process. `here` is what tasks find it by: an executor lets its initializer hand them nothing."""
+
+    here: ClassVar["_Worker"]
+
+    def __init__(
+        self, access: Access, secrets: list[bytes], turn: Turn, session: str, stopped: Event
+    ) -> None:
+        self._access = access
+        self._secrets = secrets
+        self._turn = turn
+        self._session = session
+        self._stopped = stopped
+        self._opened = ExitStack()
+        self._migration: Migration | None = None
+        self._looked = 0.0
+
+    def carry_out(self, shard: Shard) -> Copied:
+        migration = self._migration or self._connected()
+        self._looked = 0.0
+        self._go_on()
+        return carry_out(migration.sides(migration.required_record()), self._go_on, shard)
+
+    def _connected(self) -> Migration:
+        """With the first shard: what goes wrong is told as its result."""
+        atexit.register(self._opened.close)
+        keyring = Keyring()
+        for secret in self._secrets:
+            keyring.add(MasterKey(secret))
+        self._secrets.clear()
+        mount = self._opened.enter_context(connect(self._access, self._session))
+        files = self._opened.enter_context(FileSystem(mount, keyring, patience=_PATIENCE))
+        self._migration = Migration(mount, files, self._turn.path)
+        return self._migration
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise StoppedError
+        now = time.monotonic()
+        if now - self._looked > _LOOK and self._migration is not None:
+            self._migration.require_turn_of(self._turn)
+            self._looked = now
+
+
+def _begin(
+    access: Access, secrets: list[bytes], turn: Turn, sessions: "SimpleQueue[str]", stopped: Event
+) -> None:
+    keep_out_of_core_dumps()
+    end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid != os.getppid():
+        raise StoppedError
+    # a terminal's signals are for the parent, which ends its workers in good order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _Worker.here = _Worker(access, secrets, turn, sessions.get(), stopped)
+
+
+def _carry_out(shard: Shard) -> Copied:
+    return _Worker.here.carry_out(shard)

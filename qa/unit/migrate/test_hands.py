@@ -1,0 +1,249 @@
+"""Copying by several hands at once: who may, and what comes of those that die or do a thing twice."""
+
+import copy
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+
+from mgr_fscrypt.ceph.errors import LeaseLostError, QuotaError
+from mgr_fscrypt.ceph.interface import Kind
+from mgr_fscrypt.engine import BusyError, FileSystem, LockedError, NotFencedError
+from mgr_fscrypt.engine.making import UNFINISHED
+from mgr_fscrypt.migrate import Copied, Direction, Migration
+from mgr_fscrypt.migrate.record import hidden_of
+from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
+from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
+from mgr_fscrypt.migrate.turns import Turn
+from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.migration_cases import FILES, LINKS, SYMLINK, Subject, build, file_system, make_source, picture
+
+PATH = b"/above/tree"
+MORE = 9
+
+
+def build_more(tree: Tree, top: bytes) -> None:
+    """Enough for several shards."""
+    build(tree, top)
+    for number in range(MORE):
+        with tree.open(top + b"/d/e/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
+            file.pwrite(b"%d" % number, 0)
+    tree.sync()
+
+
+@pytest.fixture(params=Direction, ids=lambda each: each.value)
+def one(request: pytest.FixtureRequest, mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    """Its shards have three entries at most."""
+    monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 3)
+    way = make_source(mount, request.param, PATH, build_more)
+    return Subject(mount, file_system(mount), way)
+
+
+class Others:
+    """Hands with mounts of their own, which begin to die with the shard of that number, and do so for as long as
+    `dying` counts down. One that dies leaves its shard half done and something half made."""
+
+    width = 4
+
+    def __init__(self, cluster: FakeCluster, turn: Turn, dies_at: int, dying: list[int]) -> None:
+        self._cluster = cluster
+        self._turn = turn
+        self._dies_at = dies_at
+        self._dying = dying
+        self._count = 0
+        self._number = threading.Lock()
+        self.replaced = 0
+        self._pool = ThreadPoolExecutor(2)
+
+    def submit(self, shard: Shard, /) -> Future[Copied]:
+        return self._pool.submit(self._carry_out, shard)
+
+    def replace(self) -> None:
+        self._pool.shutdown()
+        self.replaced += 1
+        self._pool = ThreadPoolExecutor(2)
+
+    def end(self) -> None:
+        self._pool.shutdown()
+
+    def _carry_out(self, shard: Shard) -> Copied:
+        with self._number:
+            self._count += 1
+            dies = self._count >= self._dies_at and self._dying[0] > 0
+            self._dying[0] -= dies
+        mount = FakeMount(self._cluster)
+        with closing(file_system(mount)) as files:
+            migration = Migration(mount, files, PATH)
+            sides = migration.sides(migration.required_record())
+
+            def go_on() -> None:
+                migration.require_turn_of(self._turn)
+
+            if not dies:
+                return carry_out(sides, go_on, shard)
+            carry_out(sides, go_on, Shard(shard.entries[:1]))
+            if len(shard.entries) > 1 and shard.entries[1].kind is Kind.FILE:
+                half = sides.new_top + shard.entries[1].below
+                if existing(sides.new, half) is None:
+                    with sides.new.open(half, os.O_RDWR | os.O_CREAT, 0o600) as file:
+                        file.pwrite(b"half", 0)
+                    if isinstance(sides.new, FileSystem):
+                        sides.new.sync()
+                        mount.chmod(stored_of(sides.new, half), UNFINISHED)
+        raise BrokenExecutor("killed")
+
+
+def stored_of(files: FileSystem, path: bytes) -> bytes:
+    """Where a file of an encrypted tree lies."""
+    above, _, name = path.rpartition(b"/")
+    parent = above if above.count(b"/") < 4 else stored_of(files, above)
+    with closing(files.scandir(above)) as entries:
+        return next(parent + b"/" + each.stored for each in entries if each.name == name)
+
+
+def by_others(one: Subject, dies_at: int = 0, dying: int = 0) -> tuple[Migration, list[Others]]:
+    opened: list[Others] = []
+
+    @contextmanager
+    def hands(turn: Turn) -> Iterator[Others]:
+        opened.append(Others(one.mount.cluster, turn, dies_at, [dying]))  # type: ignore[attr-defined]
+        try:
+            yield opened[-1]
+        finally:
+            opened[-1].end()
+
+    return Migration(one.mount, one.files, PATH, hands=hands), opened
+
+
+def test_several_hands_make_the_same_tree(one: Subject) -> None:
+    before = picture(one.source, PATH)
+    migration, opened = by_others(one)
+    migration.start(one.way, one.plan().hash)
+    copied, again = Copied(), Copied()
+    migration.converge(copied)
+    assert (copied.files, copied.problems) == (len(FILES) + MORE, [])
+    migration.converge(again)
+    assert (again.files, again.others, again.current) == (0, 0, len(FILES) + len(LINKS) + MORE)
+    assert migration.cut_over(Copied(), one.verify, evict=False).verdict.equal
+    assert picture(one.new, PATH) == before
+    # each time all of them have let go before the next step, the last time before the last look at the sessions
+    assert len(opened) == 4
+
+
+@pytest.mark.parametrize("dies_at", [1, 4])
+def test_what_hands_that_died_had_is_done_by_others(one: Subject, dies_at: int) -> None:
+    before = picture(one.source, PATH)
+    migration, opened = by_others(one, dies_at, dying=2)
+    migration.start(one.way, one.plan().hash)
+    copied = Copied()
+    migration.converge(copied)
+    assert (copied.problems, copied.changed) == ([], 0)
+    assert opened[0].replaced in (1, 2)
+    assert migration.cut_over(Copied(), one.verify, evict=False).verdict.equal
+    assert picture(one.new, PATH) == before
+
+
+def test_hands_that_die_each_time_end_the_pass(one: Subject, mount: FakeMount) -> None:
+    before, source = picture(one.source, PATH), mount.stat(PATH).ino
+    migration, opened = by_others(one, 1, dying=1000)
+    migration.start(one.way, one.plan().hash)
+    with pytest.raises(BusyError, match="died 4 times in a row"):
+        migration.converge(Copied())
+    assert opened[0].replaced == 3
+    assert mount.stat(PATH).ino == source
+    assert picture(one.source, PATH) == before
+    assert one.copy().problems == []
+    assert one.cut_over().verdict.equal
+
+
+def test_a_shard_that_is_carried_out_twice_does_no_harm(one: Subject) -> None:
+    one.migration.start(one.way, one.plan().hash)
+    sides = one.migration.sides(one.migration.required_record())
+    shard = Shard(
+        tuple(
+            ShardEntry(below, kind, fresh=False)
+            for below, kind in ((b"/one", Kind.FILE), (b"/empty", Kind.FILE))
+        )
+    )
+    assert carry_out(sides, lambda: None, shard).files == 2
+    before = [sides.new.stat(sides.new_top + each.below).ino for each in shard.entries]
+    again = carry_out(sides, lambda: None, shard)
+    assert (again.files, again.current) == (0, 2)
+    assert [sides.new.stat(sides.new_top + each.below).ino for each in shard.entries] == before
+
+
+def test_hands_know_when_it_is_not_their_turn_any_more(mount: FakeMount) -> None:
+    one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH))
+    one.migration.start(one.way, "")
+    ino = mount.stat(hidden_of(PATH)).ino
+    helper = Migration(FakeMount(mount.cluster), one.files, PATH)
+    with mount.lease(ino) as lease:
+        lease.acquire(0)
+        turn = Turn(PATH, ino, lease.token)
+        helper.require_turn_of(turn)
+        mount.cluster.leases.clear()
+        with pytest.raises(LeaseLostError):
+            helper.require_turn_of(turn)
+        with mount.lease(ino) as other:
+            other.acquire(0)
+            with pytest.raises(LeaseLostError):
+                helper.require_turn_of(turn)
+    with mount.lease(ino) as lease:
+        lease.acquire(0)
+        turn = Turn(PATH, ino, lease.token)
+        mount.rename(hidden_of(PATH), b"/above/moved")
+        mount.mkdir(hidden_of(PATH), 0o700)
+        with pytest.raises(LeaseLostError):
+            helper.require_turn_of(turn)
+
+
+def test_a_helper_that_slept_past_the_turn_changes_nothing_more(one: Subject, mount: FakeMount) -> None:
+    asked: list[int] = []
+
+    def lose(turn: Turn) -> Callable[[], None]:
+        def go_on() -> None:
+            asked.append(1)
+            if len(asked) == 3:
+                mount.cluster.leases.clear()
+            one.migration.require_turn_of(turn)
+
+        return go_on
+
+    @contextmanager
+    def hands(turn: Turn) -> Iterator[Others]:
+        class Asleep(Others):
+            def submit(self, shard: Shard, /) -> Future[Copied]:
+                sides = one.migration.sides(one.migration.required_record())
+                return self._pool.submit(carry_out, sides, lose(turn), shard)
+
+        found = Asleep(mount.cluster, turn, 0, [0])
+        try:
+            yield found
+        finally:
+            found.end()
+
+    one.migration.start(one.way, one.plan().hash)
+    with pytest.raises(LeaseLostError):
+        Migration(mount, one.files, PATH, hands=hands).converge(Copied())
+    sides = one.migration.sides(one.migration.required_record())
+    assert existing(sides.new, sides.new_top + SYMLINK) is None
+    assert isinstance(sides.source, PlainTree) or sides.source is one.files
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LockedError(b"/path", bytes(16)),
+        NotFencedError(b"/path", []),
+        BusyError(5, "what happened", remedy="what to do"),
+        QuotaError(122, "full", b"/path"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_errors_come_over_from_other_processes(error: OSError) -> None:
+    found = copy.copy(error)
+    assert (type(found), str(found), found.filename) == (type(error), str(error), error.filename)
+    assert vars(found) == vars(error)
