@@ -34,6 +34,7 @@ from .control.doctor import Doctor, Practice
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, key_checks, rotation_checks
+from .control.metrics import Metrics
 from .control.observing import Observer
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
@@ -47,6 +48,7 @@ from .door import (
     DoctorCommands,
     GateCommands,
     KeyCommands,
+    MetricsCommands,
     ResourceCommands,
     ServiceCommands,
     SubtreeCommands,
@@ -85,6 +87,7 @@ class Module(
     ClientCommands,
     GateCommands,
     DoctorCommands,
+    MetricsCommands,
     AuditCommands,
     ResourceCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
@@ -122,6 +125,22 @@ class Module(
         )
         gates = GateTable(database)
         self._make_gates(subtrees, gates)
+        self._health: Simplified = {}
+        self.metrics = Metrics(
+            subtrees=self.subtrees,
+            keys=self.keys,
+            counted=keys,
+            tenants=self.tenants,
+            audience=self.audience,
+            gates=self.gates,
+            audit=self.audit,
+            cluster=self,
+            clock=time.time,
+            answer=self._answer,
+            census=self.observer.census,
+            service=self.service.report,
+            health=lambda: self._health,
+        )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
 
     def serve(self) -> None:
@@ -144,6 +163,7 @@ class Module(
                 self._answer(self._protectors.look)
             checks |= acts.checks() | self._protectors.checks()
             checks |= self.service.checks() | self._gatekeeper.checks()
+            self._health = checks
             self.set_health_checks(checks)
             self._stopping.wait(TICK)
 

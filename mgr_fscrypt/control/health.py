@@ -54,6 +54,16 @@ class DatabaseWatch:
         }
 
 
+def expiring_keys(keys: Sequence[KeyLine], now: float) -> list[KeyLine]:
+    """Those that are to be replaced within `AHEAD`, or late."""
+    return [key for key in _living(keys) if 0 < key.expires <= now + AHEAD]
+
+
+def untested_keys(keys: Sequence[KeyLine], now: float) -> list[KeyLine]:
+    """Those whose recovery drill is overdue."""
+    return [key for key in _living(keys) if 0 < key.drill_due <= now]
+
+
 def key_checks(keys: Sequence[KeyLine], now: float) -> Simplified:
     """Give the health checks about keys that were reported: those that expire, and those nobody knows can be recovered.
 
@@ -61,9 +71,7 @@ def key_checks(keys: Sequence[KeyLine], now: float) -> Simplified:
         keys: those that may be meant, or more: see `Keys.due`.
         now: seconds since the epoch.
     """
-    living = [key for key in keys if key.state in ("active", "disabled")]
-    expiring = [key for key in living if 0 < key.expires <= now + AHEAD]
-    untested = [key for key in living if 0 < key.drill_due <= now]
+    expiring, untested = expiring_keys(keys, now), untested_keys(keys, now)
     found = {
         EXPIRING: (
             expiring,
@@ -112,6 +120,10 @@ def rotation_checks(late: Sequence[TenantLine], states: Sequence[RotationState])
             "detail": detail,
         }
     }
+
+
+def _living(keys: Sequence[KeyLine]) -> list[KeyLine]:
+    return [key for key in keys if key.state in ("active", "disabled")]
 
 
 def _overdue(line: TenantLine, state: RotationState | None) -> str:

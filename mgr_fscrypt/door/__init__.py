@@ -9,6 +9,7 @@ from .clients import ClientCommands
 from .doctor import DoctorCommands
 from .gates import GateCommands
 from .keys import KeyCommands
+from .metrics import MetricsCommands
 from .resources import ResourceCommands
 from .service import ServiceCommands
 from .subtrees import SubtreeCommands
@@ -20,6 +21,7 @@ __all__ = [
     "DoctorCommands",
     "GateCommands",
     "KeyCommands",
+    "MetricsCommands",
     "ResourceCommands",
     "ServiceCommands",
     "SubtreeCommands",

@@ -10,6 +10,7 @@ from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
 from ..control.doctor import Doctor
 from ..control.gates import Gates
+from ..control.metrics import Metrics
 from ..control.observing import Observer
 from ..control.service import ServiceKeeper
 
@@ -26,6 +27,7 @@ class Desk(ABC):
         gates: who is kept out of it.
         observer: learns of clients and caps.
         doctor: looks at all that encryption depends on.
+        metrics: counts it all.
         audit: what was done.
         resources: how things are declared to be.
 
@@ -41,6 +43,7 @@ class Desk(ABC):
     gates: Gates
     observer: Observer
     doctor: Doctor
+    metrics: Metrics
     audit: Audit
     resources: Resources
 

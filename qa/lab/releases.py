@@ -38,9 +38,10 @@ class Release:
     packages: tuple[str, ...] = _PACKAGES
 
 
-# key managers are tested beside one release only: they do not know of Ceph
+# tested beside one release only: key managers and alert rules (promtool) do not know of Ceph
 _KEY_MANAGERS = ("softhsm2",)
+_MONITORING = ("prometheus",)
 
-TENTACLE = Release("tentacle", "20.2", "forky", (*_PACKAGES, *_KEY_MANAGERS))
+TENTACLE = Release("tentacle", "20.2", "forky", (*_PACKAGES, *_KEY_MANAGERS, *_MONITORING))
 REEF = Release("reef", "18.2", "trixie")
 RELEASES = {release.name: release for release in (TENTACLE, REEF)}

@@ -11,7 +11,7 @@ from .report import Progress, StepError
 from .source import SOURCE, copy_source
 
 INSIDE = "/tox"
-_SETTINGS_ONLY = ("mypy", "pytest")
+_SETTINGS_ONLY = ("mypy", "options.package_data", "pytest")
 """Beginnings of sections that say nothing of what is installed."""
 
 

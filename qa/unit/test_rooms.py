@@ -332,6 +332,7 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt client explain; fscrypt client ls; fscrypt doctor; "
         "fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
         "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
+        "fscrypt metrics; "
         "fscrypt service status; fscrypt show; fscrypt status; "
         "fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls; fscrypt subtree show; "
         "fscrypt tenant adopt; fscrypt tenant ls"
