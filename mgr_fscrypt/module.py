@@ -9,6 +9,7 @@ import errno
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +34,9 @@ from .control.audit import unrecorded
 from .control.doctor import Doctor, Practice
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
-from .control.health import AHEAD, LATE, DatabaseWatch, key_checks, rotation_checks
+from .control.health import AHEAD, LATE, DatabaseWatch, job_checks, key_checks, rotation_checks
+from .control.job_watch import JobWatch
+from .control.jobs import Jobs
 from .control.metrics import Metrics
 from .control.observing import Observer
 from .control.protectors import ProtectorWatch
@@ -47,6 +50,7 @@ from .door import (
     ClientCommands,
     DoctorCommands,
     GateCommands,
+    JobCommands,
     KeyCommands,
     MetricsCommands,
     ResourceCommands,
@@ -57,6 +61,7 @@ from .door import (
 from .door.command import Command
 from .door.options import OPTIONS
 from .messages import RELEASE
+from .progress_board import ProgressBoard
 from .servers import ManagedServers
 from .service_link import ServiceLink, Way
 from .store import (
@@ -84,6 +89,7 @@ class Module(
     KeyCommands,
     TenantCommands,
     ServiceCommands,
+    JobCommands,
     ClientCommands,
     GateCommands,
     DoctorCommands,
@@ -115,7 +121,16 @@ class Module(
         )
         self._protectors = ProtectorWatch(keys=keys, tenants=tenants, subtrees=subtrees, cluster=self)
         self.service = ServiceKeeper(
-            ServiceLink(self._way_of_service, self.log), now=time.monotonic, date=time.time
+            ServiceLink(self._way_of_service, self.log),
+            now=time.monotonic,
+            date=time.time,
+            seen=JobWatch(ProgressBoard(self), self.log).look,
+        )
+        self.jobs = Jobs(
+            service=self.service,
+            cluster=self,
+            registered=lambda fs, path: self._answer(lambda: self.subtrees.show(fs, path)),
+            new_id=lambda: uuid.uuid4().hex,
         )
         self.audit = Audit(
             store=ActTable(database),
@@ -161,7 +176,7 @@ class Module(
             if due.success:
                 self._answer(acts.look)
                 self._answer(self._protectors.look)
-            checks |= acts.checks() | self._protectors.checks()
+            checks |= acts.checks() | self._protectors.checks() | job_checks(self.service.jobs(), time.time())
             checks |= self.service.checks() | self._gatekeeper.checks()
             self._health = checks
             self.set_health_checks(checks)
@@ -294,9 +309,17 @@ class Module(
         )
 
     def act_at_once(
-        self, command: str, about: Sequence[str], work: Callable[[], Result], form: str | None = None
+        self,
+        command: str,
+        about: Sequence[str],
+        work: Callable[[], Result],
+        form: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> HandleCommandResult:
         """See `Desk`."""
+        if dry_run:
+            return self.reply_at_once(work, form)
 
         def done() -> Result:
             result = work()

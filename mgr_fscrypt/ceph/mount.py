@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import cephfs
+import rados
 
 from . import capabilities
+from .access import Access
 from .cluster import Cluster
 from .dentries import alternate_names
 from .errors import (
@@ -83,6 +85,15 @@ class _Call:
             raise error_of(getattr(error, "errno", 0) or errno.EIO, self._action, self._subject) from error
 
 
+def _new_library(access: Access) -> Any:
+    """libcephfs, configured and not mounted."""
+    kind, _, name = access.entity.partition(".")
+    if kind == "client":
+        return cephfs.LibCephFS(conffile=access.conf_file, auth_id=name)
+    # it calls all others clients, too, unless it shares the configuration of librados: ceph-mgr's own modules do
+    return cephfs.LibCephFS(rados_inst=rados.Rados(name=access.entity, conffile=access.conf_file))
+
+
 class CephMount:
     """The `Mount` of a real cluster. A context manager: a client that ends without `shutdown` holds others up for
     more than a minute (doc/facts.md F14).
@@ -100,9 +111,7 @@ class CephMount:
             UnsupportedReleaseError: libcephfs or an MDS is below Ceph 18.
         """
         self.cluster = cluster
-        self._library = cephfs.LibCephFS(
-            conffile=cluster.access.conf_file, auth_id=cluster.access.entity.partition(".")[2]
-        )
+        self._library = _new_library(cluster.access)
         self._refusal: UnsupportedReleaseError | None = None
         self._own: set[str] = set()
         self._leases: Any = None
@@ -596,9 +605,7 @@ class CephMount:
         if self._presence is not None:
             self._presence.withdraw()
         self._uuid = new_uuid()
-        self._library = cephfs.LibCephFS(
-            conffile=self.cluster.access.conf_file, auth_id=self.cluster.access.entity.partition(".")[2]
-        )
+        self._library = _new_library(self.cluster.access)
         self._mount()
         self._presence = self._new_presence()
 

@@ -19,8 +19,8 @@ class RawClient:
         self._library = ctypes.CDLL("libcephfs.so.2")
         self._pointer = ctypes.c_void_p()
         self._subject = subject
-        entity = access.entity.partition(".")[2].encode()
-        self._check("ceph_create", self._library.ceph_create(ctypes.byref(self._pointer), entity))
+        self._rados: tuple[ctypes.CDLL, ctypes.c_void_p] | None = None
+        self._create(access.entity)
         try:
             self.call("ceph_conf_read_file", access.conf_file.encode() or None)
             settings = access.options | {"client_metadata": access.announced(**metadata)}
@@ -50,6 +50,22 @@ class RawClient:
     def close(self) -> None:
         """End it; what is mounted is unmounted before."""
         self.run("ceph_release")
+        if self._rados is not None:
+            library, pointer = self._rados
+            library.rados_shutdown(pointer)
+
+    def _create(self, entity: str) -> None:
+        kind, _, name = entity.partition(".")
+        ours = ctypes.byref(self._pointer)
+        if kind == "client":
+            self._check("ceph_create", self._library.ceph_create(ours, name.encode()))
+            return
+        # as in `mount`: another kind of entity comes with the configuration of librados, which connects to nothing
+        library, pointer = ctypes.CDLL("librados.so.2"), ctypes.c_void_p()
+        made = library.rados_create2(ctypes.byref(pointer), b"ceph", entity.encode(), ctypes.c_uint64(0))
+        self._check("rados_create2", made)
+        self._check("ceph_create_from_rados", self._library.ceph_create_from_rados(ours, pointer))
+        self._rados = library, pointer
 
     def _check(self, name: str, code: int) -> int:
         if code < 0:

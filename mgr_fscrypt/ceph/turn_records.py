@@ -14,6 +14,7 @@ from .access import Access
 from .cluster import Cluster, translated
 from .epochs import NAMESPACE, OBJECT, counted
 from .errors import CephError, NotFoundError, TurnTakenError
+from .locks import EVEN_WHEN_FULL
 
 _PAGE = 256
 _MAX_ERRNO = 4095
@@ -54,7 +55,7 @@ class TurnRecords:
                     self._ioctx.set_omap(step, tuple(kept), tuple(kept.values()))
                 if gone:
                     self._ioctx.remove_omap_keys(step, gone)
-                self._ioctx.operate_write_op(step, OBJECT)
+                self._ioctx.operate_write_op(step, OBJECT, flags=EVEN_WHEN_FULL)
         except CephError as error:
             if (error.errno or 0) >= _MAX_ERRNO:
                 raise TurnTakenError(

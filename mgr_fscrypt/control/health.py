@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from ..messages.job import Jobs
 from ..messages.service import RotationState
 from .keys import KeyLine
 from .results import Result
@@ -17,6 +18,10 @@ AHEAD = 30 * 86400
 """Seconds before a key expires at which health begins to tell."""
 LATE = 86400
 """Seconds after which a rotation that is due is overdue: the service has tried several times by then."""
+JOB_FAILED = "FSCRYPT_JOB_FAILED"
+JOB_WAITING = "FSCRYPT_JOB_WAITING"
+LONG = 60.0
+"""Seconds that a job waits for a key or a cluster before health tells: most outages are shorter."""
 _NAMED = 20
 """Keys or tenants that a check names; it counts all."""
 GRACE = 60.0
@@ -119,6 +124,44 @@ def rotation_checks(late: Sequence[TenantLine], states: Sequence[RotationState])
             "count": len(late),
             "detail": detail,
         }
+    }
+
+
+def job_checks(jobs: Jobs, now: float) -> Simplified:
+    """Give the health checks about jobs that failed, and that wait for what somebody may have to see to.
+
+    Args:
+        jobs: as the engine service told of them.
+        now: seconds since the epoch.
+    """
+    failed = [job for job in jobs.told if job.state == "failed"]
+    waiting = [job for job in jobs.told if job.state == "waiting" and job.since <= now - LONG]
+    found = {
+        JOB_FAILED: (
+            failed,
+            jobs.failed,
+            "{} jobs failed",
+            "see `ceph fscrypt job show JOB`; then `job resume JOB`, or drop its record with `job forget JOB`",
+        ),
+        JOB_WAITING: (
+            waiting,
+            len(waiting),
+            "{} jobs wait for a key or for the cluster",
+            "they go on by themselves once they can; `ceph fscrypt job pause JOB` or `job cancel JOB` ends the waiting",
+        ),
+    }
+    return {
+        code: {
+            "severity": "warning",
+            "summary": summary.format(count),
+            "count": count,
+            "detail": [
+                *(one_line(f"job {job.id}, {job.kind} {job.about}: {job.why}") for job in named[:_NAMED]),
+                remedy,
+            ],
+        }
+        for code, (named, count, summary, remedy) in found.items()
+        if named
     }
 
 

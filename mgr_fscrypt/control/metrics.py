@@ -71,6 +71,9 @@ SERVICE_KEYS = Family(
     "Master keys in the engine service's memory, or on their way.",
     ("state",),
 )
+JOBS = Family(
+    "ceph_fscrypt_jobs", "gauge", "Jobs of the engine service, except for those that are done.", ("state",)
+)
 KMS = Family(
     "ceph_fscrypt_kms_reachable", "gauge", "Whether a key manager answered the engine service last.", ("kms",)
 )
@@ -94,6 +97,7 @@ FAMILIES = (
     LOOKED,
     SERVICE,
     SERVICE_KEYS,
+    JOBS,
     KMS,
     ACTS,
     HEALTH,
@@ -212,6 +216,10 @@ def _of_service(report: ServiceReport) -> Iterator[Sample]:
     if report.service is not None:
         counted = Counter(key.state for key in report.service.keys)
         yield from (Sample(SERVICE_KEYS, number, (state,)) for state, number in sorted(counted.items()))
+        if (jobs := report.service.jobs) is not None:
+            yield Sample(JOBS, jobs.active - jobs.waiting, ("active",))
+            yield Sample(JOBS, jobs.waiting, ("waiting",))
+            yield Sample(JOBS, jobs.failed, ("failed",))
         yield from (Sample(KMS, int(each.reachable), (each.name,)) for each in report.service.backends)
 
 

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..backoff import Backoff
 from ..messages import RELEASE
+from ..messages.job import Jobs
 from ..messages.service import (
     Ask,
     Greeting,
@@ -27,6 +28,7 @@ from ..messages.service import (
     Wipe,
 )
 from ..messages.strict import MessageError
+from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
 from .values import Simplified
@@ -44,6 +46,10 @@ PATIENCE = 4.0
 _NAMED = 20
 LOOK = 2.0
 """Seconds between two questions how it is."""
+_ERRNOS = {"refused": errno.EPERM, "bad-wish": errno.EINVAL, "no-such-job": errno.ENOENT}
+"""What the codes of a service's troubles are to programs; of all others: try again."""
+
+NO_JOBS = Jobs(0, 0, 0, ())
 
 Settings = TypeVar("Settings")
 
@@ -142,6 +148,7 @@ class ServiceKeeper(Generic[Settings]):
         date: Callable[[], float],
         wait: Callable[[float], object] | None = None,
         backoff: Backoff | None = None,
+        seen: Callable[[Jobs | None], None] = lambda _: None,
     ) -> None:
         """Begin without one.
 
@@ -151,8 +158,11 @@ class ServiceKeeper(Generic[Settings]):
             date: seconds since the epoch.
             wait: waits for so many seconds, or until `stop`.
             backoff: pauses between two attempts to reach one.
+            seen: is told of the jobs each time when a service tells of them, and of None where none is wanted.
         """
         self._launcher = launcher
+        self._seen = seen
+        self._jobs: Jobs | None = None
         self._now = now
         self._date = date
         self._stopping = threading.Event()
@@ -193,6 +203,7 @@ class ServiceKeeper(Generic[Settings]):
         if wanted is None:
             self._worked = self._now()
             self._tell("off")
+            self._learn(None)
             self._wait(LOOK)
             return
         left = self._again - self._now()
@@ -224,6 +235,11 @@ class ServiceKeeper(Generic[Settings]):
         with self._turn:
             return self._report.service.rotations if self._report.service is not None else ()
 
+    def jobs(self) -> Jobs:
+        """The jobs of the service when it told of them last."""
+        with self._turn:
+            return self._jobs or NO_JOBS
+
     def unlock(self, identifier: str, seconds: float) -> Result:
         """Have the service unlock a key and keep it for a time, by its key manager."""
         return self._commanded(lambda: Unlock(identifier, seconds), f"key {identifier}")
@@ -252,31 +268,47 @@ class ServiceKeeper(Generic[Settings]):
             report, silent = self._report, self._now() - self._worked
         return _down_check(report, silent) | _kms_check(report, self._date())
 
-    def _commanded(self, ask: Callable[[], Ask], subject: str) -> Result:
+    def asked(self, ask: Callable[[], Ask]) -> Said:
+        """What the service says to it, if it does not refuse.
+
+        Raises:
+            RefusalError: it does, does not answer, or is not there; or the question is none (`MessageError`).
+        """
         try:
             wish = ask()
         except MessageError as error:
-            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
+            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
         with self._turn:
             channel = self._channel
         if channel is None:
-            return Result.failed(
+            raise RefusalError(
                 errno.EAGAIN,
                 "there is no engine service, nothing was changed; `ceph fscrypt service status` says why",
             )
         try:
-            return _result_of(channel.ask(wish, PATIENCE), subject)
-        except BusyError:
-            return Result.failed(
+            said = channel.ask(wish, PATIENCE)
+        except BusyError as error:
+            raise RefusalError(
                 errno.EAGAIN,
                 "the engine service is busy with another question, nothing was changed; run it again",
-            )
+            ) from error
         except ChannelError as error:
-            return Result.failed(
+            raise RefusalError(
                 errno.EAGAIN,
                 f"{error}; it may have been done: look at `ceph fscrypt service status`, then run it again "
                 "(twice does no harm)",
+            ) from error
+        if isinstance(said, Trouble):
+            raise RefusalError(
+                _ERRNOS.get(said.code, errno.EAGAIN), "; ".join(filter(None, (said.text, said.remedy)))
             )
+        return said
+
+    def _commanded(self, ask: Callable[[], Ask], subject: str) -> Result:
+        try:
+            return _result_of(self.asked(ask), subject)
+        except RefusalError as refusal:
+            return refusal.result
 
     def _meet(self, settings: Settings) -> None:
         channel = self._launcher.start(settings)
@@ -305,7 +337,14 @@ class ServiceKeeper(Generic[Settings]):
         if self._now() - self._reached >= 60:
             self._backoff.reset()
         self._tell(said.state, service=said)
+        if said.jobs is not None:
+            self._learn(said.jobs)
         channel.idle(LOOK)
+
+    def _learn(self, jobs: Jobs | None) -> None:
+        with self._turn:
+            self._jobs = jobs
+        self._seen(jobs)
 
     def _part(self) -> None:
         with self._turn:
@@ -384,9 +423,6 @@ def _kms_check(report: ServiceReport, date: float) -> Simplified:
 def _result_of(said: Said, subject: str) -> Result:
     """What a service's answer means for whoever gave the command."""
     match said:
-        case Trouble():
-            code = errno.EPERM if said.code == "refused" else errno.EAGAIN
-            return Result.failed(code, "; ".join(filter(None, (said.text, said.remedy))))
         case KeyState():
             return Result(status=f"{subject}: {said.state}; see `ceph fscrypt service status`")
         case _:
@@ -409,6 +445,10 @@ def _described(service: ServiceStatus) -> list[str]:
         lines.append(f"  the turn is with {service.holder}")
     if service.trouble:
         lines.append(f"  the cluster: {service.trouble}")
+    jobs = service.jobs
+    if jobs is not None and (jobs.active or jobs.failed):
+        counts = f"{jobs.active} not over, {jobs.waiting} of them waiting; {jobs.failed} failed"
+        lines.append(f"  jobs: {counts}; see `ceph fscrypt job ls`")
     if service.keys:
         rows = [
             (

@@ -8,6 +8,7 @@ from .audit import AuditCommands
 from .clients import ClientCommands
 from .doctor import DoctorCommands
 from .gates import GateCommands
+from .jobs import JobCommands
 from .keys import KeyCommands
 from .metrics import MetricsCommands
 from .resources import ResourceCommands
@@ -20,6 +21,7 @@ __all__ = [
     "ClientCommands",
     "DoctorCommands",
     "GateCommands",
+    "JobCommands",
     "KeyCommands",
     "MetricsCommands",
     "ResourceCommands",

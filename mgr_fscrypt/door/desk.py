@@ -10,6 +10,7 @@ from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
 from ..control.doctor import Doctor
 from ..control.gates import Gates
+from ..control.jobs import Jobs
 from ..control.metrics import Metrics
 from ..control.observing import Observer
 from ..control.service import ServiceKeeper
@@ -23,6 +24,7 @@ class Desk(ABC):
         keys: the register of keys.
         tenants: the register of tenants' keys.
         service: the engine service.
+        jobs: what it works on.
         audience: who can meet what is encrypted.
         gates: who is kept out of it.
         observer: learns of clients and caps.
@@ -39,6 +41,7 @@ class Desk(ABC):
     keys: Keys
     tenants: Tenants
     service: ServiceKeeper[Any]
+    jobs: Jobs
     audience: Audience
     gates: Gates
     observer: Observer
@@ -76,6 +79,13 @@ class Desk(ABC):
 
     @abstractmethod
     def act_at_once(
-        self, command: str, about: Sequence[str], work: Callable[[], Result], form: str | None = None
+        self,
+        command: str,
+        about: Sequence[str],
+        work: Callable[[], Result],
+        form: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> HandleCommandResult:
-        """Answer by work that changes something else, and record it then; what is urgent waits for no database."""
+        """Answer by work that changes something else, and record it then; no dry run. What is urgent waits for no
+        database."""

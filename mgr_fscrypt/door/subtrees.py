@@ -65,6 +65,19 @@ class SubtreeCommands(Desk):
             dry_run=dry_run,
         )
 
+    @Command("fscrypt subtree verify", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def verify_subtree(
+        self,
+        fs: str,
+        path: str,
+        rate: MaybeNumber = None,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Begin a job that looks for damage in a registered subtree, with its key, and changes nothing; --rate: entries a second at most"""  # noqa: E501 - ceph -h prints it as it stands
+        return self.act_at_once(
+            "subtree verify", (fs, path), lambda: self.jobs.verify(fs, path, rate=rate), format
+        )
+
     @Command("fscrypt subtree forget", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def forget_subtree(
         self,

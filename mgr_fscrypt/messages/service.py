@@ -17,6 +17,7 @@ KEY_STATES = ("unlocked", "unlocking", "failed")
 CODES = (
     "unknown",  # the request is none that this release knows
     "refused",  # it would be unsafe, or is not allowed here
+    "bad-wish",  # no job can be begun with these options
     "no-such-job",  # no job has this id
     "not-serving",  # another service has its turn, or none can
     "failed",  # the key cannot be unlocked: it, its container or its key manager refuses
@@ -289,7 +290,7 @@ class ServiceStatus:
         tenant_keys: in its memory, by tenant and version.
         backends: key managers, by name.
         rotations: of tenants' keys, as far as there is news of them; not more than some hundred.
-        jobs: at a glance.
+        jobs: at a glance; None while it does not know them: it has no turn, or has just begun one.
     """
 
     release: str
@@ -306,7 +307,7 @@ class ServiceStatus:
     tenant_keys: tuple[TenantKeyState, ...]
     backends: tuple[BackendState, ...]
     rotations: tuple[RotationState, ...]
-    jobs: Jobs
+    jobs: Jobs | None
 
     def __post_init__(self) -> None:
         expect(self.state in STATES, "state", " or ".join(STATES))

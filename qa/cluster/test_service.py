@@ -38,6 +38,7 @@ from mgr_fscrypt.messages.service import (
     Trouble,
     Unlock,
 )
+from qa.fakes.file_service import interpreter
 from qa.lab.cluster import Cluster, ClusterError
 from qa.load.promptness import prompt
 
@@ -485,15 +486,7 @@ def served(cluster: Cluster, but: int | None = None) -> int:
 @pytest.fixture
 def wrapper(tmp_path: Path, keys: Path) -> Path:
     """An interpreter for the manager's child, whose service has the keys of these tests."""
-    for directory in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        directory.chmod(0o755)
-    script = tmp_path / "python"
-    # the first three words are -P -m mgr_fscrypt.service
-    script.write_text(
-        f'#!/bin/sh\nshift 3\ncd {ROOT}\nexec {sys.executable} -m qa.fakes.file_service {keys} "$@"\n'
-    )
-    script.chmod(0o755)
-    return script
+    return interpreter(tmp_path, keys)
 
 
 @pytest.fixture

@@ -11,6 +11,21 @@ from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.service.program import main
 from mgr_fscrypt.service.unlocking import Unlocked, UnlockError
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def interpreter(directory: Path, keys: Path) -> Path:
+    """Something in `directory` that ceph-mgr can take for the interpreter of its child: a service with these keys."""
+    for each in (directory.parent.parent, directory.parent, directory):
+        each.chmod(0o755)
+    script = directory / "python"
+    # the first three words are -P -m mgr_fscrypt.service
+    script.write_text(
+        f'#!/bin/sh\nshift 3\ncd {ROOT}\nexec {sys.executable} -m qa.fakes.file_service {keys} "$@"\n'
+    )
+    script.chmod(0o755)
+    return script
+
 
 class FileUnlocker:
     def __init__(self, directory: Path) -> None:

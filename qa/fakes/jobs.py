@@ -1,4 +1,4 @@
-"""Records of jobs in memory, and kinds that do their work step by step."""
+"""Records of jobs in memory, kinds that do their work step by step, and a service that is moved by hand."""
 
 import errno
 import json
@@ -7,7 +7,12 @@ from contextlib import contextmanager
 
 from mgr_fscrypt.ceph.errors import CephError, TurnTakenError
 from mgr_fscrypt.messages.job import JobWish
-from mgr_fscrypt.service.jobs import CancelledError, Controls, Outcome, RefusedWishError
+from mgr_fscrypt.service.jobs import CancelledError, Controls, Kind, Outcome, RefusedWishError, Runner
+from mgr_fscrypt.service.resident import Residents
+from mgr_fscrypt.service.tenant_keys import TenantKeys
+from mgr_fscrypt.service.unlocking import Backends
+
+from .service import FakeClock, FakeUnlocker
 
 FSCID = 1
 
@@ -106,3 +111,61 @@ class SteppingKind:
             self.put_away.append(wish.id[-2:])
             raise
         return Outcome({"counted": steps})
+
+
+class Stage:
+    """A service's jobs, moved step by step: what would be a thread is run when the runner begins it."""
+
+    def __init__(self, *kinds: Kind, places: int = 2) -> None:
+        self.clock = FakeClock()
+        self.records = FakeRecords()
+        self.kinds: tuple[Kind, ...] = kinds or (SteppingKind(),)
+        self.unlocker = FakeUnlocker()
+        self.places = places
+        self.epoch: int | None = 1
+        self.threads: list[Callable[[], None]] = []
+        self.boot()
+
+    @property
+    def kind(self) -> SteppingKind:
+        """The one that counts."""
+        (found,) = (kind for kind in self.kinds if isinstance(kind, SteppingKind) and kind.name == "count")
+        return found
+
+    def boot(self) -> None:
+        """A process begins."""
+        backends = Backends(self.clock)
+        self.residents = Residents(self.unlocker, backends, TenantKeys(), self.clock, longest=600.0)
+        self.residents.open()
+        self.runner = Runner(
+            self.kinds,
+            self.records.reach,
+            lambda: self.epoch,
+            self.residents,
+            self.clock,
+            start=self.threads.append,
+            places=self.places,
+        )
+        self.threads.clear()
+        self.runner.begin(self.records, self.epoch or 0)
+
+    def restart(self) -> None:
+        """The process is gone, and another one has the next turn."""
+        self.records.epoch += 1
+        self.records.crash_after = None
+        self.epoch = self.records.epoch
+        self.boot()
+
+    def go(self) -> None:
+        """Until nothing runs."""
+        self.runner.step()
+        while self.threads:
+            self.threads.pop(0)()
+            self.runner.step()
+
+    def told(self, number: int = 1) -> str:
+        return self.runner.state(wish(number).id).state
+
+    @property
+    def kept(self) -> dict[str, str]:
+        return self.records.states()

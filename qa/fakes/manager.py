@@ -67,6 +67,7 @@ class Manager:
         ready: False: there is no database.
         told: what the cluster's audit log was told.
         health: the health checks.
+        called: what other modules were asked to do.
     """
 
     class ClusterLogPrio(IntEnum):
@@ -79,6 +80,7 @@ class Manager:
         self.ready = True
         self.told: list[tuple[str, str]] = []
         self.health: dict[str, Any] = {}
+        self.called: list[tuple[str, str]] = []
         self._db_lock = threading.Lock()
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
@@ -115,6 +117,10 @@ class Manager:
 
     def cluster_log(self, channel: str, priority: IntEnum, message: str) -> None:
         self.told.append((channel, message))
+
+    def remote(self, module: str, method: str, *args: object, **options: object) -> dict[str, Any]:
+        self.called.append((module, method))
+        return {"events": []}
 
     def set_health_checks(self, checks: dict[str, Any]) -> None:
         self.health = checks

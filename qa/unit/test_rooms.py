@@ -75,8 +75,11 @@ ROOMS: Mapping[str, Room] = {
     "control": room("store", "messages", "backoff", theirs=("yaml",)),
     "service_link": room("control", "messages"),
     "servers": room("control"),
+    "progress_board": room("control"),
     "door": room("control", "messages", theirs=("mgr_module",)),
-    "module": room("control", "door", "messages", "servers", "service_link", theirs=("mgr_module",)),
+    "module": room(
+        "control", "door", "messages", "progress_board", "servers", "service_link", theirs=("mgr_module",)
+    ),
     "service": room("engine", "keys", "messages", "backoff", "custody", "withdrawal"),
     # it reports the subtrees that it makes to the manager, hence messages
     "client": room("engine", "keys", "messages", "migrate", "custody", "withdrawal", theirs=("mfusepy",)),
@@ -213,6 +216,7 @@ def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
         "module",
         "door",
         "servers",
+        "progress_board",
         "service_link",
         "control",
         "store",
@@ -331,10 +335,13 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt apply; fscrypt audit ls; fscrypt audit verify; "
         "fscrypt client explain; fscrypt client ls; fscrypt doctor; "
         "fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
+        "fscrypt job cancel; fscrypt job forget; fscrypt job ls; fscrypt job pause; fscrypt job resume; "
+        "fscrypt job show; "
         "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
         "fscrypt metrics; "
         "fscrypt service status; fscrypt show; fscrypt status; "
         "fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls; fscrypt subtree show; "
+        "fscrypt subtree verify; "
         "fscrypt tenant adopt; fscrypt tenant ls"
     )
     assert done.stdout == f"Module; {commands}\nFalse\n"

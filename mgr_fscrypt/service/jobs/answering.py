@@ -19,6 +19,7 @@ from ...messages.service import (
     StartJob,
     Trouble,
 )
+from .interface import RefusedWishError
 from .runner import JobRefusedError, NoSuchJobError, NotServingError, Runner
 
 PATIENCE = 2.0
@@ -33,8 +34,8 @@ class JobAnswers:
         self._patience = patience
         self._clerk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fscrypt-job-clerk")
 
-    def glance(self) -> Jobs:
-        """All at a glance, for a status."""
+    def glance(self) -> Jobs | None:
+        """All at a glance, for a status; None while they are not known."""
         return self._runner.glance()
 
     def hurry(self) -> None:
@@ -91,6 +92,8 @@ def _told(work: Callable[[], Said]) -> Said:
         return Trouble(
             "no-such-job", f"there is no job {error}, nothing was changed", "see `ceph fscrypt job ls`"
         )
+    except RefusedWishError as error:
+        return Trouble("bad-wish", f"{error}; nothing was changed", error.remedy)
     except JobRefusedError as error:
         return Trouble("refused", f"{error}; nothing was changed", error.remedy)
     except CephError as error:

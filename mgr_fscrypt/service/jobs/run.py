@@ -88,6 +88,11 @@ class Run:
         )
         return JobRecord(state, mine.cursor)
 
+    @property
+    def saved(self) -> bool:
+        """Did it get on, so that something was saved?"""
+        return self._saved
+
     def stop(self, reason: StopError | None) -> None:
         """Have it end for that reason; None: not any more."""
         with self._turn:

@@ -40,7 +40,6 @@ from .interface import (
     Kind,
     Outcome,
     PausedError,
-    RefusedWishError,
     TurnOverError,
     WaitingError,
 )
@@ -80,8 +79,9 @@ class JobRefusedError(Exception):
 
 @dataclass
 class _Delay:
-    """When a job that waits is tried again."""
+    """When a job that waits is tried again, and since when it has not gone on, in seconds since the epoch."""
 
+    since: float
     pauses: Backoff = field(default_factory=Backoff)
     due: float = 0.0
 
@@ -138,8 +138,8 @@ class Runner:
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._turn: _Turn | None = None
-        # also of turns that are over: the same job is not run twice in one process
-        self._alive: set[str] = set()
+        # what runs, also of turns that are over, until it has seen that: nothing is begun beside it
+        self._alive: dict[str, JobWish] = {}
         self._idle = threading.Condition(self._lock)
         self._next_place = 0
 
@@ -165,6 +165,9 @@ class Runner:
                         self.leave()
             except CephError as error:
                 _log.warning("jobs cannot go on: %s", error)
+                self._clock.wait(self._over, pauses.delay())
+            except Exception as error:  # noqa: BLE001 - others are gone on with
+                _mistaken("jobs are begun anew after", error)
                 self._clock.wait(self._over, pauses.delay())
 
     def end(self) -> None:
@@ -215,11 +218,11 @@ class Runner:
 
     # what may be asked
 
-    def glance(self) -> Jobs:
-        """All at a glance."""
+    def glance(self) -> Jobs | None:
+        """All at a glance; None while they are not known."""
         turn = self._turn
-        if turn is None:
-            return Jobs(0, 0, 0, ())
+        if turn is None or turn.lost:
+            return None
         states = [self._seen(turn, record).state for record in turn.book.jobs()]
         active = [state for state in states if not state.over]
         waiting = [state for state in active if state.state == "waiting"]
@@ -268,6 +271,7 @@ class Runner:
         Raises:
             NotServingError: nothing was kept.
             JobRefusedError: nothing was kept.
+            RefusedWishError: its kind does not take the options; nothing was kept.
             CephError: it may or may not be kept.
         """
         with self._lock:
@@ -378,8 +382,8 @@ class Runner:
     def hurry(self) -> None:
         """Try at once what waits: a key was unlocked."""
         with self._lock:
-            if self._turn is not None:
-                self._turn.delays.clear()
+            for delay in () if self._turn is None else self._turn.delays.values():
+                delay.due = 0.0
 
     # one run
 
@@ -404,7 +408,7 @@ class Runner:
         if state.state == "cancelling":
             run.stop(CancelledError("it was told to end"))
         turn.runs[state.id] = run
-        self._alive.add(state.id)
+        self._alive[state.id] = state.wish
         return run
 
     def _work(self, turn: _Turn, run: Run, wish: JobWish) -> None:
@@ -412,7 +416,7 @@ class Runner:
             end = self._run(wish, run)
         finally:
             with self._idle:
-                self._alive.discard(wish.id)
+                del self._alive[wish.id]
                 self._idle.notify_all()
         with self._lock:
             if turn is not self._turn:
@@ -423,7 +427,7 @@ class Runner:
                 return
             try:
                 self._finish(turn, run, kept, end)
-            except CephError as error:
+            except Exception as error:  # noqa: BLE001 - what is kept is read anew, and the job gone on with
                 self._lose(turn, error)
 
     def _run(self, wish: JobWish, run: Run) -> Outcome | Exception:
@@ -446,6 +450,9 @@ class Runner:
         """Keep how a run ended."""
         was, job = kept.state.state, kept.state.id
         record, last = run.kept(kept), run.seen(kept)
+        if run.saved or not isinstance(end, WaitingError):
+            # it went on
+            turn.delays.pop(job, None)
         match end:
             case Outcome():
                 done = self._ended(last, "done").state
@@ -453,8 +460,7 @@ class Runner:
             case CancelledError() if was == "cancelling":
                 self._put(turn, self._ended(last, "cancelled"))
             case WaitingError() if was == "cancelling":
-                self._put(turn, self._moved(record, "cancelling", end.why))
-                self._put_off(turn, job)
+                self._put_off(turn, self._moved(record, "cancelling", end.why))
             case PausedError() if was == "cancelling":
                 self._queue(turn, job)
             case PausedError() | WaitingError() if was == "pausing":
@@ -463,8 +469,7 @@ class Runner:
                 self._put(turn, self._moved(record, "queued"))
                 self._queue(turn, job)
             case WaitingError():
-                self._put(turn, self._moved(record, "waiting", end.why))
-                self._put_off(turn, job)
+                self._put_off(turn, self._moved(record, "waiting", end.why))
             case _:
                 why, code = _told(end, job)
                 failed = self._ended(last, "failed", why).state
@@ -487,8 +492,11 @@ class Runner:
         self._next_place += 1
         turn.places[job] = self._next_place
 
-    def _put_off(self, turn: _Turn, job: str) -> None:
-        delay = turn.delays.setdefault(job, _Delay())
+    def _put_off(self, turn: _Turn, record: JobRecord) -> None:
+        """Keep that it waits: since it last went on, not since the last attempt."""
+        job = record.state.id
+        delay = turn.delays.setdefault(job, _Delay(record.state.since))
+        self._put(turn, replace(record, state=replace(record.state, since=delay.since)))
         delay.due = self._clock.now() + delay.pauses.delay()
         self._queue(turn, job)
 
@@ -521,11 +529,9 @@ class Runner:
         delay = turn.delays.get(job)
         if job in self._alive or (delay is not None and delay.due > self._clock.now()):
             return False
-        others = (turn.book.get(each) for each in turn.runs)
-        return not any(other is not None and self._in_the_way(record, other) for other in others)
+        return not any(self._in_the_way(record.state.wish, other) for other in self._alive.values())
 
-    def _in_the_way(self, record: JobRecord, other: JobRecord) -> bool:
-        one, two = record.state.wish, other.state.wish
+    def _in_the_way(self, one: JobWish, two: JobWish) -> bool:
         changes = any(
             self._kinds[wish.kind].changes if wish.kind in self._kinds else True for wish in (one, two)
         )
@@ -580,10 +586,7 @@ class Runner:
                 f"this service knows no jobs of the kind {wish.kind}",
                 remedy="run the manager module and the service of one release",
             )
-        try:
-            kind.accept(wish)
-        except RefusedWishError as error:
-            raise JobRefusedError(str(error), remedy=error.remedy) from error
+        kind.accept(wish)
         if sum(not record.state.over for record in turn.book.jobs()) >= MOST_ACTIVE:
             raise JobRefusedError(f"there are {MOST_ACTIVE} jobs already", remedy="wait for some to end")
 
@@ -594,10 +597,12 @@ class Runner:
             self._lose(turn, error)
             raise
 
-    def _lose(self, turn: _Turn, error: CephError) -> None:
-        if not turn.lost:
+    def _lose(self, turn: _Turn, error: Exception) -> None:
+        if not turn.lost and isinstance(error, CephError):
             taken = isinstance(error, TurnTakenError)
             _log.warning("jobs are let go of: %s", "another turn has begun" if taken else error)
+        elif not turn.lost:
+            _mistaken("jobs are let go of after", error)
         turn.lost = True
 
     def _moved(self, record: JobRecord, state: str, why: str = "") -> JobRecord:
@@ -645,12 +650,16 @@ def _told(error: Exception | Outcome, job: str) -> tuple[str, int]:
                 _NOT_FOUND if isinstance(error, NotFoundError) else _REFUSED
             )
         case Exception():
-            # its own words may have a path or a secret in them
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("job %s failed by a mistake (%s):\n%s", job, type(error).__name__, where)
+            _mistaken(f"job {job} failed by", error)
     return _sentence(
         f"internal error ({type(error).__name__})", "report it with this minute of the service's log"
     ), _INTERNAL
+
+
+def _mistaken(what: str, error: Exception) -> None:
+    # its own words may have a path or a secret in them
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s a mistake (%s):\n%s", what, type(error).__name__, where)
 
 
 def _sentence(happened: str, remedy: str) -> str:

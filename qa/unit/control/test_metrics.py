@@ -14,6 +14,7 @@ from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.exposition import Exposition, Family, Sample
 from mgr_fscrypt.control.metrics import FAMILIES
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.messages.job import Jobs
 from mgr_fscrypt.messages.service import BackendState, KeyState, ServiceStatus
 from qa.fakes.manager import Loaded, loaded
 from qa.fakes.servers import FakeServers, session
@@ -121,6 +122,7 @@ def test_the_service_and_health(manager: Loaded):
         tenant_keys=(),
         backends=(BackendState("vault", False, 1.0, "Timeout"),),
         rotations=(),
+        jobs=Jobs(3, 1, 4, ()),
     )
     manager.module.service._tell("serving", service=status)
     manager.module._stopping.wait = lambda _seconds: manager.module._stopping.set()
@@ -129,6 +131,11 @@ def test_the_service_and_health(manager: Loaded):
     told = measured(manager)
     assert told['ceph_fscrypt_service{state="serving"}'] == 1
     assert told['ceph_fscrypt_service_keys{state="unlocked"}'] == 1
+    assert [told[f'ceph_fscrypt_jobs{{state="{state}"}}'] for state in ("active", "waiting", "failed")] == [
+        2,
+        1,
+        4,
+    ]
     assert told['ceph_fscrypt_kms_reachable{kms="vault"}'] == 0
     assert told['ceph_fscrypt_health_check{name="FSCRYPT_KMS_UNREACHABLE",severity="warning"}'] == 1
 

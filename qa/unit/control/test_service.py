@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -94,12 +95,14 @@ class Stage:
         self.answers: dict[type[Ask], Said | Exception] = {Hello: Greeting("0.1.0", 7, 3, "a")}
         self.started: list[tuple[str, Service]] = []
         self.starts: list[float] = []
+        self.seen: list[Jobs | None] = []
         self.keeper = ServiceKeeper(
             self,
             now=lambda: self.time,
             date=lambda: 1_700_000_000 + self.time,
             wait=self.wait,
             backoff=Backoff(chance=lambda: 0.0),
+            seen=self.seen.append,
         )
 
     def settings(self) -> str | None:
@@ -238,6 +241,22 @@ def test_one_that_is_not_wanted_ends_and_health_is_silent():
     stage.way = "child"
     stage.rounds(1)
     assert stage.report().state == "serving"
+
+
+def test_jobs_are_told_of_while_they_are_known():
+    stage = Stage()
+    jobs = Jobs(2, 1, 0, ())
+    stage.status = replace(STATUS, jobs=jobs)
+    stage.rounds(1)
+    # a successor that has just begun its turn, and one that is lost
+    stage.status = replace(STATUS, jobs=None)
+    stage.rounds(1)
+    stage.dead = True
+    stage.rounds(1)
+    assert (stage.seen, stage.keeper.jobs()) == ([jobs], jobs)
+    stage.way = None
+    stage.rounds(1)
+    assert (stage.seen, stage.keeper.jobs()) == ([jobs, None], Jobs(0, 0, 0, ()))
 
 
 def test_other_settings_are_for_another_one():

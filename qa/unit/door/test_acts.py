@@ -23,6 +23,7 @@ WORDS: dict[str, object] = {
     "seconds": 5,
     "rung": "isolate",
     "session": 7,
+    "job": KEY,
 }
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,84 +10,32 @@ import pytest
 
 from mgr_fscrypt.ceph.errors import CephError, ClientDiedError, UnreachableError
 from mgr_fscrypt.engine import LockedError, RefusedError
-from mgr_fscrypt.messages.job import JobWish
+from mgr_fscrypt.messages.job import Jobs, JobWish
 from mgr_fscrypt.service.jobs import (
     Controls,
     JobFailedError,
     JobRefusedError,
     NoSuchJobError,
     NotServingError,
+    RefusedWishError,
     Runner,
     WaitingError,
 )
 from mgr_fscrypt.service.jobs.records import LONGEST_OVER, MOST_OVER, JobRecord
 from mgr_fscrypt.service.jobs.run import KEPT, SLICE
-from mgr_fscrypt.service.resident import Residents
-from mgr_fscrypt.service.tenant_keys import TenantKeys
-from mgr_fscrypt.service.unlocking import Backends
-from qa.fakes.jobs import CrashError, FakeRecords, SteppingKind, wish
-from qa.fakes.service import KEY, FakeClock, FakeUnlocker, away, refused
-
-
-class Stage:
-    """A service's jobs, moved step by step: what would be a thread is run when the runner begins it."""
-
-    def __init__(self, *kinds: SteppingKind, places: int = 2) -> None:
-        self.clock = FakeClock()
-        self.records = FakeRecords()
-        self.kinds = kinds or (SteppingKind(),)
-        self.unlocker = FakeUnlocker()
-        self.places = places
-        self.epoch: int | None = 1
-        self.threads: list[Callable[[], None]] = []
-        self.boot()
-
-    @property
-    def kind(self) -> SteppingKind:
-        return self.kinds[0]
-
-    def boot(self) -> None:
-        """A process begins."""
-        backends = Backends(self.clock)
-        self.residents = Residents(self.unlocker, backends, TenantKeys(), self.clock, longest=600.0)
-        self.residents.open()
-        self.runner = Runner(
-            self.kinds,
-            self.records.reach,
-            lambda: self.epoch,
-            self.residents,
-            self.clock,
-            start=self.threads.append,
-            places=self.places,
-        )
-        self.threads.clear()
-        self.runner.begin(self.records, self.epoch or 0)
-
-    def restart(self) -> None:
-        """The process is gone, and another one has the next turn."""
-        self.records.epoch += 1
-        self.records.crash_after = None
-        self.epoch = self.records.epoch
-        self.boot()
-
-    def go(self) -> None:
-        """Until nothing runs."""
-        self.runner.step()
-        while self.threads:
-            self.threads.pop(0)()
-            self.runner.step()
-
-    def told(self, number: int = 1) -> str:
-        return self.runner.state(wish(number).id).state
-
-    @property
-    def kept(self) -> dict[str, str]:
-        return self.records.states()
+from qa.fakes.jobs import CrashError, Stage, SteppingKind, wish
+from qa.fakes.service import KEY, away, refused
 
 
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
+
+
+def glance(stage: Stage) -> Jobs:
+    found = stage.runner.glance()
+    assert found is not None
+    return found
 
 
 def test_a_job_is_kept_run_and_told(stage: Stage):
@@ -115,7 +63,7 @@ def test_the_same_wish_is_one_job(stage: Stage):
 
 
 def test_what_cannot_be_done_is_refused_when_it_is_asked_for(stage: Stage):
-    with pytest.raises(JobRefusedError, match="the option steps only"):
+    with pytest.raises(RefusedWishError, match="the option steps only"):
         stage.runner.begin_job(wish(speed=9))
     with pytest.raises(JobRefusedError, match="no jobs of the kind fly"):
         stage.runner.begin_job(wish(kind="fly"))
@@ -300,7 +248,7 @@ def test_a_locked_key_has_a_job_wait_until_it_is_unlocked(stage: Stage):
     state = stage.runner.state(wish().id)
     assert state.state == "waiting"
     assert f"ceph fscrypt key unlock {KEY.hex()}" in state.why
-    assert stage.runner.glance().waiting == 1
+    assert glance(stage).waiting == 1
     stage.residents.keep(KEY, 60.0)
     stage.go()
     assert stage.told() == "waiting"  # its time has not come
@@ -400,8 +348,7 @@ def test_failures_are_told_without_paths(stage: Stage, trouble: Exception, why: 
     assert (state.state, state.code) == ("failed", code)
     assert state.why.startswith(why)
     assert "plain name" not in stage.records.kept[f"job.{wish().id}"].decode()
-    glance = stage.runner.glance()
-    assert (glance.failed, glance.active) == (1, 0)
+    assert (glance(stage).failed, glance(stage).active) == (1, 0)
     # from its cursor
     assert stage.runner.resume(wish().id).state == "queued"
     stage.go()
@@ -474,19 +421,38 @@ def test_two_that_change_one_tree_do_not_run_at_once():
     assert set(stage.kept.values()) == {"done"}
 
 
-def test_the_same_job_never_runs_twice_in_one_process(stage: Stage):
-    stage.runner.begin_job(wish())
+def test_what_has_not_seen_the_end_of_its_turn_is_waited_for():
+    stage = Stage(SteppingKind(), SteppingKind("change", changes=True))
+    stage.runner.begin_job(wish(1))
+    stage.runner.begin_job(wish(2, kind="change", path="/a/b"))
     stage.runner.step()
     (slow,) = stage.threads
     stage.threads.clear()
     stage.runner.leave()
-    stage.records.epoch = 2
-    stage.epoch = 2
+    assert stage.runner.glance() is None
+    stage.records.epoch = stage.epoch = 2
     stage.runner.begin(stage.records, 2)
+    stage.runner.cancel(wish(1).id)
     stage.runner.step()
+    # neither the same job nor another one beside it
     assert stage.threads == []
     slow()
     assert stage.kind.steps == []
+    stage.go()
+    assert stage.kept == {"01": "cancelled", "02": "done"}
+
+
+def test_a_mistake_of_the_runner_itself_is_gone_on_after(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    def forget(_run: object, _record: object) -> JobRecord:
+        raise KeyError("a mistake")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mgr_fscrypt.service.jobs.run.Run.kept", forget)
+        stage.runner.begin_job(wish(steps=0))
+        stage.go()
+    assert not stage.runner.going()
+    stage.runner.leave()
+    stage.runner.begin(stage.records, 1)
     stage.go()
     assert stage.told() == "done"
 
@@ -602,7 +568,7 @@ def test_a_page_is_one_message(stage: Stage):
     page = stage.runner.page(None, 100)
     assert 1 < len(page.jobs) < 10
     assert page.following == page.jobs[-1].id
-    assert len(stage.runner.glance().told) == 20
+    assert len(glance(stage).told) == 20
 
 
 def test_a_record_of_another_release_is_left_alone(stage: Stage):
@@ -655,4 +621,4 @@ def test_it_lives_on_threads(living: Stage):
     runner.join(30)
     thread.join(30)
     assert not thread.is_alive()
-    assert runner.glance().active == 0
+    assert runner.glance() is None
