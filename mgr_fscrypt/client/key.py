@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from ..ceph.access import Access
 from ..custody import Custody
-from ..format import MasterKey
+from ..format import NEW_KEY_SIZE, MasterKey
 from ..keys import bundle, private_files
 from ..keys.errors import ContainerError, KeyStoreError, NoSuchKeyError
 from ..keys.kms import Settings
@@ -16,7 +16,7 @@ from ..keys.opener import Opener
 from ..keys.signatures import Verdict
 from .advice import shown
 from .bundle_import import BundleImport
-from .key_files import NEW_KEY_SIZE, read_key, require_absent, write_key
+from .key_files import read_key, require_absent, write_key
 from .key_reports import Destroyed, report, report_tenant
 from .key_text import buried, buried_line, line_of, text_of, value_of
 from .openers import NewProtector, new_protector, openers_of, show_words

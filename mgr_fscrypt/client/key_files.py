@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..ceph.prctl import keep_out_of_core_dumps
-from ..format import MasterKey
+from ..format import NEW_KEY_SIZE, MasterKey
 from ..keys import private_files
 from .outcome import Exit, Failure
 
-NEW_KEY_SIZE = 64
-"""Bytes of the keys that we make; the kernel's largest (FSCRYPT_MAX_RAW_KEY_SIZE)."""
 SMALLEST, LARGEST = 32, 64
 """Bytes that a key which was made elsewhere may have."""
 STANDARD_INPUT = "-"

@@ -27,13 +27,14 @@ from ..migrate.shards import Hands
 from ..migrate.trees import PlainTree
 from ..migrate.turns import Turn
 from ..migrate.workers import workers
+from ..subtree_facts import facts_of
 from .advice import shown
 from .comparing import compared
 from .connection import Connection
 from .key_files import read_key, require_full_size
 from .outcome import Exit, Failure
 from .progress import Progress, size_text
-from .register import facts_of, tell_manager_anew
+from .register import tell_manager_anew
 from .report import Reporter
 
 WORKERS = 4
@@ -300,7 +301,7 @@ def _counted(found: Plan) -> Iterator[str]:
 
 
 def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
-    tell_manager_anew(connection, reporter, path, facts_of(connection, path))
+    tell_manager_anew(connection, reporter, path, facts_of(connection.files, path))
 
 
 def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) -> dict[str, list[str]]:

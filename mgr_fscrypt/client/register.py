@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 
 from ..ceph.errors import CephError
-from ..messages import Policy, SubtreeFacts
+from ..messages import SubtreeFacts
 from .advice import shown
 from .connection import Connection
 from .report import Reporter
@@ -22,24 +22,6 @@ class Registration:
 
     refusal: str | None
     command: str
-
-
-def facts_of(connection: Connection, path: bytes) -> SubtreeFacts | None:
-    """Look at the top directory of a subtree; None when it is not encrypted.
-
-    Raises:
-        MessageError: its policy is one that the manager does not know.
-    """
-    subtree = connection.files.subtree(path)
-    if subtree.policy is None or subtree.mode is None:
-        return None
-    policy = Policy(
-        contents=subtree.policy.contents_mode.title,
-        names=subtree.policy.names_mode.title,
-        padding=subtree.policy.padding,
-        key_identifier=subtree.policy.key.hex(),
-    )
-    return SubtreeFacts(inode=connection.files.stat(path).ino, mode=subtree.mode.value, policy=policy)
 
 
 def register(connection: Connection, path: bytes, facts: SubtreeFacts) -> Registration:

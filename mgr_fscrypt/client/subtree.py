@@ -1,16 +1,18 @@
 """``subtree create|status|release|hold``."""
 
-from ..ceph.interface import Kind
-from ..engine import FileMode, Report
+from contextlib import closing
+
+from ..engine import FileMode, Mode, Prospect, Report, State, Wish, policy_of
 from ..engine.fence import strangers
+from ..format import Policy
 from ..messages import SubtreeFacts
+from ..subtree_facts import facts_of
 from .advice import shown
 from .connection import Connection
 from .key_files import require_full_size
 from .outcome import Exit, Failure
 from .progress import size_text
-from .register import facts_of, tell_manager
-from .remote import children
+from .register import tell_manager
 from .report import Reporter
 
 
@@ -37,22 +39,14 @@ def create(
     """
     key = connection.required_key()
     require_full_size(key)
-    missing = make and not connection.files.exists(path)
+    policy = policy_of(key.identifier, padding, Mode.AES_256_XTS)
+    wish = Wish(policy, namespace=namespace, make=make)
     if dry_run:
-        if missing:
-            reporter.summary(
-                {"path": shown(path), "would": "make"},
-                f"would make {shown(path)} and encrypt it, in engine mode, by key {key.identifier.hex()}.",
-            )
-            return Exit.DONE
-        return _preview_create(connection, reporter, path, padding)
-    if missing:
-        connection.files.mkdir(path)
-    if namespace is not None:
-        _isolate(connection, path, namespace)
-    made = connection.files.create_subtree(path, key.identifier, padding=padding)
-    for warning in made.warnings:
-        reporter.note(f"warning: {warning}")
+        found = connection.files.prospect(path, wish)
+        _warn(reporter, found)
+        return _previewed(reporter, path, found, policy)
+    found = connection.files.make_subtree(path, wish)
+    _warn(reporter, found)
     facts = _facts(connection, path)
     tell_manager(connection, reporter, path, facts)
     reporter.summary(
@@ -65,7 +59,7 @@ def create(
 def status(connection: Connection, reporter: Reporter, path: bytes, *, facts_only: bool) -> Exit:
     """Tell whether a directory is encrypted and how."""
     subtree = connection.files.subtree(path)
-    facts = facts_of(connection, path)
+    facts = facts_of(connection.files, path)
     if facts is None:
         if facts_only:
             raise Failure(Exit.NOT_FOUND, f"{shown(path)} is not encrypted: there is nothing to report")
@@ -128,21 +122,8 @@ def hold(
     return _changed(connection, reporter, path, report)
 
 
-def _isolate(connection: Connection, path: bytes, namespace: str) -> None:
-    """Give a directory's new files a RADOS namespace: before the policy, afterwards it is EINVAL (doc/facts.md F13)."""
-    if connection.mount.layout(path).namespace == namespace:
-        return
-    if any(True for _ in connection.files.scandir(path)):
-        raise Failure(
-            Exit.REFUSED,
-            f"{shown(path)} is not empty: what is there would stay outside the namespace; nothing was changed",
-            remedy="make a new directory, and copy the files in with `cephfs-fscrypt put`",
-        )
-    connection.mount.setxattr(path, "ceph.dir.layout.pool_namespace", namespace.encode())
-
-
 def _facts(connection: Connection, path: bytes) -> SubtreeFacts:
-    facts = facts_of(connection, path)
+    facts = facts_of(connection.files, path)
     if facts is None:
         raise Failure(Exit.NOT_FOUND, f"{shown(path)} is not encrypted")
     return facts
@@ -161,29 +142,26 @@ def _described(path: bytes, facts: SubtreeFacts) -> dict[str, object]:
     }
 
 
-def _preview_create(connection: Connection, reporter: Reporter, path: bytes, padding: int) -> Exit:
-    """Look at what `FileSystem.create_subtree` looks at, and write nothing."""
-    identifier = connection.required_key().identifier.hex()
-    found = connection.files.subtree(path)
-    if found.policy is not None:
-        raise Failure(
-            Exit.REFUSED,
-            f"{shown(path)} is encrypted already, by key {found.policy.key.hex()}",
-            remedy="use it as it is, or make another directory",
+def _warn(reporter: Reporter, found: Prospect) -> None:
+    for warning in found.warnings:
+        reporter.note(f"warning: {warning}")
+
+
+def _previewed(reporter: Reporter, path: bytes, found: Prospect, policy: Policy) -> Exit:
+    identifier = policy.key.hex()
+    value: dict[str, object] = {"path": shown(path), "namespace": found.namespace}
+    if found.state is State.DONE:
+        reporter.answer(
+            value | {"would": "nothing"}, f"{shown(path)} is encrypted so already, by key {identifier}"
         )
-    if connection.mount.layout(path).striped:
-        raise Failure(Exit.REFUSED, f"the layout of {shown(path)} stripes files over several objects")
-    entries = sum(1 for _ in connection.files.scandir(path))
-    if entries:
-        raise Failure(
-            Exit.REFUSED,
-            f"{shown(path)} is not empty: {entries} entries",
-            remedy="make a new directory, and copy the files in with `cephfs-fscrypt put`",
-        )
+        return Exit.DONE
+    would = "make" if found.state is State.MISSING else "create"
+    first = "would make it, and encrypt it" if would == "make" else "would encrypt it (it is empty)"
     reporter.answer(
-        {"path": shown(path), "would": "create", "key_identifier": identifier, "padding": padding},
-        f"would encrypt {shown(path)} (empty) in engine mode: AES-256-XTS, AES-256-CBC-CTS, names padded to "
-        f"{padding} bytes, key {identifier}; would tell the manager",
+        value | {"would": would, "key_identifier": identifier, "padding": policy.padding},
+        f"{shown(path)}: {first} in engine mode: {policy.contents_mode.title}, {policy.names_mode.title}, names padded "
+        f"to {policy.padding} bytes, key {identifier}, namespace {found.namespace or '(the default one)'}; would tell "
+        "the manager",
     )
     return Exit.DONE
 
@@ -202,18 +180,11 @@ def _preview_change(
     # a subtree's top directory has its plain path, so the stored one is the same
     others = [] if copy else strangers(connection.mount, path)
     count = size = 0
-    linked = set[int]()
-    for each in children(connection.files, path):
-        if each.kind is not Kind.FILE:
-            continue
-        found = connection.files.stat(each.path)
-        if found.file_mode is not from_ or found.ino in linked:
-            continue
-        if found.nlink > 1:
-            linked.add(found.ino)
-        count, size = count + 1, size + found.size
-        would = "copy" if copy else "change"
-        reporter.answer({"would": would, "path": shown(each.path)}, f"would {would} {shown(each.path)}")
+    would = "copy" if copy else "change"
+    with closing(connection.files.mode_changes(path, from_)) as changes:
+        for each in changes:
+            count, size = count + 1, size + each.size
+            reporter.answer({"would": would, "path": shown(each.plain)}, f"would {would} {shown(each.plain)}")
     to = FileMode.KERNEL if from_ is FileMode.ENGINE else FileMode.ENGINE
     act = "be evicted" if evict else "have to unmount first, or be evicted with --evict"
     how = ", writing them again" if copy else ""

@@ -21,7 +21,8 @@ from .filesystem import FileSystem
 from .inodes import FileMode
 from .keyring import Keyring
 from .modes import Problem, Report
-from .subtrees import Subtree
+from .prospects import Prospect, State, Wish
+from .subtrees import Subtree, policy_of
 
 __all__ = [
     "Attributes",
@@ -39,7 +40,11 @@ __all__ = [
     "NameKind",
     "NotFencedError",
     "Problem",
+    "Prospect",
     "RefusedError",
     "Report",
+    "State",
     "Subtree",
+    "Wish",
+    "policy_of",
 ]

@@ -27,7 +27,7 @@ from .inodes import FileFacts, FileMode, read_facts
 from .keyring import Keyring
 from .long_names import looks_hashed
 from .making import UNFINISHED
-from .modes import Report, files_below, mark, scan, snapshots_of
+from .modes import Proceed, Report, files_below, go_on, mark, scan, snapshots_of
 from .open_inodes import OpenInode
 from .paths import joined, named
 from .sharing import Sharing, alone
@@ -53,6 +53,7 @@ def hold_by_copy(
     root: Directory,
     *,
     even_open: bool,
+    proceed: Proceed = go_on,
 ) -> Report:
     """Kernel to engine mode, while other clients go on using the subtree. Afterwards this mount has forgotten every
     inode.
@@ -68,13 +69,13 @@ def hold_by_copy(
     report = Report()
     job = _Job(mount, keyring, sharing, root, report, even_open=even_open)
     job.look_for_earlier(directories)
-    with closing(files_below(directories, root, report)) as files:
+    with closing(files_below(directories, root, report, proceed)) as files:
         for visited in files:
             job.meet(visited)
     job.finish()
     # another client would wait for each inode that this one holds, until the MDS writes its journal (doc/facts.md F18)
     mount.renew()
-    scan(mount, keyring, root, FileMode.ENGINE, report)
+    scan(mount, keyring, root, FileMode.ENGINE, report, proceed)
     if report.complete:
         mark(mount, root)
     report.snapshots = snapshots_of(mount, root)
@@ -160,12 +161,12 @@ class _Job:
         except NotFoundError:
             pass
         except EngineError as error:
-            self._report.add(visited.plain, error)
+            self._report.add(visited, error)
         except CephError as error:
             if error.errno not in (errno.EPERM, errno.EACCES):
                 raise
             remedy = "Run it as a user who may read, write and give away the subtree's files."
-            self._report.add(visited.plain, RefusedError(error.errno, str(error.strerror), remedy=remedy))
+            self._report.add(visited, RefusedError(error.errno, str(error.strerror), remedy=remedy))
 
     def _wants(self, visited: Visited) -> bool:
         """Is it in kernel mode, wholly or in part?"""

@@ -32,17 +32,19 @@ from .cached_reads import CachedFiles
 from .copying import hold_by_copy
 from .directories import Directories, Directory, DirEntry, Place, exists, inconsistent, read_auth
 from .disk_cache import DiskCache
-from .errors import BusyError, DamagedError, RefusedError
+from .errors import BusyError, DamagedError, LockedError, RefusedError
 from .files import File
 from .fsck import PATIENCE, Fsck, ObjectExtents
 from .inodes import ByPath, FileFacts, FileMode, look, read_facts, settle
 from .keyring import Keyring
 from .links import locked_target, plain_target
 from .making import doubtful, half_made, make_directory, make_file, require_usable_mode, unfinished
-from .modes import Report, hold, release
+from .modes import ModeChange, Proceed, Report, go_on, hold, mode_changes, release
 from .open_inodes import OpenInode, OpenInodes, kernel_owned
 from .paths import Path, components, named
+from .prospects import NAMESPACE_XATTR, Prospect, State, Wish, prospect
 from .publishing import SMALL, Publisher
+from .removal import Removed, remove, require_removable
 from .sharing import Sharing
 from .snapshot_names import apart
 from .snapshots import (
@@ -136,21 +138,51 @@ class FileSystem:
         """Give an empty directory a policy. Raises as `Subtrees.create` and `policy_of`."""
         return self._subtrees.create(path, policy_of(identifier, padding, contents), mode)
 
+    def prospect(self, path: Path, wish: Wish) -> Prospect:
+        """What making a subtree would meet. Nothing is changed, no key is needed. Raises as `prospects.prospect`."""
+        return prospect(self._mount, self._directories, self._subtrees, path, wish)
+
+    def make_subtree(self, path: Path, wish: Wish) -> Prospect:
+        """Have a directory, its RADOS namespace and its policy, in this order; what was so already stays.
+
+        What a run that was killed left is no obstacle to the next one.
+
+        Returns:
+            what was met before.
+
+        Raises:
+            LockedError: the key is not here; nothing was changed.
+            As `prospect`.
+        """
+        if self._keyring.find(wish.policy.key) is None:
+            raise LockedError(b"/" + b"/".join(components(path)), wish.policy.key)
+        found = self.prospect(path, wish)
+        if found.state is State.MISSING:
+            self.mkdir(path)
+        if found.state is not State.DONE and wish.namespace is not None:
+            directory = self._directories.walk(components(path))[-1]
+            with named(directory.plain):
+                if self._mount.layout(directory.stored).namespace != wish.namespace:
+                    self._mount.setxattr(directory.stored, NAMESPACE_XATTR, wish.namespace.encode())
+        self._subtrees.create(path, wish.policy, wish.mode)
+        return found
+
     def subtree(self, path: Path) -> Subtree:
         """What the directory at `path` is."""
         return self._subtrees.status(path)
 
-    def release(self, path: Path, *, evict: bool = False) -> Report:
+    def release(self, path: Path, *, evict: bool = False, proceed: Proceed = go_on) -> Report:
         """Hand a subtree to kernel clients. See `modes.release`; no file of this mount may be open."""
         self._require_nothing_open(path)
-        return release(self._mount, self._keyring, self._directories, self._subtree_root(path), evict=evict)
+        root = self._subtree_root(path)
+        return release(self._mount, self._keyring, self._directories, root, evict=evict, proceed=proceed)
 
-    def hold(self, path: Path, *, evict: bool = False) -> Report:
+    def hold(self, path: Path, *, evict: bool = False, proceed: Proceed = go_on) -> Report:
         """Take a subtree back from kernel clients. See `modes.hold`; no file of this mount may be open."""
         self._require_nothing_open(path)
-        return hold(self._mount, self._keyring, self._subtree_root(path), evict=evict)
+        return hold(self._mount, self._keyring, self._subtree_root(path), evict=evict, proceed=proceed)
 
-    def hold_by_copy(self, path: Path, *, even_open: bool = False) -> Report:
+    def hold_by_copy(self, path: Path, *, even_open: bool = False, proceed: Proceed = go_on) -> Report:
         """Take a subtree back from kernel clients while they go on using it, by making new inodes.
 
         See `copying.hold_by_copy`; no file of this mount may be open.
@@ -158,8 +190,34 @@ class FileSystem:
         self._require_nothing_open(path)
         root = self._subtree_root(path)
         return hold_by_copy(
-            self._mount, self._keyring, self._directories, self._sharing, root, even_open=even_open
+            self._mount,
+            self._keyring,
+            self._directories,
+            self._sharing,
+            root,
+            even_open=even_open,
+            proceed=proceed,
         )
+
+    def mode_changes(self, path: Path, from_: FileMode) -> Generator[ModeChange]:
+        """What `release` or `hold` would change; nothing is. Raises as `modes.mode_changes`."""
+        return mode_changes(self._mount, self._directories, self._subtree_root(path), from_)
+
+    def require_outermost(self, path: Path) -> None:
+        """Raises `RefusedError` (EINVAL) for a directory inside a subtree, whose top is what is spoken of."""
+        chain = self._directories.walk(components(path))
+        if len(chain) > 1 and chain[-2].context is not None:
+            raise _not_a_top(chain[-1])
+
+    def require_removable(self, path: Path, *, contents: bool = False) -> None:
+        """Look whether `remove_subtree` would be refused. Raises as `removal.require_removable`."""
+        require_removable(self._mount, self._subtree_root(path), contents=contents)
+
+    def remove_subtree(self, path: Path, *, contents: bool = False, proceed: Proceed = go_on) -> Removed:
+        """Remove a subtree, top and all. No key is needed. See `removal.remove`; no file of this mount may be open."""
+        self._require_nothing_open(path)
+        self.sync()
+        return remove(self._mount, self._subtree_root(path), contents=contents, proceed=proceed)
 
     def fsck(self, path: Path, objects: ObjectExtents | None = None, *, patience: float = PATIENCE) -> Fsck:
         """Look for damage below an encrypted directory. See `fsck.Fsck`; no file of this mount may be open."""
@@ -612,12 +670,7 @@ class FileSystem:
     def _subtree_root(self, path: Path) -> Directory:
         chain = self._directories.walk(components(path))
         if chain[-1].context is None or (len(chain) > 1 and chain[-2].context is not None):
-            raise RefusedError(
-                errno.EINVAL,
-                "not the root of an encrypted subtree",
-                chain[-1].plain,
-                remedy="Name the directory that was given the policy.",
-            )
+            raise _not_a_top(chain[-1])
         return chain[-1]
 
     def _require_nothing_open(self, path: Path) -> None:
@@ -805,6 +858,15 @@ class FileSystem:
             raise half_made(plain)
         if context.policy != directory.policy:
             raise _other_policy(plain)
+
+
+def _not_a_top(directory: Directory) -> RefusedError:
+    return RefusedError(
+        errno.EINVAL,
+        "not the root of an encrypted subtree",
+        directory.plain,
+        remedy="Name the directory that was given the policy.",
+    )
 
 
 def _require_file(kind: Kind, flags: int, plain: bytes) -> None:

@@ -7,7 +7,7 @@ are aborted by a later shrinking truncate (F4, F5).
 """
 
 import errno
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -48,11 +48,22 @@ _LISTED = 100
 _PASSES = 3
 
 
+Proceed = Callable[[], None]
+"""Called before each file; what it raises ends the job there, which is run again."""
+
+
+def go_on() -> None:
+    """A `Proceed` of who does not stop."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Something that kept a file from its new mode."""
+    """Something that kept a file from its new mode: its path, as its reader sees it and as stored, and the class of
+    error."""
 
     path: bytes
+    stored: bytes
+    kind: str
     message: str
     remedy: str
 
@@ -81,15 +92,22 @@ class Report:
         """Has every file its new mode, as a fresh mount sees it?"""
         return self.problem_count == 0
 
-    def add(self, path: bytes, error: EngineError) -> None:
+    def add(self, visited: Visited, error: EngineError) -> None:
         """Note a problem."""
         self.problem_count += 1
         if len(self.problems) < _LISTED:
-            self.problems.append(Problem(path, error.strerror or str(error), error.remedy))
+            words, kind = error.strerror or str(error), type(error).__name__
+            self.problems.append(Problem(visited.plain, visited.stored, kind, words, error.remedy))
 
 
 def release(
-    mount: Mount, keyring: Keyring, directories: Directories, root: Directory, *, evict: bool
+    mount: Mount,
+    keyring: Keyring,
+    directories: Directories,
+    root: Directory,
+    *,
+    evict: bool,
+    proceed: Proceed = go_on,
 ) -> Report:
     """Engine to kernel mode: files get `ceph.fscrypt.auth` and `ceph.fscrypt.file` as a kernel writes them, and lose
     our own attribute. Afterwards this mount has forgotten every inode: kernels may truncate them (F4).
@@ -100,19 +118,19 @@ def release(
     """
     root.require_key()
     report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
-    with closing(files_below(directories, root, report)) as files:
+    with closing(files_below(directories, root, report, proceed)) as files:
         for visited in files:
             try:
                 with named(visited.plain):
                     changed = _release_file(mount, keyring, visited)
             except EngineError as error:
-                report.add(visited.plain, error)
+                report.add(visited, error)
             else:
                 report.changed += changed
                 report.unchanged += not changed
     mount.sync()
     with mount.fresh() as fresh:
-        scan(fresh, keyring, root, FileMode.KERNEL, report)
+        scan(fresh, keyring, root, FileMode.KERNEL, report, proceed)
     if report.complete:
         _unmark(mount, root)
     report.snapshots = snapshots_of(mount, root)
@@ -120,7 +138,7 @@ def release(
     return report
 
 
-def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Report:
+def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool, proceed: Proceed = go_on) -> Report:
     """Kernel to engine mode: files get our own attribute and lose `ceph.fscrypt.auth`. No key is needed.
 
     Attributes are unset by a mount that meets the files for the first time (F5), after this mount has forgotten them.
@@ -132,13 +150,16 @@ def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Rep
     report = Report(evicted=fence(mount, root.stored, root.plain, evict=evict))
     for _ in range(_PASSES):
         found = Report()
-        with mount.fresh() as fresh, closing(files_below(Directories(fresh, keyring), root, found)) as files:
+        with (
+            mount.fresh() as fresh,
+            closing(files_below(Directories(fresh, keyring), root, found, proceed)) as files,
+        ):
             for visited in files:
                 try:
                     with named(visited.plain):
                         changed = _hold_file(fresh, visited)
                 except EngineError as error:
-                    found.add(visited.plain, error)
+                    found.add(visited, error)
                 else:
                     found.changed += changed
                     found.unchanged += not changed
@@ -147,7 +168,7 @@ def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Rep
         report.unchanged = max(found.unchanged + found.changed - report.changed, 0)
         report.problems, report.problem_count = found.problems, found.problem_count
         with mount.fresh() as fresh:
-            scan(fresh, keyring, root, FileMode.ENGINE, report)
+            scan(fresh, keyring, root, FileMode.ENGINE, report, proceed)
         if report.complete:
             mark(mount, root)
             break
@@ -155,13 +176,16 @@ def hold(mount: Mount, keyring: Keyring, root: Directory, *, evict: bool) -> Rep
     return report
 
 
-def files_below(directories: Directories, root: Directory, report: Report) -> Generator[Visited]:
+def files_below(
+    directories: Directories, root: Directory, report: Report, proceed: Proceed
+) -> Generator[Visited]:
     """Regular files below `root`; what cannot be entered becomes a problem."""
     with closing(walk(directories, root)) as all_below:
         for found in all_below:
             if isinstance(found, Unreadable):
-                report.add(found.visited.plain, found.error)
+                report.add(found.visited, found.error)
             elif found.entry.kind is Kind.FILE:
+                proceed()
                 yield found
 
 
@@ -213,11 +237,47 @@ def _hold_file(mount: Mount, visited: Visited) -> bool:
     return facts.mode is FileMode.KERNEL
 
 
-def scan(mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report: Report) -> None:
+@dataclass(frozen=True)
+class ModeChange:
+    """A file that would be given the other mode: its path, as its reader sees it and as stored, and its real size."""
+
+    plain: bytes
+    stored: bytes
+    size: int
+
+
+def mode_changes(
+    mount: Mount, directories: Directories, root: Directory, from_: FileMode
+) -> Generator[ModeChange]:
+    """The files below `root` that are in this mode, each inode once; whoever does not run it to its end closes it.
+
+    Raises:
+        EngineError: a file or directory cannot be looked at.
+    """
+    linked = set[int]()
+    with closing(walk(directories, root)) as all_below:
+        for found in all_below:
+            if isinstance(found, Unreadable):
+                raise found.error
+            if found.entry.kind is not Kind.FILE:
+                continue
+            with named(found.plain):
+                # not settled: that might take a lease, and write
+                facts = finished_facts(ByPath(mount, found.stored), found.plain)
+            if facts.mode is not from_ or facts.raw.ino in linked:
+                continue
+            if facts.raw.nlink > 1:
+                linked.add(facts.raw.ino)
+            yield ModeChange(found.plain, found.stored, facts.real_size)
+
+
+def scan(
+    mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report: Report, proceed: Proceed
+) -> None:
     """Look at every file once more, and add what has not the mode."""
     if not report.complete:
         return
-    with closing(files_below(Directories(mount, keyring), root, report)) as files:
+    with closing(files_below(Directories(mount, keyring), root, report, proceed)) as files:
         for visited in files:
             subject = ByPath(mount, visited.stored)
             try:
@@ -228,7 +288,7 @@ def scan(mount: Mount, keyring: Keyring, root: Directory, mode: FileMode, report
                     if mode is FileMode.KERNEL:
                         _require_kernels(subject, facts, visited.plain)
             except EngineError as error:
-                report.add(visited.plain, error)
+                report.add(visited, error)
 
 
 def _require_kernels(subject: ByPath, facts: FileFacts, plain: bytes) -> None:

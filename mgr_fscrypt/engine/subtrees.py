@@ -17,6 +17,10 @@ from .keyring import Keyring
 from .paths import Path, components, named
 
 MODE_XATTR = "trusted.fscrypt.mode"
+ERASURE_CODED = (
+    "The data pool is erasure coded: kernel clients read noise where a file has holes. "
+    "Use a replicated data pool, or avoid sparse files."
+)
 _PADDINGS = {4: Flags.PAD_4, 8: Flags.PAD_8, 16: Flags.PAD_16, 32: Flags.PAD_32}
 _NAMES_MODES = {Mode.AES_256_XTS: Mode.AES_256_CTS, Mode.AES_128_CBC: Mode.AES_128_CTS}
 
@@ -44,10 +48,7 @@ class Subtree:
         """What its administrator should know, as sentences."""
         if self.policy is None or not self.erasure_coded:
             return ()
-        return (
-            "The data pool is erasure coded: kernel clients read noise where a file has holes. "
-            "Use a replicated data pool, or avoid sparse files.",
-        )
+        return (ERASURE_CODED,)
 
 
 def policy_of(identifier: bytes, padding: int, contents: Mode) -> Policy:
@@ -91,17 +92,10 @@ class Subtrees:
         chain = self._directories.walk(names)
         directory = chain[-1]
         if directory.policy is not None:
-            there = self.mode_of(chain)
-            if (directory.policy, there) != (policy, mode):
-                raise RefusedError(
-                    errno.EEXIST,
-                    f"it is encrypted already, in {there.value} mode, by key {directory.policy.key.hex()}",
-                    directory.plain,
-                    remedy="Use it as it is, or make another directory.",
-                )
+            self.require_same(chain, policy, mode)
             return self.status(path)
         with named(directory.plain):
-            self._require_fit(directory)
+            self.require_fit(directory)
             if mode is FileMode.ENGINE:
                 self._mount.setxattr(directory.stored, MODE_XATTR, mode.value.encode())
             self._mount.setxattr(directory.stored, AUTH_XATTR, Context.fresh(policy).encode_auth())
@@ -144,15 +138,31 @@ class Subtrees:
             )
         return FileMode.KERNEL
 
-    def _require_fit(self, directory: Directory) -> None:
-        plain = directory.plain
+    def require_same(self, chain: tuple[Directory, ...], policy: Policy, mode: FileMode) -> None:
+        """Raises `RefusedError` (EEXIST) unless the last of these directories has this policy and mode."""
+        there, directory = self.mode_of(chain), chain[-1]
+        if directory.policy is not None and (directory.policy, there) != (policy, mode):
+            raise RefusedError(
+                errno.EEXIST,
+                f"it is encrypted already, in {there.value} mode, by key {directory.policy.key.hex()}",
+                directory.plain,
+                remedy="Use it as it is, or make another directory.",
+            )
+
+    def require_unstriped(self, directory: Directory) -> None:
+        """Raises `RefusedError` (EINVAL) where new files would be striped."""
         if self._mount.layout(directory.stored).striped:
             raise RefusedError(
                 errno.EINVAL,
                 "its layout stripes files over several objects (stripe_count > 1), which kernels refuse",
-                plain,
+                directory.plain,
                 remedy="Use a directory with the default layout. Nothing was changed.",
             )
+
+    def require_fit(self, directory: Directory) -> None:
+        """Raises `RefusedError` where a directory cannot be given a policy: EINVAL, ENOTEMPTY."""
+        plain = directory.plain
+        self.require_unstriped(directory)
         with closing(self._mount.scandir(directory.stored)) as entries:
             empty = next(entries, None) is None
         if not empty:

@@ -22,7 +22,7 @@ from .errors import (
     SizeFormatError,
     TargetFormatError,
 )
-from .keys import Inode, MasterKey, Secretive
+from .keys import NEW_KEY_SIZE, Inode, MasterKey, Secretive
 from .modes import Flags, Mode
 from .names import NAME_MAX, NOHASH_MAX, Dentry, Names, decode_dentry, encode_dentry, padded_size
 from .policy import DESCRIPTOR_SIZE, IDENTIFIER_SIZE, Policy
@@ -49,6 +49,7 @@ __all__ = [
     "IDENTIFIER_SIZE",
     "LARGEST_SIZE",
     "NAME_MAX",
+    "NEW_KEY_SIZE",
     "NOHASH_MAX",
     "NONCE_SIZE",
     "SNAPSHOT_NAME_MAX",

@@ -16,6 +16,8 @@ from .policy import IDENTIFIER_SIZE, Policy
 
 SMALLEST_MASTER_KEY = 32
 LARGEST_MASTER_KEY = 64
+NEW_KEY_SIZE = 64
+"""Bytes of the keys that we make, and that new subtrees take; the kernel's largest (FSCRYPT_MAX_RAW_KEY_SIZE)."""
 
 
 class HkdfContext(IntEnum):

@@ -37,7 +37,15 @@ from mgr_fscrypt.engine.acls import ACCESS_ACL
 from . import acls, snapshots
 from .ranges import Ranges
 
-_VIRTUAL = ("ceph.fscrypt.auth", "ceph.fscrypt.file", "ceph.dir.layout")
+_NAMESPACE = "ceph.dir.layout.pool_namespace"
+_VIRTUAL = (
+    "ceph.fscrypt.auth",
+    "ceph.fscrypt.file",
+    "ceph.dir.layout",
+    _NAMESPACE,
+    "ceph.quota.max_bytes",
+    "ceph.quota.max_files",
+)
 
 
 _RECURSIVE: dict[str, Callable[["Inode"], int]] = {
@@ -387,7 +395,8 @@ class FakeMount:
         inode = self._find(path)
         said = inode.attributes.get("ceph.dir.layout", b"").decode()
         fields = dict(word.split("=", 1) for word in said.split())
-        return Layout(1 << 22, int(fields.get("stripe_count", 1)), 1 << 22, "cephfs_data")
+        namespace = inode.attributes.get(_NAMESPACE, b"").decode()
+        return Layout(1 << 22, int(fields.get("stripe_count", 1)), 1 << 22, "cephfs_data", namespace)
 
     def erasure_coded(self, pool: str) -> bool:
         return pool in self.cluster.coded
@@ -619,6 +628,9 @@ class FakeMount:
     def _set(self, inode: Inode, name: str, value: bytes) -> None:
         if name.startswith("ceph.") and len(value) > 256:
             raise CephError(errno.E2BIG, "too long for a vxattr")
+        if name == _NAMESPACE and "ceph.fscrypt.auth" in inode.attributes:
+            # doc/facts.md F13
+            raise CephError(errno.EINVAL, "a layout after a policy")
         snapshots.require_living(inode)
         self._change(inode)
         if name in _VIRTUAL and not value:

@@ -72,6 +72,8 @@ ROOMS: Mapping[str, Room] = {
     "custody": room("ceph", "keys"),
     # keys in memory that were withdrawn: for all who hold some for long
     "withdrawal": room("custody"),
+    # what is reported of a subtree: for all who make or change some
+    "subtree_facts": room("engine", "messages"),
     "control": room("store", "messages", "backoff", theirs=("yaml",)),
     "service_link": room("control", "messages"),
     "servers": room("control"),
@@ -80,9 +82,11 @@ ROOMS: Mapping[str, Room] = {
     "module": room(
         "control", "door", "messages", "progress_board", "servers", "service_link", theirs=("mgr_module",)
     ),
-    "service": room("engine", "keys", "messages", "backoff", "custody", "withdrawal"),
+    "service": room("engine", "keys", "messages", "backoff", "custody", "withdrawal", "subtree_facts"),
     # it reports the subtrees that it makes to the manager, hence messages
-    "client": room("engine", "keys", "messages", "migrate", "custody", "withdrawal", theirs=("mfusepy",)),
+    "client": room(
+        "engine", "keys", "messages", "migrate", "custody", "withdrawal", "subtree_facts", theirs=("mfusepy",)
+    ),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     PAGES: room("control", theirs=("jinja2",)),
