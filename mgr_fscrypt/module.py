@@ -32,6 +32,7 @@ from .control import (
 from .control.audience import Audience
 from .control.audit import unrecorded
 from .control.doctor import Doctor, Practice
+from .control.follow_up import FollowUp
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, job_checks, key_checks, rotation_checks
@@ -43,6 +44,7 @@ from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.results import guarded
 from .control.service import ServiceKeeper
+from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
 from .control.waiting import Waiting
 from .door import (
@@ -61,6 +63,7 @@ from .door import (
 from .door.command import Command
 from .door.options import OPTIONS
 from .messages import RELEASE
+from .messages.job import Jobs as JobsAtAGlance
 from .progress_board import ProgressBoard
 from .servers import ManagedServers
 from .service_link import ServiceLink, Way
@@ -124,8 +127,9 @@ class Module(
             ServiceLink(self._way_of_service, self.log),
             now=time.monotonic,
             date=time.time,
-            seen=JobWatch(ProgressBoard(self), self.log).look,
+            seen=self._seen_jobs,
         )
+        self._job_watch = JobWatch(ProgressBoard(self), self.log)
         self.jobs = Jobs(
             service=self.service,
             cluster=self,
@@ -157,6 +161,7 @@ class Module(
             health=lambda: self._health,
         )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
+        self._make_subtree_jobs()
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
@@ -167,6 +172,7 @@ class Module(
             name="fscrypt-observer",
             daemon=True,
         ).start()
+        threading.Thread(target=self.follow_up.run, name="fscrypt-follow-up", daemon=True).start()
         watch = DatabaseWatch(time.monotonic)
         acts = AuditWatch(self.audit)
         while not self._stopping.is_set():
@@ -217,6 +223,37 @@ class Module(
         witnesses = ManagedServers(self, CommandResult, patience=_LOOK)
         self.doctor = Doctor(practice, witnesses, self._examiner, self.log)
 
+    def _make_subtree_jobs(self) -> None:
+        """What is asked of the service for one subtree, and what comes of it."""
+        parts: Any = {
+            "subtrees": self.subtrees,
+            "gates": self.gates,
+            "jobs": self.jobs,
+            "answer": self._answer,
+            "own": self._admitted_entity,
+        }
+        self.follow_up = FollowUp(
+            service=self.service,
+            cluster=self,
+            recorded=self.audit.recorded,
+            hurry=self.observer.hurry,
+            now=time.monotonic,
+            log=self.log,
+            **parts,
+        )
+        self.subtree_jobs = SubtreeJobs(
+            keys=self.keys, tenants=self.tenants, creations=self.follow_up, **parts
+        )
+
+    def _admitted_entity(self) -> str:
+        """Whom gates have to let in, so that the service can work: no gate keeps a manager out."""
+        entity = self._option("service_entity")
+        return entity if entity.startswith("client.") else ""
+
+    def _seen_jobs(self, jobs: JobsAtAGlance | None) -> None:
+        self._job_watch.look(jobs)
+        self.follow_up.seen(jobs)
+
     def _checks_of_rotations(self) -> Simplified:
         states = self.service.rotations()
         if states:
@@ -229,6 +266,7 @@ class Module(
         self._stopping.set()
         self.service.stop()
         self.observer.stop()
+        self.follow_up.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._examiner.shutdown(wait=False, cancel_futures=True)
 

@@ -8,6 +8,7 @@ from .text import moment, one_line, shell_word, table
 from .values import Simplified
 
 DRIFT = "FSCRYPT_GATE_DRIFT"
+UNPROTECTED = "FSCRYPT_UNPROTECTED"
 FEATURE = "alternate_name"
 """What `require` asks for: the one feature that a server can ask for, and clients older than fscrypt lack."""
 _NAMED = 20
@@ -20,7 +21,8 @@ class GateLine:
     Args:
         fs_name: its file system.
         gate: what was asked for.
-        state: "set", "drifted" (what was done is not so any more), "wanted" (not yet done), "ending".
+        state: "set", "drifted" (what was done is not so any more), "wanted" (not yet done), "ending", "open" (it was
+            said that there is to be no gate).
         changes: the caps that have to change for it to be so.
         untouched: the entities that it leaves alone.
         feature: "add", "rm" or empty: what has to be done to the file system's required features.
@@ -222,6 +224,29 @@ def drift_check(page: GatePage) -> Simplified:
             "detail": [
                 *map(one_line, lines[:_NAMED]),
                 "see `ceph fscrypt gate show FS PATH`; close them by `ceph fscrypt gate set FS PATH RUNG`",
+            ],
+        }
+    }
+
+
+def unprotected_check(page: GatePage) -> Simplified:
+    """The health check about registered subtrees that were made with the word that they are to have no gate."""
+    lines = [
+        f"{shell_word(line.fs_name)} {shell_word(line.gate.path)}"
+        for line in page.gates
+        if line.state == "open" and line.inode
+    ]
+    if not lines:
+        return {}
+    return {
+        UNPROTECTED: {
+            "severity": "warning",
+            "summary": f"{len(lines)} encrypted subtrees are open to clients that do not know encryption",
+            "count": len(lines),
+            "detail": [
+                *map(one_line, lines[:_NAMED]),
+                "they were made with --unprotected; copy what is in one into a subtree with a namespace of its own "
+                "(`ceph fscrypt subtree create`), or end this warning: `ceph fscrypt gate set FS PATH observe`",
             ],
         }
     }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from logging import Logger
 
 from .audience import Audience, ClientPage, unsafe_check
-from .gate_answers import FEATURE, GateLine, GatePage, drift_check
+from .gate_answers import FEATURE, GateLine, GatePage, drift_check, unprotected_check
 from .gates import Gates
 from .observing import Servers, SilentError
 from .results import Result
@@ -62,7 +62,7 @@ class Gatekeeper:
         for line, misplaced in judged:
             if not line.pending and misplaced is not None:
                 self._tell(line, misplaced)
-        self._checks = drift_check(gates) | unsafe_check(clients)
+        self._checks = drift_check(gates) | unprotected_check(gates) | unsafe_check(clients)
         return any(changed)
 
     def _misplaced(self, line: GateLine) -> str | None:

@@ -145,25 +145,31 @@ class Gates:
             )
         )
 
-    def preview(self, wanted: Wanted) -> Result:
-        """Tell what setting a gate would change, and which sessions would lose what."""
+    def preview(self, wanted: Wanted, *, planned: bool = False) -> Result:
+        """Tell what setting a gate would change, and which sessions would lose what; `planned` as `set`."""
         try:
-            gate, census = self._asked_for(wanted), self._census()
+            gate, census = self._asked_for(wanted, planned=planned), self._census()
             return Result(answer=self._preview(wanted.fs_name, gate, census))
         except RefusalError as refusal:
             return refusal.result
 
-    def set(self, wanted: Wanted) -> Result:
-        """Record a gate, to be carried out within seconds. The same again is once; after drift, it is done anew."""
+    def set(self, wanted: Wanted, *, planned: bool = False) -> Result:
+        """Record a gate, to be carried out within seconds. The same again is once; after drift, it is done anew.
+
+        Args:
+            wanted: the gate.
+            planned: of a subtree that is being made: its gate is set first, and it is registered after.
+        """
         try:
-            gate, census = self._asked_for(wanted), self._census()
+            gate, census = self._asked_for(wanted, planned=planned), self._census()
             preview = self._preview(wanted.fs_name, gate, census)
         except RefusalError as refusal:
             return refusal.result
         named = f"{gate.path} of {wanted.fs_name}"
         before = self._store.at(gate.fscid, gate.path)
         same = before is not None and before == replace(gate, wanted=before.wanted, applied=before.applied)
-        if same and not preview.commands and not _is_pending(before):
+        settled = before is not None and not _is_pending(before) and not _is_open(before)
+        if same and settled and not preview.commands:
             return Result(status=f"{named} is gated so already; nothing to do")
         for each in (*self._beside(gate), gate):
             self._store.put(each)
@@ -173,6 +179,33 @@ class Gates:
             f"{shell_word(wanted.fs_name)} {shell_word(gate.path)}` tells how it stands",
             answer=preview,
         )
+
+    def leave_open(self, fs_name: str, path: str) -> Result:
+        """Record that a subtree that is being made is to have no gate. Health tells of it until it has one."""
+        try:
+            found, path = existing(self._cluster, fs_name), _normal(path)
+        except RefusalError as refusal:
+            return refusal.result
+        named = f"{path} of {fs_name}"
+        if self._store.at(found.fscid, path) is not None:
+            return Result(status=f"{named} has a gate; it stays as it is")
+        now = int(self._clock())
+        self._store.put(Gate(found.fscid, path, "observe", "", (), (), (), now, applied=now))
+        return Result(status=f"{named} has no gate: clients are only observed there", changed=True)
+
+    def drop(self, fs_name: str, path: str) -> Result:
+        """Take back what a gate did to caps, of a subtree that is gone; none is no error."""
+        try:
+            found, path = existing(self._cluster, fs_name), _normal(path)
+        except RefusalError as refusal:
+            return refusal.result
+        before = self._store.at(found.fscid, path)
+        if before is None:
+            return Result(status=f"{path} of {fs_name} has no gate; nothing to do")
+        if before.rung == "observe" and not _is_pending(before):
+            self._store.remove(found.fscid, path)
+            return Result(status=f"{path} of {fs_name} is not observed any more", changed=True)
+        return self.set(Wanted(fs_name, path, "observe"))
 
     def is_begun(self, line: GateLine) -> bool:
         """Is this one more attempt at the same, which failed, or nothing to change at all?"""
@@ -247,7 +280,9 @@ class Gates:
         changes = self._concerned(gate, sight, plan)
         feature = _feature(gate, sight)
         state = "set"
-        if _is_pending(gate):
+        if _is_open(gate):
+            state, changes = "open", ()
+        elif _is_pending(gate):
             state = "ending" if gate.rung == "observe" else "wanted"
         elif drift is not None:
             open_to = {each.entity for each in self._concerned(gate, sight, drift)}
@@ -317,7 +352,7 @@ class Gates:
         own = _enclosure(gate, sight)
         return tuple(each for each in plan.changes if own in each.by or each.before != each.original)
 
-    def _asked_for(self, wanted: Wanted) -> Gate:
+    def _asked_for(self, wanted: Wanted, *, planned: bool = False) -> Gate:
         """The gate that is asked for, not yet applied.
 
         Raises:
@@ -346,7 +381,8 @@ class Gates:
             )
         if wanted.rung == "require":
             return Gate(found.fscid, path, "require", "", (), (), (), now)
-        self._require_subtree(found, path)
+        if not planned:
+            self._require_subtree(found, path)
         namespace = self._namespace(found, path, wanted, before)
         return Gate(
             fscid=found.fscid,
@@ -432,6 +468,11 @@ class Gates:
 def _is_pending(gate: Gate | None) -> bool:
     """Is something of it not done yet?"""
     return gate is not None and gate.applied < gate.wanted
+
+
+def _is_open(gate: Gate) -> bool:
+    """Was it said that a subtree is to have no gate?"""
+    return gate.rung == "observe" and not _is_pending(gate)
 
 
 def _is_same(one: Gate, other: Gate) -> bool:

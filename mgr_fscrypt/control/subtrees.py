@@ -125,6 +125,17 @@ class Subtrees:
         self._store.remove(fscid, subtree.path)
         return Result(status=f"forgot {_named(subtree)}; its files stay as they are", changed=True)
 
+    def room_for(self, fs_name: str, path: str) -> Result:
+        """Could a subtree be made there, as far as is registered? One that is registered at the path is the answer."""
+        try:
+            found, path = existing(self._cluster, fs_name), _normal(path)
+            there = self._store.at(found.fscid, path)
+            if there is None:
+                self._require_apart(found.fscid, fs_name, path)
+        except RefusalError as refusal:
+            return refusal.result
+        return Result() if there is None else self.show(fs_name, path)
+
     def knows(self, fs_name: str, path: str) -> bool:
         """Is a subtree registered there?
 
@@ -237,17 +248,13 @@ class Subtrees:
         """Give the record that a report is about; refuse a report that contradicts the register."""
         before = self._store.at(subtree.fscid, subtree.path)
 
-        def forget(other: Subtree) -> str:
-            words = f"{shell_word(subtree.fs_name)} {shell_word(other.path)}"
-            return f"if that is gone, run `ceph fscrypt subtree forget {words}` first"
-
         if before is not None:
             same = (before.inode, before.key_identifier) == (subtree.inode, subtree.key_identifier)
             if not same:
                 raise RefusalError(
                     errno.EEXIST,
                     f"{_named(before)} is registered with inode {before.inode} and key "
-                    f"{before.key_identifier}, nothing was changed; {forget(before)}",
+                    f"{before.key_identifier}, nothing was changed; {_forget_first(before)}",
                 )
             return before
         moved = self._store.with_inode(subtree.fscid, subtree.inode)
@@ -255,17 +262,20 @@ class Subtrees:
             raise RefusalError(
                 errno.EEXIST,
                 f"inode {subtree.inode} is registered as {_named(moved)}, nothing was changed; "
-                f"{forget(moved)}",
+                f"{_forget_first(moved)}",
             )
-        above = (self._store.at(subtree.fscid, parent) for parent in parents(subtree.path))
-        around = next(filter(None, above), None) or self._store.first_below(subtree.fscid, subtree.path)
+        self._require_apart(subtree.fscid, subtree.fs_name, subtree.path)
+        return None
+
+    def _require_apart(self, fscid: int, fs_name: str, path: str) -> None:
+        above = (self._store.at(fscid, parent) for parent in parents(path))
+        around = next(filter(None, above), None) or self._store.first_below(fscid, path)
         if around is not None:
             raise RefusalError(
                 errno.EEXIST,
-                f"{_named(subtree)} and the registered {_named(around)} lie one in the other, which policies "
-                f"do not allow, nothing was changed; {forget(around)}",
+                f"{one_line(f'subtree {path} of {fs_name}')} and the registered {_named(around)} lie one in the other, "
+                f"which policies do not allow, nothing was changed; {_forget_first(around)}",
             )
-        return None
 
     def _require_living_key(self, subtree: Subtree) -> None:
         key = self._key(subtree.fscid, subtree.key_identifier)
@@ -295,6 +305,11 @@ def _normal(path: str) -> str:
         return normal(path)
     except PathError as error:
         raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+
+
+def _forget_first(other: Subtree) -> str:
+    words = f"{shell_word(other.fs_name)} {shell_word(other.path)}"
+    return f"if that is gone, run `ceph fscrypt subtree forget {words}` first"
 
 
 def _named(subtree: Subtree) -> str:

@@ -175,6 +175,15 @@ class Tenants:
         next_page = following(shown[-1].fscid, shown[-1].tenant) if len(found) > limit else None
         return Result(answer=TenantPage(self._lines(shown), next_page))
 
+    def show(self, fs_name: str, tenant: str) -> Result:
+        """What is known of one tenant: a page with it, or with none."""
+        try:
+            fscid = existing(self._cluster, fs_name).fscid
+        except RefusalError as refusal:
+            return refusal.result
+        found = self._store.at(fscid, tenant)
+        return Result(answer=TenantPage(self._lines([] if found is None else [found])))
+
     def due(self, late: int) -> Result:
         """List tenants whose key was to be rotated `late` seconds ago, or before; all on one page."""
         return Result(answer=TenantPage(self._lines(self._store.due(int(self._clock()) - late))))

@@ -9,11 +9,13 @@ from mgr_module import HandleCommandResult
 from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
 from ..control.doctor import Doctor
+from ..control.follow_up import FollowUp
 from ..control.gates import Gates
 from ..control.jobs import Jobs
 from ..control.metrics import Metrics
 from ..control.observing import Observer
 from ..control.service import ServiceKeeper
+from ..control.subtree_jobs import SubtreeJobs
 
 
 class Desk(ABC):
@@ -25,6 +27,8 @@ class Desk(ABC):
         tenants: the register of tenants' keys.
         service: the engine service.
         jobs: what it works on.
+        subtree_jobs: what it does for one subtree.
+        follow_up: what comes of that.
         audience: who can meet what is encrypted.
         gates: who is kept out of it.
         observer: learns of clients and caps.
@@ -42,6 +46,8 @@ class Desk(ABC):
     tenants: Tenants
     service: ServiceKeeper[Any]
     jobs: Jobs
+    subtree_jobs: SubtreeJobs
+    follow_up: FollowUp
     audience: Audience
     gates: Gates
     observer: Observer

@@ -2,6 +2,7 @@
 
 from mgr_module import HandleCommandResult
 
+from ..control.new_subtree import NewSubtree
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -44,7 +45,109 @@ class SubtreeCommands(Desk):
     @Command("fscrypt subtree show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_subtree(self, fs: str, path: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Show what is known of one registered subtree, and of its key"""
-        return self.reply(lambda: self.subtrees.show(fs, path), format)
+        return self.reply(lambda: self.follow_up.told(self.subtrees.show(fs, path), fs, path), format)
+
+    @Command("fscrypt subtree create", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def create_subtree(
+        self,
+        fs: str,
+        path: MaybeText = None,
+        _end_positional_: int = 0,
+        master_key: MaybeText = None,
+        subvolume: MaybeText = None,
+        group: MaybeText = None,
+        mode: MaybeText = None,
+        namespace: MaybeText = None,
+        admit: MaybeText = None,
+        keep: MaybeText = None,
+        open: MaybeText = None,  # noqa: A002 - what stays open
+        contents: MaybeText = None,
+        padding: MaybeNumber = None,
+        unprotected: bool = False,
+        dry_run: bool = False,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Make an encrypted subtree of a directory or of a subvolume, by a job: first a gate and a RADOS namespace keep others out, then it gets its policy; --unprotected goes without"""  # noqa: E501 - ceph -h prints it as it stands
+        asked = NewSubtree(
+            fs_name=fs,
+            path=path,
+            subvolume=subvolume,
+            group=group,
+            key=master_key,
+            mode=mode,
+            contents=contents,
+            padding=padding,
+            namespace=namespace,
+            unprotected=unprotected,
+            admit=admit,
+            keep=keep,
+            open_paths=open,
+        )
+        self.observer.refresh()
+        return self.act_at_once(
+            "subtree create",
+            (fs, *asked.words),
+            lambda: self.subtree_jobs.create(asked, dry_run=dry_run),
+            format,
+            dry_run=dry_run,
+        )
+
+    @Command("fscrypt subtree release", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def release_subtree(
+        self,
+        fs: str,
+        path: str,
+        dry_run: bool = False,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Hand a subtree to kernel clients, by a job; other clients that can reach it have to be gone"""
+        return self.act_at_once(
+            "subtree release",
+            (fs, path),
+            lambda: self.subtree_jobs.release(fs, path, dry_run=dry_run),
+            format,
+            dry_run=dry_run,
+        )
+
+    @Command("fscrypt subtree hold", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def hold_subtree(
+        self,
+        fs: str,
+        path: str,
+        copy: bool = False,
+        dry_run: bool = False,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Take a subtree back from kernel clients, by a job; --copy writes its files again, while they go on"""
+        return self.act_at_once(
+            "subtree hold",
+            (fs, path, *["--copy"] * copy),
+            lambda: self.subtree_jobs.hold(fs, path, copy=copy, dry_run=dry_run),
+            format,
+            dry_run=dry_run,
+        )
+
+    @Command("fscrypt subtree rm", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def remove_subtree(
+        self,
+        fs: str,
+        path: str,
+        _end_positional_: int = 0,
+        confirm: MaybeText = None,
+        with_contents: bool = False,
+        dry_run: bool = False,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Remove a subtree that is empty, its gate and its record, by a job; --with-contents: and all that is in it. --confirm PATH: its path once more"""  # noqa: E501 - ceph -h prints it as it stands
+        return self.act_at_once(
+            "subtree rm",
+            (fs, path, *["--with-contents"] * with_contents),
+            lambda: self.subtree_jobs.remove(
+                fs, path, contents=with_contents, confirm=confirm, dry_run=dry_run
+            ),
+            format,
+            dry_run=dry_run,
+        )
 
     @Command("fscrypt subtree adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def adopt_subtree(
@@ -56,11 +159,20 @@ class SubtreeCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Register a subtree that exists, from a report of it (no secret) given by --report or -i FILE"""
+        """Register a subtree that exists: a job looks at it, or a report of it (no secret) is given by --report or -i FILE"""  # noqa: E501 - ceph -h prints it as it stands
+        told = report or inbuf
+        if told is None:
+            return self.act_at_once(
+                "subtree adopt",
+                (fs, path),
+                lambda: self.subtree_jobs.look(fs, path, dry_run=dry_run),
+                format,
+                dry_run=dry_run,
+            )
         return self.act(
             "subtree adopt",
             (fs, path),
-            lambda: self.subtrees.adopt(fs, path, report or inbuf, dry_run=dry_run),
+            lambda: self.subtrees.adopt(fs, path, told, dry_run=dry_run),
             format,
             dry_run=dry_run,
         )

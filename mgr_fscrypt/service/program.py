@@ -25,8 +25,8 @@ from .core import Identity, Service
 from .jobs import Runner
 from .jobs.answering import JobAnswers
 from .kept_keys import KeptKeys
+from .kinds import kinds_of
 from .kinds.reaching import place_reached
-from .kinds.verify import Verify
 from .listening import ListeningError, listening
 from .resident import Residents
 from .rotating import Rotations
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
-    kinds = (Verify(lambda: place_reached(terms.access)),)
+    kinds = kinds_of(lambda: place_reached(terms.access))
     runner = Runner(kinds, lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
     jobs = JobAnswers(runner)
     service = Service(identity, tenure, residents, backends, rotations, jobs)

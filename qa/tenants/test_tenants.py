@@ -25,6 +25,7 @@ from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.unlocking import Backends, UnlockError
 from qa.cluster.test_manager import forget
+from qa.cluster.test_subtree_acts import serving
 from qa.fakes.engine_cases import remove
 from qa.kms.bao import Bao
 from qa.kms.standins import standing_in
@@ -225,6 +226,23 @@ def test_the_service_opens_what_a_key_manager_opens(key: str, bao: Bao, cluster:
     with pytest.raises(UnlockError) as caught:
         kept_keys(bao, here).unlock(bytes(16))
     assert (caught.value.again, caught.value.kind) == (False, "NoSuchKeyError")
+
+
+def test_the_manager_makes_a_subtree_by_a_service_that_asks_the_key_manager(
+    key: str, bao: Bao, directory: str, tmp_path: Path, cluster: Cluster
+):
+    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
+    by = ("--open", "kms", "--credentials", bao.credentials)
+    (tmp_path / "f").write_bytes(b"contents")
+    with serving(cluster, tmp_path, "mgr_fscrypt.service", "--credentials", str(bao.credentials)):
+        cluster.ceph("fscrypt", "subtree", "create", fs, directory, "--master-key", key, "--keep", "")
+        until(lambda: directory in cluster.ceph("fscrypt", "subtree", "ls", fs))
+        done("put", tmp_path / "f", directory, *by)
+        assert done("cat", f"{directory}/f", *by) == "contents"
+        cluster.ceph("fscrypt", "subtree", "rm", fs, directory, "--with-contents", "--confirm", directory)
+        until(lambda: directory not in cluster.ceph("fscrypt", "gate", "show", fs))
+    with connect(Access()) as mount:
+        mount.mkdir(directory.encode(), 0o755)
 
 
 def test_the_manager_lists_what_was_made(key: str, tenant: str, cluster: Cluster):

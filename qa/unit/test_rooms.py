@@ -344,7 +344,8 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
         "fscrypt metrics; "
         "fscrypt service status; fscrypt show; fscrypt status; "
-        "fscrypt subtree adopt; fscrypt subtree forget; fscrypt subtree ls; fscrypt subtree show; "
+        "fscrypt subtree adopt; fscrypt subtree create; fscrypt subtree forget; fscrypt subtree hold; "
+        "fscrypt subtree ls; fscrypt subtree release; fscrypt subtree rm; fscrypt subtree show; "
         "fscrypt subtree verify; "
         "fscrypt tenant adopt; fscrypt tenant ls"
     )

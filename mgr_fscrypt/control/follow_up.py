@@ -1,0 +1,422 @@
+"""What comes of jobs about subtrees: the register follows them, and a subtree that is being made goes on step by step.
+
+The service tells of jobs that came to an end; what they found is then registered, by whichever manager is there. That
+is the same when it is done twice. How far a subtree that is being made has come is in memory only: a manager that dies
+leaves a gate and maybe an empty directory behind, and the same command again goes on from there.
+"""
+
+import errno
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from logging import Logger
+
+from ..messages.job import OVER, Jobs, JobState
+from ..messages.service import JobQuestion
+from ..messages.strict import MessageError
+from ..messages.subtree import SubtreeFacts
+from ..messages.subtree_job import (
+    CREATE,
+    HOLD,
+    LOOK,
+    RELEASE,
+    REMOVE,
+    CreateResult,
+    HoldOptions,
+    LookOptions,
+    LookResult,
+    ModeResult,
+    ReleaseOptions,
+    RemoveOptions,
+    as_options,
+    read,
+)
+from .cluster import FileSystemMap, names_of
+from .gate_answers import GatePage
+from .gates import Gates
+from .jobs import JobDetail, JobService
+from .jobs import Jobs as JobCommands
+from .new_subtree import NewSubtree
+from .refusal import RefusalError
+from .results import Result
+from .subtree_detail import SubtreeDetail
+from .subtrees import Subtrees
+from .text import one_line
+from .values import Simplified
+
+TURN = 1.0
+"""Seconds between two looks while a subtree is being made."""
+PATIENCE = 600.0
+"""Seconds that its gate has for being set."""
+MOST = 100
+"""Subtrees that were made, or could not be, and are remembered."""
+_KINDS = (CREATE, RELEASE, HOLD, REMOVE, LOOK)
+_REMEMBERED = 1000
+
+
+@dataclass
+class Creation:
+    """A subtree that is being made.
+
+    Attributes:
+        asked: what was asked for.
+        identifier: of its key.
+        where: the path as it was said; of a subvolume, that of its directory.
+        job: the one that it waits for.
+        stage: "looking", "gating", "making", "made" or "failed".
+        why: what it waits for, or why it failed.
+        path: where it will lie, once that is known.
+        namespace: of its files.
+        gated: its gate is new.
+        since: when the stage began, by a clock that only goes forward.
+    """
+
+    asked: NewSubtree
+    identifier: str
+    where: str
+    job: str
+    stage: str = "looking"
+    why: str = ""
+    path: str = ""
+    namespace: str = ""
+    gated: bool = False
+    since: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Has it come to an end?"""
+        return self.stage in ("made", "failed")
+
+
+@dataclass(frozen=True)
+class CreationStory:
+    """How it stands with a subtree that is being made, or could not be."""
+
+    fs_name: str
+    path: str
+    stage: str
+    why: str
+    job: str
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        return {"creation": vars(self).copy()}
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        lines = [f"subtree {self.path} of {self.fs_name} is not made yet", f"stage  {self.stage}"]
+        lines += [f"why    {self.why}"] * bool(self.why)
+        return "\n".join(map(one_line, [*lines, f"job    {self.job}"]))
+
+
+class FollowUp:
+    """Goes on from what jobs found. `run` in a thread of its own; the rest answers at once, to any.
+
+    Args:
+        service: is asked for jobs.
+        jobs: begins them.
+        subtrees: the register.
+        gates: who is kept out.
+        cluster: the file systems that there are.
+        answer: does work on the database, and answers in time.
+        recorded: does work of a command about something, and records it in the audit.
+        hurry: has gates carried out now.
+        own: the entity of the engine service; empty: one whom no gate keeps out.
+        now: seconds that only go forward.
+        log: where mistakes are told.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: JobService,
+        jobs: JobCommands,
+        subtrees: Subtrees,
+        gates: Gates,
+        cluster: FileSystemMap,
+        answer: Callable[[Callable[[], Result]], Result],
+        recorded: Callable[[str, Sequence[str], Callable[[], Result]], Result],
+        hurry: Callable[[], None],
+        own: Callable[[], str],
+        now: Callable[[], float],
+        log: Logger,
+    ) -> None:
+        self._service = service
+        self._jobs = jobs
+        self._subtrees = subtrees
+        self._gates = gates
+        self._cluster = cluster
+        self._answer = answer
+        self._recorded = recorded
+        self._hurry = hurry
+        self._own = own
+        self._now = now
+        self._log = log
+        self._turn = threading.Lock()
+        self._news = threading.Event()
+        self._stopping = False
+        self._creations: list[Creation] = []
+        self._ended: tuple[str, ...] = ()
+        self._settled: deque[str] = deque(maxlen=_REMEMBERED)
+
+    # any thread
+
+    def follow(self, job: JobState, asked: NewSubtree, identifier: str) -> None:
+        """See `subtree_jobs.Creations`. The same that is under way already is followed once."""
+        creation = Creation(asked, identifier, job.wish.path, job.id, since=self._now())
+        with self._turn:
+            under_way = (each for each in self._creations if not each.over)
+            if any((each.asked, each.where) == (asked, creation.where) for each in under_way):
+                return
+            over = [each for each in self._creations if each.over and each.where != creation.where]
+            going = [each for each in self._creations if not each.over]
+            self._creations = [*over[-MOST:], *going, creation]
+        self._news.set()
+
+    def seen(self, jobs: Jobs | None) -> None:
+        """The service told of these."""
+        told = () if jobs is None else jobs.told
+        ended = tuple(each.id for each in told if each.kind in _KINDS and each.state in OVER)
+        with self._turn:
+            self._ended = ended
+        if ended:
+            self._news.set()
+
+    def told(self, known: Result, fs_name: str, path: str) -> Result:
+        """What `subtree show` answers: of one that is not registered, how far it has come."""
+        if known.success:
+            return known
+        with self._turn:
+            for each in reversed(self._creations):
+                if each.asked.fs_name == fs_name and path in (each.where, each.path) and each.stage != "made":
+                    story = CreationStory(fs_name, path, each.stage, each.why, each.job)
+                    return Result(answer=story)
+        return known
+
+    def stop(self) -> None:
+        """Have `run` end; returns at once."""
+        self._stopping = True
+        self._news.set()
+
+    # one thread
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping:
+            self._news.wait(TURN if self._under_way() else None)
+            self._news.clear()
+            try:
+                self.round()
+            except Exception:  # noqa: BLE001 - see below
+                # what comes next may go well; nobody would know why nothing is registered any more
+                self._log.exception("what came of a job was not seen to by a mistake of this module")
+
+    def round(self) -> None:
+        """Once: register what jobs found, and go on with what is being made."""
+        with self._turn:
+            ended = self._ended
+        for job in ended:
+            if job not in self._settled:
+                self._end(job)
+        for creation in self._under_way():
+            before = creation.stage
+            self._advance(creation)
+            if creation.stage != before:
+                creation.since = self._now()
+                # what can be done at once needs no turn
+                self._news.set()
+
+    def _under_way(self) -> list[Creation]:
+        with self._turn:
+            return [each for each in self._creations if not each.over]
+
+    def _end(self, job: str) -> None:
+        try:
+            state = self._state(job)
+        except RefusalError as refusal:
+            if refusal.result.code == errno.ENOENT:
+                self._settled.append(job)
+            return
+        try:
+            result = self._settle(state)
+        except MessageError as error:
+            self._log.error("job %s ended with what is none of its kind: %s", job, error)
+            result = Result()
+        if result.code != errno.EAGAIN:
+            self._settled.append(job)
+
+    def _settle(self, state: JobState) -> Result:
+        """Have the register as the job left things. Raises MessageError."""
+        if state.state != "done":
+            return Result()
+        fs_name = names_of(self._cluster).get(state.wish.fscid)
+        if fs_name is None:
+            return Result()
+        options, outcome, path = state.wish.options, state.outcome(), state.wish.path
+        match state.wish.kind:
+            case "create":
+                made = read(CreateResult, outcome, "result")
+                return self._register(fs_name, made.path, made.facts)
+            case "release" | "hold":
+                kind: type[ReleaseOptions | HoldOptions] = ReleaseOptions
+                if state.wish.kind == HOLD:
+                    kind = HoldOptions
+                if read(kind, options, "options").dry_run:
+                    return Result()
+                return self._register(fs_name, path, read(ModeResult, outcome, "result").facts)
+            case "adopt":
+                if read(LookOptions, options, "options").dry_run:
+                    return Result()
+                return self._register(fs_name, path, read(LookResult, outcome, "result").facts)
+            case _:
+                gone = read(RemoveOptions, options, "options")
+                return Result() if gone.dry_run else self._forget(fs_name, path, gone.inode)
+
+    def _register(self, fs_name: str, path: str, facts: SubtreeFacts | None) -> Result:
+        if facts is None:
+            return Result()
+        report = facts.encode()
+        looked = self._answer(lambda: self._subtrees.adopt(fs_name, path, report, dry_run=True))
+        if looked.success and not looked.changed:
+            return looked
+        return self._act(
+            "subtree adopt", (fs_name, path), lambda: self._subtrees.adopt(fs_name, path, report)
+        )
+
+    def _forget(self, fs_name: str, path: str, inode: int) -> Result:
+        known = self._answer(lambda: self._subtrees.show(fs_name, path))
+        if not isinstance(known.answer, SubtreeDetail) or known.answer.subtree.inode != inode:
+            return known if known.code == errno.EAGAIN else Result()
+        dropped = self._drop_gate(fs_name, path)
+        if not dropped.success:
+            return dropped
+        return self._act("subtree forget", (fs_name, path), lambda: self._subtrees.forget(fs_name, path))
+
+    def _drop_gate(self, fs_name: str, path: str) -> Result:
+        try:
+            if not self._gate_state(fs_name, path):
+                return Result()
+        except RefusalError as refusal:
+            return refusal.result
+        about = (fs_name, path, "observe")
+        result = self._act("gate set", about, lambda: self._gates.drop(fs_name, path))
+        self._hurry()
+        return result
+
+    # what is being made
+
+    def _advance(self, creation: Creation) -> None:
+        try:
+            match creation.stage:
+                case "looking":
+                    self._looked(creation, self._over(creation))
+                case "gating":
+                    self._gated(creation)
+                case _:
+                    self._made(creation, self._over(creation))
+        except RefusalError as refusal:
+            creation.why = refusal.result.status
+            if refusal.result.code != errno.EAGAIN:
+                self._fail(creation, refusal.result)
+        except MessageError as error:
+            self._fail(
+                creation, Result.failed(errno.EPROTO, f"the engine service answered something else: {error}")
+            )
+
+    def _over(self, creation: Creation) -> JobState | None:
+        """Its job, if that is over; raises `RefusalError` where it did not do it."""
+        state = self._state(creation.job)
+        creation.why = state.why
+        if not state.over:
+            return None
+        if state.state != "done":
+            why = state.why or f"its job was {state.state}"
+            raise RefusalError(errno.ECANCELED, why)
+        return state
+
+    def _looked(self, creation: Creation, state: JobState | None) -> None:
+        if state is None:
+            return
+        asked, found = creation.asked, read(CreateResult, state.outcome(), "result")
+        creation.path = found.path
+        # what an isolated subvolume has stays; a name of its own goes to all others
+        creation.namespace = found.namespace if asked.namespace is None else asked.namespace
+        if not creation.namespace:
+            creation.namespace = asked.namespace_of(found.path)
+        if asked.unprotected:
+            about = (asked.fs_name, found.path, "observe")
+            self._require(
+                self._act("gate set", about, lambda: self._gates.leave_open(asked.fs_name, found.path))
+            )
+            self._make(creation)
+            return
+        wanted = asked.gate(found.path, creation.namespace, self._own())
+        had = self._gate_state(asked.fs_name, found.path)
+        about = (asked.fs_name, found.path, wanted.rung)
+        self._require(self._act("gate set", about, lambda: self._gates.set(wanted, planned=True)))
+        creation.gated = not had
+        creation.stage = "gating"
+        self._hurry()
+
+    def _gated(self, creation: Creation) -> None:
+        state = self._gate_state(creation.asked.fs_name, creation.path)
+        if state in ("set", "drifted"):
+            self._make(creation)
+            return
+        creation.why = "its gate is not set yet; see `ceph fscrypt gate show`"
+        if self._now() - creation.since > PATIENCE:
+            raise RefusalError(errno.ETIMEDOUT, f"its gate was not set within {PATIENCE:g} s")
+
+    def _make(self, creation: Creation) -> None:
+        asked = creation.asked
+        options = asked.options(creation.identifier, creation.namespace, dry_run=False)
+        begun = self._require(self._jobs.begin(CREATE, asked.fs_name, creation.where, as_options(options)))
+        if isinstance(begun.answer, JobDetail):
+            creation.job, creation.stage, creation.why = begun.answer.job.id, "making", ""
+
+    def _made(self, creation: Creation, state: JobState | None) -> None:
+        if state is None:
+            return
+        self._require(self._settle(state))
+        creation.stage = "made"
+        self._settled.append(state.id)
+
+    def _fail(self, creation: Creation, result: Result) -> None:
+        """It ends here; a gate that is new is taken back."""
+        asked = creation.asked
+        path = creation.path or creation.where
+        if creation.gated and self._drop_gate(asked.fs_name, path).code == errno.EAGAIN:
+            return  # the next turn fails again, and takes it back then
+        creation.stage, creation.why = "failed", result.status
+        told = Result.failed(
+            result.code,
+            f"{path} of {asked.fs_name} was not made: {result.status}; when that is seen to, run the command again",
+        )
+        self._act("subtree create", (asked.fs_name, path), lambda: told)
+
+    def _gate_state(self, fs_name: str, path: str) -> str:
+        """How its gate stands; empty: there is none."""
+        found = self._answer(lambda: self._gates.show(fs_name, path))
+        if isinstance(found.answer, GatePage):
+            return found.answer.gates[0].state
+        if found.code != errno.ENOENT:
+            raise RefusalError(found.code, found.status)
+        return ""
+
+    def _state(self, job: str) -> JobState:
+        """Raises RefusalError."""
+        said = self._service.asked(lambda: JobQuestion(job))
+        if not isinstance(said, JobState):
+            raise RefusalError(errno.EPROTO, "the engine service answered something else")
+        return said
+
+    def _act(self, command: str, about: Sequence[str], work: Callable[[], Result]) -> Result:
+        """Work on the database, which the audit records."""
+        return self._answer(lambda: self._recorded(command, about, work))
+
+    def _require(self, result: Result) -> Result:
+        """Raises RefusalError unless it was done."""
+        if not result.success:
+            raise RefusalError(result.code, result.status)
+        return result

@@ -1,0 +1,449 @@
+"""Subtrees made, changed, removed and found by jobs: the manager's brain and the engine service, whole, in memory."""
+
+import errno
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mgr_fscrypt.control import Keys, Result, Subtrees, Tenants
+from mgr_fscrypt.control.follow_up import PATIENCE, CreationStory, FollowUp
+from mgr_fscrypt.control.gate_answers import UNPROTECTED
+from mgr_fscrypt.control.gates import Wanted
+from mgr_fscrypt.control.jobs import JobDetail, Jobs
+from mgr_fscrypt.control.new_subtree import NewSubtree
+from mgr_fscrypt.control.refusal import RefusalError
+from mgr_fscrypt.control.subtree_detail import SubtreeDetail
+from mgr_fscrypt.control.subtree_jobs import Begun, SubtreeJobs
+from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
+from mgr_fscrypt.format import AUTH_XATTR, MasterKey
+from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
+from mgr_fscrypt.messages.job import JobState
+from mgr_fscrypt.messages.service import Ask, JobQuestion, Said, StartJob
+from mgr_fscrypt.service.jobs import JobRefusedError, NoSuchJobError
+from mgr_fscrypt.service.kinds import kinds_of
+from mgr_fscrypt.service.kinds.place import Place
+from mgr_fscrypt.store import KeyTable, LocalDatabase, TenantTable
+from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.jobs import Stage
+from qa.fakes.service import KEY, SECRET
+from qa.unit.control.test_gates import EVERYWHERE, World
+from qa.unit.engine.test_neighbours import made
+
+NAMED = KeyFacts(
+    KEY.hex(), "payroll", "acme", "active", 1, 1, 0, 0, 0, (ProtectorFacts("kms", "tenant", 1, 0),)
+)
+NEW = NewSubtree("cephfs", "/s", key="payroll", namespace="fscrypt-s", admit="client.friend")
+
+
+class Acts(World):
+    """A manager, a service and a file system."""
+
+    def __init__(self, database: LocalDatabase, before: "Acts | None" = None) -> None:
+        super().__init__(database)
+        self.data = FakeCluster() if before is None else before.data
+        self.mount = FakeMount(self.data)
+        self.stage = Stage(*kinds_of(self.reach)) if before is None else before.stage
+        if before is not None:
+            self.servers = before.servers
+            super().__post_init__()
+        self.there = True
+        self.keys = Keys(store=KeyTable(database), cluster=self.servers, clock=lambda: self.now)
+        self.tenants = Tenants(store=TenantTable(database), cluster=self.servers, clock=lambda: self.now)
+        self.register_ = Subtrees(
+            store=self.subtrees, cluster=self.servers, clock=lambda: self.now, key=self.keys.line
+        )
+        jobs = Jobs(
+            service=self,
+            cluster=self.servers,
+            registered=self.register_.show,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        parts: Any = {
+            "subtrees": self.register_,
+            "gates": self.gates,
+            "jobs": jobs,
+            "answer": lambda work: work(),
+            "own": lambda: "",
+        }
+        self.follow = FollowUp(
+            service=self,
+            cluster=self.servers,
+            recorded=self.record,
+            hurry=lambda: None,
+            now=lambda: self.now,
+            log=logging.getLogger("test"),
+            **parts,
+        )
+        self.acts_ = SubtreeJobs(keys=self.keys, tenants=self.tenants, creations=self.follow, **parts)
+        self.observer.look()
+
+    @contextmanager
+    def reach(self) -> Iterator[Place]:
+        yield Place(FakeMount(self.data), self.data)
+
+    def asked(self, ask: Callable[[], Ask]) -> Said:
+        """The service, as `ServiceKeeper.asked` has it."""
+        if not self.there:
+            raise RefusalError(errno.EAGAIN, "there is no engine service")
+        try:
+            match ask():
+                case StartJob(wish=wish):
+                    return self.stage.runner.begin_job(wish)
+                case JobQuestion(id=job):
+                    return self.stage.runner.state(job)
+                case other:
+                    pytest.fail(f"nobody asks {other}")
+        except JobRefusedError as error:
+            raise RefusalError(errno.EPERM, str(error)) from error
+        except NoSuchJobError as error:
+            raise RefusalError(errno.ENOENT, str(error)) from error
+
+    def step(self) -> None:
+        """The service works, and tells; the manager goes on from that."""
+        self.stage.go()
+        self.follow.seen(self.stage.runner.glance())
+        self.follow.round()
+
+    def finish(self) -> None:
+        """All that follows."""
+        for _ in range(4):
+            self.step()
+            self.settle()
+
+    def job(self, result: Result) -> JobState:
+        """The job that a command began, as it stands now."""
+        answer = result.answer.job if isinstance(result.answer, Begun) else result.answer
+        assert isinstance(answer, JobDetail), result.status
+        return self.stage.runner.state(answer.job.id)
+
+    def line(self, path: str = "/s") -> Any:
+        found = self.register_.show("cephfs", path).answer
+        return found.subtree if isinstance(found, SubtreeDetail) else None
+
+    def story(self, path: str = "/s") -> CreationStory:
+        found = self.follow.told(self.register_.show("cephfs", path), "cephfs", path).answer
+        assert isinstance(found, CreationStory)
+        return found
+
+    def files(self) -> FileSystem:
+        keyring = Keyring()
+        keyring.add(MasterKey(SECRET))
+        return FileSystem(FakeMount(self.data), keyring, durable_close=True)
+
+
+@pytest.fixture
+def world() -> Iterator[Acts]:
+    with closing(LocalDatabase()) as database:
+        world = Acts(database)
+        world.servers.caps = {
+            "client.admin": {"mon": "allow *", "mds": "allow *", "osd": "allow *"},
+            "client.stray": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
+            "client.friend": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
+        }
+        world.observer.look()
+        assert world.keys.adopt("cephfs", NAMED.encode()).success
+        yield world
+
+
+def encrypted(world: Acts, path: bytes = b"/s") -> bool:
+    try:
+        return bool(world.mount.getxattr(path, AUTH_XATTR))
+    except OSError:
+        return False
+
+
+def test_it_is_looked_at_then_gated_then_made_then_registered(world: Acts):
+    begun = world.acts_.create(NEW)
+    assert (begun.code, begun.changed) == (0, True)
+    assert "ceph auth caps client.stray" in begun.rendered(None)[1]
+    assert world.story().stage == "looking"
+    world.step()
+    assert (world.story().stage, world.state("/s"), encrypted(world)) == ("gating", "wanted", False)
+    world.step()
+    assert not encrypted(world), "others are kept out first"
+    world.settle()
+    assert 'namespace=""' in world.osd("client.stray")
+    world.step()
+    assert (world.story().stage, encrypted(world)) == ("making", False)
+    world.step()
+    assert (world.line().mode, world.line().key_identifier) == ("engine", KEY.hex())
+    assert world.mount.layout(b"/s").namespace == "fscrypt-s"
+    assert [act[0] for act in world.acts if act[1:3] == ("cephfs", "/s")][-1] == "subtree adopt"
+    before = list(world.acts)
+    world.finish()
+    assert world.acts == before, "once"
+
+
+def test_the_same_again_does_nothing(world: Acts):
+    world.acts_.create(NEW)
+    assert world.acts_.create(NEW).code == 0
+    world.finish()
+    inode, caps = world.line().inode, dict(world.servers.caps)
+    world.acts_.create(NEW)
+    world.finish()
+    assert (world.line().inode, dict(world.servers.caps)) == (inode, caps)
+    assert world.follow.told(Result.failed(errno.ENOENT, ""), "cephfs", "/s").code == errno.ENOENT
+
+
+@pytest.mark.parametrize("rounds", range(4))
+def test_after_a_failover_the_same_command_goes_on(world: Acts, rounds: int):
+    world.acts_.create(NEW)
+    for _ in range(rounds):
+        world.step()
+        world.settle()
+    other = Acts(world.database, world)
+    other.acts_.create(NEW)
+    other.finish()
+    assert other.line() is not None
+    assert other.state("/s") == "set"
+
+
+def test_a_dry_run_changes_nothing(world: Acts):
+    looked = world.acts_.create(NEW, dry_run=True)
+    world.finish()
+    assert (world.job(looked).state, world.job(looked).outcome()["found"]) == ("done", "missing")
+    assert not encrypted(world)
+    assert world.gates.show("cephfs", "/s").code == errno.ENOENT
+    assert world.acts == []
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_without_a_gate_health_tells_of_it_until_it_has_one(world: Acts, gated: bool):
+    world.acts_.create(replace(NEW, namespace=None, admit=None, unprotected=True))
+    world.finish()
+    assert (world.line().mode, world.state("/s")) == ("engine", "open")
+    assert world.mount.layout(b"/s").namespace == ""
+    assert "cephfs /s" in json.dumps(world.keeper.checks()[UNPROTECTED])
+    if gated:
+        world.gates.set(Wanted("cephfs", "/s", "isolate", namespace="fscrypt-x"))
+        world.settle()
+        assert UNPROTECTED not in world.keeper.checks()
+    world.gates.set(Wanted("cephfs", "/s", "observe"))
+    world.settle()
+    assert UNPROTECTED not in world.keeper.checks()
+    assert world.gates.show("cephfs", "/s").code == errno.ENOENT
+
+
+def test_a_subvolume_is_gated_where_its_data_lies(world: Acts):
+    meta = b"[GLOBAL]\nversion = 2\ntype = subvolume\npath = /volumes/g/n/u\nstate = complete\n"
+    made(world.mount, b"/volumes/g/n/.meta", meta)
+    made(world.mount, b"/volumes/g/n/u")
+    asked = replace(NEW, path=None, subvolume="n", group="g", namespace=None)
+    world.acts_.create(asked)
+    assert world.story("/volumes/g/n").stage == "looking"
+    world.finish()
+    assert world.line("/volumes/g/n/u").mode == "engine"
+    assert world.mount.layout(b"/volumes/g/n/u").namespace.startswith("fscrypt-u-")
+    assert world.state("/volumes/g/n/u") == "set"
+
+
+def test_what_is_in_the_way_ends_it_before_anything_is_changed(world: Acts):
+    made(world.mount, b"/s/d")
+    world.acts_.create(NEW)
+    world.finish()
+    assert (world.story().stage, world.gates.show("cephfs", "/s").code) == ("failed", errno.ENOENT)
+    assert "only an empty directory" in world.story().why
+    assert "was not made: " in world.acts[-1][-1]
+
+
+def test_a_gate_is_taken_back_where_the_making_fails(world: Acts):
+    before = world.osd("client.stray")
+    world.acts_.create(NEW)
+    world.step()
+    made(world.mount, b"/s/d")
+    world.finish()
+    assert world.story().stage == "failed"
+    assert (world.osd("client.stray"), encrypted(world)) == (before, False)
+
+
+def test_a_gate_that_is_never_set_ends_it(world: Acts):
+    world.acts_.create(NEW)
+    world.servers.silent = {"client.stray"}
+    world.finish()
+    assert world.story().stage == "gating"
+    world.now += PATIENCE + 1
+    world.observer.look()
+    world.step()
+    assert "was not set within 600 s" in world.story().why
+
+
+def test_a_service_that_is_away_is_waited_for(world: Acts):
+    world.there = False
+    refused = world.acts_.create(NEW)
+    assert (refused.code, world.gates.show("cephfs", "/s").code) == (errno.EAGAIN, errno.ENOENT)
+    world.there = True
+    world.acts_.create(NEW)
+    world.there = False
+    world.finish()
+    assert (world.story().stage, "no engine service" in world.story().why) == ("looking", True)
+    world.there = True
+    world.finish()
+    assert world.line() is not None
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "no place": ({"path": None}, errno.EINVAL, "name the directory"),
+    "two places": ({"subvolume": "n"}, errno.EINVAL, "name the directory"),
+    "a group of nothing": ({"group": "g"}, errno.EINVAL, "--group goes with"),
+    "no name": ({"path": None, "subvolume": "../n"}, errno.EINVAL, "not the name of a subvolume"),
+    "the root": ({"path": "/"}, errno.EINVAL, "the root"),
+    "no path": ({"path": "s"}, errno.EINVAL, "does not begin with /"),
+    "no key": ({"key": None}, errno.EINVAL, "--master-key"),
+    "another key": ({"key": "payrol"}, errno.ENOENT, 'did you mean "payroll"?'),
+    "another file system": ({"fs_name": "cephf"}, errno.ENOENT, 'did you mean "cephfs"?'),
+    "no mode": ({"mode": "both"}, errno.EINVAL, "engine or kernel"),
+    "no cipher": ({"contents": "rot13"}, errno.EINVAL, "AES-256-XTS"),
+    "no padding": ({"padding": 5}, errno.EINVAL, "4, 8, 16 or 32"),
+    "both": ({"unprotected": True}, errno.EINVAL, "--namespace, --admit and --unprotected exclude"),
+    "nobody": ({"admit": "client.freind"}, errno.ENOENT, 'did you mean "client.friend"?'),
+    "no namespace": ({"namespace": ""}, errno.EINVAL, "--namespace must be"),
+    "in another one": ({"path": "/vault/s"}, errno.EEXIST, "lie one in the other"),
+    "of others unknown": ({}, errno.EINVAL, "/vault is registered, too"),
+    "another one": ({"path": "/vault"}, errno.EEXIST, "registered with the key"),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_what_makes_no_sense_is_refused_at_once(world: Acts, name: str):
+    said, code, words = REFUSED[name]
+    if "vault" in f"{words} {said}":
+        world.register("/vault")
+    refused = world.acts_.create(replace(NEW, **said))
+    assert refused.code == code
+    assert words in refused.status
+    assert "nothing was changed" in refused.status or code == errno.ENOENT
+    assert world.stage.runner.glance().told == ()
+
+
+def test_what_takes_a_secret_is_the_line_for_a_client(world: Acts):
+    by_phrase = replace(NAMED, generation=2, protectors=(ProtectorFacts("mine", "passphrase", 1, 0),))
+    world.keys.adopt("cephfs", by_phrase.encode())
+    refused = world.acts_.create(NEW)
+    assert refused.code == errno.EOPNOTSUPP
+    assert (
+        "cephfs-fscrypt subtree create /s --make --key-name payroll --namespace fscrypt-s --open passphrase --fs cephfs"
+        in refused.status
+    )
+    in_a_subvolume = replace(NEW, path=None, subvolume="n", namespace=None)
+    assert (
+        'create "$(ceph fs subvolume getpath cephfs n)" --make' in world.acts_.create(in_a_subvolume).status
+    )
+    # the key of its tenant has no key manager
+    world.keys.adopt("cephfs", replace(NAMED, generation=3).encode())
+    world.tenants.adopt("cephfs", TenantFacts("acme", 1, 1, 0, (), ("recovery-code",)).encode())
+    assert "--open recovery-code" in world.acts_.create(NEW).status
+    world.keys.adopt("cephfs", replace(NAMED, generation=4, state="disabled").encode())
+    assert (world.acts_.create(NEW).code, "is disabled" in world.acts_.create(NEW).status) == (
+        errno.EPERM,
+        True,
+    )
+
+
+def test_a_change_of_modes_is_told_to_the_register(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    with world.files() as files, files.create("/s/f") as file:
+        file.pwrite(b"x" * 5000, 0)
+    looked = world.acts_.release("cephfs", "/s", dry_run=True)
+    world.finish()
+    assert (world.job(looked).outcome()["changed"], world.line().mode) == (1, "engine")
+    world.acts_.release("cephfs", "/s")
+    world.finish()
+    assert world.line().mode == "kernel"
+    held = world.acts_.hold("cephfs", "/s")
+    world.finish()
+    assert (world.line().mode, world.job(held).outcome()["changed"]) == ("engine", 1)
+
+
+def test_a_change_of_modes_that_takes_a_secret_is_the_line_for_a_client(world: Acts):
+    world.register("/vault")
+    told = world.acts_.release("cephfs", "/vault")
+    assert (told.code, "key rescan" in told.status) == (errno.EOPNOTSUPP, True)
+    assert "cephfs-fscrypt subtree release /vault --fs cephfs --key FILE" in told.status
+    told = world.acts_.hold("cephfs", "/vault", copy=True)
+    assert "cephfs-fscrypt subtree hold /vault --fs cephfs --copy --key FILE" in told.status
+    # this one needs no key
+    assert world.acts_.hold("cephfs", "/vault").code == 0
+    assert world.acts_.release("cephfs", "/vult").code == errno.ENOENT
+
+
+def test_rm_takes_the_gate_and_the_record_with_it(world: Acts):
+    before = world.osd("client.stray")
+    world.acts_.create(NEW)
+    world.finish()
+    with world.files() as files:
+        files.mkdir("/s/d")
+    told = world.acts_.remove("cephfs", "/s", contents=True)
+    assert (told.code, "--confirm /s" in told.status) == (errno.EPERM, True)
+    looked = world.acts_.remove("cephfs", "/s", contents=True, dry_run=True)
+    world.finish()
+    assert (world.job(looked).outcome(), world.line() is None) == ({"files": 0, "directories": 1}, False)
+    kept = world.acts_.remove("cephfs", "/s", confirm="/s")
+    world.finish()
+    assert (world.job(kept).state, world.line() is None) == ("failed", False)
+    world.acts_.remove("cephfs", "/s", contents=True, confirm="/s")
+    world.finish()
+    assert (world.line(), encrypted(world), world.osd("client.stray")) == (None, False, before)
+    assert world.gates.show("cephfs", "/s").code == errno.ENOENT
+
+
+def test_what_a_removed_subtree_was_is_not_taken_for_its_successor(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    world.acts_.remove("cephfs", "/s", confirm="/s")
+    world.stage.go()
+    told = world.stage.runner.glance()
+    world.register_.forget("cephfs", "/s")
+    world.acts_.create(NEW)
+    world.stage.go()
+    world.register("/s")
+    world.follow.seen(told)
+    world.follow.round()
+    assert world.line() is not None
+
+
+def test_adopt_registers_what_a_kernel_made(world: Acts):
+    made(world.mount, b"/k")
+    with world.files() as files:
+        files.create_subtree("/k", KEY, mode=FileMode.KERNEL)
+    world.acts_.look("cephfs", "/k", dry_run=True)
+    world.finish()
+    assert world.line("/k") is None
+    world.acts_.look("cephfs", "/k")
+    world.finish()
+    assert world.line("/k").mode == "kernel"
+    made(world.mount, b"/plain")
+    plain = world.acts_.look("cephfs", "/plain")
+    world.finish()
+    assert (world.job(plain).outcome()["facts"], world.line("/plain")) == (None, None)
+    assert world.acts_.look("cephfs", "/k/in").code == errno.EEXIST
+
+
+def test_adopt_verifies_where_a_key_manager_opens_the_key(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    looked = world.acts_.look("cephfs", "/s")
+    world.finish()
+    assert world.job(looked).outcome()["verified"] is True
+
+
+def test_a_job_that_ended_with_what_nobody_knows_is_passed_over(
+    world: Acts, caplog: pytest.LogCaptureFixture
+):
+    world.acts_.create(NEW)
+    world.finish()
+    job = world.job(world.acts_.release("cephfs", "/s"))
+    world.stage.go()
+    told = world.stage.runner.glance()
+    done = replace(world.stage.runner.state(job.id), result="{}")
+    world.asked = lambda ask: done  # type: ignore[method-assign] # of another release
+    world.follow.seen(told)
+    world.follow.round()
+    assert "none of its kind" in caplog.text
+    assert world.line().mode == "engine"
