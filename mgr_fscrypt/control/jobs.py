@@ -193,7 +193,8 @@ class Jobs:
             )
         except RefusalError as refusal:
             result = refusal.result
-            if result.code == errno.EAGAIN and instead:
+            # it is not there, or does not work for this file system
+            if result.code in (errno.EAGAIN, errno.EPERM) and instead:
                 return Result.failed(result.code, f"{result.status}; or do it on a client: `{instead}`")
             return result
         return self._detail(said, changed=True)

@@ -529,7 +529,15 @@ class Runner:
         delay = turn.delays.get(job)
         if job in self._alive or (delay is not None and delay.due > self._clock.now()):
             return False
-        return not any(self._in_the_way(record.state.wish, other) for other in self._alive.values())
+        return self._before(record.state) is None
+
+    def _before(self, job: JobState) -> str | None:
+        """The id of one that is at work where this one would be, and must end first."""
+        # tuple() of a dict's items is one step of the interpreter: this is asked without the lock, too
+        for other, wish in tuple(self._alive.items()):
+            if other != job.id and self._in_the_way(job.wish, wish):
+                return other
+        return None
 
     def _in_the_way(self, one: JobWish, two: JobWish) -> bool:
         changes = any(
@@ -564,9 +572,12 @@ class Runner:
         run = turn.runs.get(record.state.id)
         if run is not None:
             return run.seen(record)
-        if record.state.state == "running":
-            return replace(record, state=replace(record.state, state="queued", rate=0.0, eta=None))
-        return record
+        state = record.state
+        if state.state == "running":
+            state = replace(state, state="queued", rate=0.0, eta=None)
+        if state.state == "queued" and (other := self._before(state)) is not None:
+            state = replace(state, why=f"job {other} is at work there: it comes after that one")
+        return replace(record, state=state)
 
     def _current(self, turn: _Turn, job: str) -> JobRecord:
         """As it would be kept now. Raises `NoSuchJobError`."""

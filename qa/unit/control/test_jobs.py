@@ -103,8 +103,10 @@ def test_without_a_service_the_clients_line_is_told(stage: Stage):
     stage.service.said = RefusalError(errno.EAGAIN, "there is no engine service, nothing was changed")
     told = stage.jobs.verify("cephfs", "/a b").status
     assert told.endswith("or do it on a client: `cephfs-fscrypt fsck '/a b' --fs cephfs --key FILE`")
-    stage.service.said = RefusalError(errno.EPERM, "refused")
-    assert stage.jobs.verify("cephfs", "/a").status == "refused"
+    stage.service.said = RefusalError(errno.EPERM, "this service works for file system 1, not for 2")
+    assert "or do it on a client: `cephfs-fscrypt fsck" in stage.jobs.verify("cephfs", "/a").status
+    stage.service.said = RefusalError(errno.EINVAL, "rate must be from 1")
+    assert stage.jobs.verify("cephfs", "/a").status == "rate must be from 1"
 
 
 def test_a_list(stage: Stage):

@@ -146,6 +146,30 @@ def test_one_that_is_paused_is_run_once_more_to_be_cancelled(stage: Stage):
     assert stage.kind.steps == [("01", 0)]
 
 
+def test_every_crash_of_a_job_that_is_cancelled_is_gone_on_after():
+    """Killed after each write: it is cancelled if that was told, and has put away what it left, or it is not."""
+    for crash in range(1, 30):
+        stage = Stage()
+        told: list[str] = []
+        stage.kind.at[1] = lambda _, stage=stage, told=told: told.append(stage.runner.cancel(wish().id).state)
+        stage.records.crash_after = crash
+        with suppress(CrashError):
+            stage.runner.begin_job(wish())
+            stage.go()
+            assert (stage.kept, stage.kind.put_away) == ({"01": "cancelled"}, ["01"])
+            break
+        stage.restart()
+        stage.go()
+        if told:
+            assert stage.kept == {"01": "cancelled"}, crash
+        ended = stage.kept["01"]
+        assert ended in ("cancelled", "done"), crash
+        assert ended == "done" or stage.kind.put_away == ["01"], crash
+    else:
+        pytest.fail("it never ran through")
+    assert crash > 4
+
+
 def test_every_crash_is_gone_on_after():
     """Killed after each write, with a pause and a resume on the way: no step is lost, none but the last is repeated."""
     for crash in range(1, 30):
@@ -414,9 +438,10 @@ def test_two_that_change_one_tree_do_not_run_at_once():
     stage.runner.begin_job(wish(2, path="/a"))
     stage.runner.begin_job(wish(3, path="/a/b/c"))
     stage.runner.begin_job(wish(4, path="/a/bc"))
-    stage.runner.begin_job(wish(5, path="/a"))
     stage.runner.step()
     assert [job for job, state in stage.kept.items() if state == "running"] == ["01", "04"]
+    whys = [stage.runner.state(wish(number).id).why for number in (2, 3, 4)]
+    assert whys == [f"job {wish(1).id} is at work there: it comes after that one"] * 2 + [""]
     stage.go()
     assert set(stage.kept.values()) == {"done"}
 
