@@ -32,6 +32,8 @@ from .control import (
 from .control.audience import Audience
 from .control.audit import unrecorded
 from .control.doctor import Doctor, Practice
+from .control.evictions import Evictions
+from .control.evictor import Evictor
 from .control.follow_up import FollowUp
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
@@ -43,6 +45,7 @@ from .control.observing import Observer
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.results import guarded
+from .control.rungs import Rungs
 from .control.service import ServiceKeeper
 from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
@@ -69,6 +72,7 @@ from .servers import ManagedServers
 from .service_link import ServiceLink, Way
 from .store import (
     ActTable,
+    EvictionTable,
     GateTable,
     Joined,
     KeyTable,
@@ -143,7 +147,7 @@ class Module(
             tell=lambda text: self.cluster_log("audit", self.ClusterLogPrio.INFO, text),
         )
         gates = GateTable(database)
-        self._make_gates(subtrees, gates)
+        self._make_gates(subtrees, gates, EvictionTable(database))
         self._health: Simplified = {}
         self.metrics = Metrics(
             subtrees=self.subtrees,
@@ -168,7 +172,7 @@ class Module(
         threading.Thread(target=self.service.run, name="fscrypt-service", daemon=True).start()
         threading.Thread(
             target=self.observer.run,
-            args=[self._gatekeeper.watched, self._gatekeeper.act],
+            args=[self._watched, self._act_on_clients],
             name="fscrypt-observer",
             daemon=True,
         ).start()
@@ -183,26 +187,42 @@ class Module(
                 self._answer(acts.look)
                 self._answer(self._protectors.look)
             checks |= acts.checks() | self._protectors.checks() | job_checks(self.service.jobs(), time.time())
-            checks |= self.service.checks() | self._gatekeeper.checks()
+            checks |= self.service.checks() | self._gatekeeper.checks() | self._evictor.checks()
             self._health = checks
             self.set_health_checks(checks)
             self._stopping.wait(TICK)
 
-    def _make_gates(self, subtrees: SubtreeTable, gates: GateTable) -> None:
+    def _make_gates(self, subtrees: SubtreeTable, gates: GateTable, evictions: EvictionTable) -> None:
         """What watches clients and gates: it asks servers, on a thread of its own."""
         servers = ManagedServers(self, CommandResult)
         self.observer = Observer(servers, date=time.time, log=self.log)
-        parts: Any = {"subtrees": subtrees, "cluster": self, "clock": time.time}
-        self.audience = Audience(gates=gates, census=self.observer.census, **parts)
-        self.gates = Gates(store=gates, census=self.observer.census, **parts)
-        self._gatekeeper = Gatekeeper(
-            gates=self.gates,
-            audience=self.audience,
-            servers=servers,
-            answer=self._answer,
-            recorded=self.audit.recorded,
-            log=self.log,
-        )
+        parts: Any = {
+            "subtrees": subtrees,
+            "cluster": self,
+            "census": self.observer.census,
+            "clock": time.time,
+        }
+        ended = Evictions(store=evictions, gates=gates, **parts)
+        self.audience = Audience(gates=gates, ended=ended.ended, **parts)
+        self.gates = Gates(store=gates, **parts)
+        self.rungs = Rungs(self.gates, ended)
+        doing: Any = {
+            "servers": servers,
+            "answer": self._answer,
+            "recorded": self.audit.recorded,
+            "log": self.log,
+        }
+        self._gatekeeper = Gatekeeper(gates=self.gates, audience=self.audience, **doing)
+        self._evictor = Evictor(evictions=ended, clock=time.time, pause=time.sleep, **doing)
+
+    def _watched(self) -> bool:
+        """Is there anything to learn of clients for?"""
+        return self._gatekeeper.watched() or self._evictor.watched()
+
+    def _act_on_clients(self) -> bool:
+        """Do what is wanted and not done, caps before sessions; True: something was changed."""
+        changed = self._gatekeeper.act()
+        return self._evictor.act() or changed
 
     def _make_doctor(self, reach: Reach) -> None:
         """What looks at everything when it is asked to: on a thread of its own, which may wait for servers."""

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from typing import Any, Protocol
 
 from .control.cluster import FileSystem
@@ -21,6 +22,8 @@ _ERASURE = 3
 """The cluster's pg_pool_t::TYPE_ERASURE."""
 _WORDS = 3
 _GAP = re.compile(r"[\s,]*")
+_TOGETHER = 100
+"""OSDs that are asked at once."""
 
 
 class Manager(Protocol):
@@ -108,6 +111,14 @@ class ManagedServers:
         layout = self._layout(file_system, inode)
         return None if layout is None else str(layout["pool_ns"])
 
+    def holders(self, file_system: str, inode: int) -> AbstractSet[int]:
+        """See `Servers.holders`."""
+        return {
+            int(each["client_id"])
+            for found in self._inode(file_system, inode)
+            for each in found.get("client_caps", [])
+        }
+
     def entities(self) -> Mapping[str, Caps]:
         """See `Servers.entities`. Their keys come with the answer, and are dropped here."""
         listed = json.loads(self._asked("mon", "", "auth ls", format="json"))["auth_dump"]
@@ -131,6 +142,44 @@ class ManagedServers:
             subop="add" if required else "rm",
             val=feature,
         )
+
+    def blocklisted(self) -> Mapping[str, float]:
+        """See `Servers.blocklisted`."""
+        # behind the list there is a sentence
+        listed = _elements(self._asked("mon", "", "osd blocklist ls", format="json"), "the monitors")
+        return {each["addr"]: datetime.fromisoformat(each["until"]).timestamp() for each in listed}
+
+    def block(self, address: str, seconds: float) -> None:
+        """See `Servers.block`."""
+        self._change("osd blocklist", blocklistop="add", addr=address, expire=seconds)
+
+    def lift(self, address: str) -> None:
+        """See `Servers.lift`."""
+        self._change("osd blocklist", blocklistop="rm", addr=address)
+
+    def evict(self, file_system: str, ranks: Sequence[int], session: int) -> None:
+        """See `Servers.evict`."""
+        for rank in ranks:
+            self._asked("mds", f"{file_system}:{rank}", "client evict", filters=[f"id={session}"])
+
+    def epoch(self) -> int:
+        """See `Servers.epoch`."""
+        return int(json.loads(self._asked("mon", "", "osd stat", format="json"))["epoch"])
+
+    def osds_behind(self, epoch: int) -> Sequence[int]:
+        """See `Servers.osds_behind`. The map of the OSDs would tell who is up, but takes long to become Python's."""
+        tree = json.loads(self._asked("mon", "", "osd tree", states=["up"], format="json"))
+        up = [each["id"] for each in (*tree["nodes"], *tree.get("stray", ())) if each["type"] == "osd"]
+        behind = []
+        for start in range(0, len(up), _TOGETHER):
+            asked = [
+                (number, self._sent("osd", str(number), "status")) for number in up[start : start + _TOGETHER]
+            ]
+            for number, result in asked:
+                known = json.loads(self._heard(result, f"osd.{number}", "status"))
+                if int(known["newest_map"]) < epoch:
+                    behind.append(number)
+        return behind
 
     def versions(self) -> Mapping[str, Mapping[str, int]]:
         """See `Witnesses.versions`."""
@@ -184,32 +233,43 @@ class ManagedServers:
 
     def _layout(self, file_system: str, inode: int) -> Mapping[str, Any] | None:
         """The layout of a directory, from the first MDS that has it; None: none has, or it has none of its own."""
+        for found in self._inode(file_system, inode):
+            if found["layout"]["pool_id"] >= 0:
+                return dict(found["layout"])
+        return None
+
+    def _inode(self, file_system: str, inode: int) -> Iterator[Mapping[str, Any]]:
+        """What each MDS that has an inode in its cache knows of it."""
         for each in self._manager.get("fs_map")["filesystems"]:
             if each["mdsmap"]["fs_name"] == file_system:
                 for rank in each["mdsmap"]["in"]:
                     answer = self._asked("mds", f"{file_system}:{rank}", "dump inode", number=inode)
                     # one that does not have it says so in words
-                    layout = json.loads(answer)["layout"] if answer.startswith("{") else {"pool_id": -1}
-                    if layout["pool_id"] >= 0:
-                        return dict(layout)
-        return None
+                    if answer.startswith("{"):
+                        yield json.loads(answer)
 
     def _change(self, prefix: str, **arguments: object) -> None:
         """Have the monitors change something. Raises `SilentError`: then it may still come about."""
-        result = self._answering()
+        result = self._sent("mon", "", prefix, **arguments)
         try:
-            self._answer(result, "mon", "", prefix, **arguments)
+            self._heard(result, "the monitors", prefix)
         except SilentError:
             self._unfinished.append(result)
             raise
 
     def _asked(self, kind: str, name: str, prefix: str, **arguments: object) -> str:
         """What a server answers. Raises `SilentError`."""
-        return self._answer(self._answering(), kind, name, prefix, **arguments)
-
-    def _answer(self, result: Answering, kind: str, name: str, prefix: str, **arguments: object) -> str:
         who = f"{kind}.{name}" if name else "the monitors"
+        return self._heard(self._sent(kind, name, prefix, **arguments), who, prefix)
+
+    def _sent(self, kind: str, name: str, prefix: str, **arguments: object) -> Answering:
+        """A question that is on its way."""
+        result = self._answering()
         self._manager.send_command(result, kind, name, json.dumps({"prefix": prefix, **arguments}), "")
+        return result
+
+    def _heard(self, result: Answering, who: str, prefix: str) -> str:
+        """The answer to a question. Raises `SilentError`."""
         if not result.ev.wait(self._patience):
             raise SilentError(f"{who} did not answer `{prefix}` in {self._patience:g} s")
         if result.r != 0:

@@ -3,53 +3,24 @@
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
-from ..store import Gate, GatedCaps, Subtree
-from .caps import CapsError, FileSystemPools, Rights, rights
+from ..store import Ended
 from .clients import Client
-from .cluster import FileSystemMap, existing
-from .observing import Caps, Census, Sight
+from .cluster import FileSystemMap, existing, names_of
+from .eviction_answers import EndedStory
+from .judge import Judge, Judged, MetSubtrees, SetGates
+from .observing import Census, Sight
 from .paging import following, more, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
 from .values import Simplified
-from .verdicts import WORST_FIRST, Kind, Place, Verdict, may_be_harmful, verdict
+from .verdicts import WORST_FIRST, Kind, may_be_harmful
 
 UNSAFE = "FSCRYPT_UNSAFE_CLIENTS"
 SETTLING = 30.0
 """Seconds for which a session has been there before health tells of it: many come and go."""
 _NAMED = 20
-_MODES = ("engine", "kernel")
-
-
-class MetSubtrees(Protocol):
-    """Registered subtrees; `store.SubtreeTable` tells what each call means."""
-
-    def at(self, fscid: int, path: str) -> Subtree | None:
-        """Find by path."""
-        ...
-
-    def counts(self) -> Mapping[tuple[int, str], int]:
-        """Count by file system and mode."""
-        ...
-
-    def met_from(self, fscid: int, root: str, mode: str) -> Subtree | None:
-        """Find some subtree without a gate that a client of this root meets."""
-        ...
-
-
-class SetGates(Protocol):
-    """Gates; `store.GateTable` tells what each call means."""
-
-    def all(self) -> Sequence[Gate]:
-        """List them."""
-        ...
-
-    def changed(self) -> Sequence[GatedCaps]:
-        """List the caps that gates changed."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -173,16 +144,6 @@ class Story:
         return "\n".join([*map(one_line, lines), _as_of(self.age)])
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A session, what it can do to one subtree, and whether its entity has other caps by now."""
-
-    client: Client
-    place: Place
-    outdated: bool
-    verdict: Verdict
-
-
 class Audience:
     """What the commands about clients do, and what health tells of them.
 
@@ -192,6 +153,7 @@ class Audience:
         cluster: the file systems that there are.
         census: gives what was learnt last.
         clock: seconds since the epoch.
+        ended: gives the sessions that this module ended.
     """
 
     def __init__(
@@ -202,12 +164,14 @@ class Audience:
         cluster: FileSystemMap,
         census: Callable[[], Census],
         clock: Callable[[], float],
+        ended: Callable[[], Sequence[Ended]],
     ) -> None:
         self._subtrees = subtrees
         self._gates = gates
         self._cluster = cluster
         self._census = census
         self._clock = clock
+        self._ended = ended
 
     def listing(
         self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
@@ -247,7 +211,7 @@ class Audience:
         )
 
     def explain(self, number: int, fs_name: str | None = None) -> Result:
-        """Tell all about one session.
+        """Tell all about one session, also about one that this module ended.
 
         Args:
             number: of the session.
@@ -260,6 +224,9 @@ class Audience:
             return refusal.result
         found = [(sight, each) for sight in sights for each in sight.clients if each.number == number]
         if not found:
+            ended = self._ended_of(number, fs_name)
+            if ended:
+                return Result(answer=EndedStory(ended))
             return Result.failed(
                 errno.ENOENT,
                 f"no session {number} was there {self._clock() - census.asked:.0f} s ago; see "
@@ -283,6 +250,15 @@ class Audience:
                 remedies=_remedies(sight, client, judged),
                 age=self._clock() - sight.asked,
             )
+        )
+
+    def _ended_of(self, number: int, fs_name: str | None) -> tuple[tuple[str, Ended], ...]:
+        """The sessions of that number that this module ended, with the names of their file systems."""
+        names = names_of(self._cluster)
+        return tuple(
+            (names[each.fscid], each)
+            for each in self._ended()
+            if each.session == number and each.fscid in names and fs_name in (None, names[each.fscid])
         )
 
     def watched(self) -> Result:
@@ -317,62 +293,8 @@ class Audience:
             )
         return sorted(sights, key=lambda sight: sight.file_system.fscid)
 
-    def _judge(self, sight: Sight, census: Census) -> "_Judge":
-        return _Judge(self._subtrees, sight, census.entities, self._gates)
-
-
-class _Judge:
-    """Judges the sessions of one file system, and looks up each root and reads all caps once."""
-
-    def __init__(
-        self, subtrees: MetSubtrees, sight: Sight, entities: Mapping[str, Caps], gates: SetGates
-    ) -> None:
-        self._subtrees = subtrees
-        self._fscid = sight.file_system.fscid
-        self._pools = sight.served.pools
-        self._entities = entities
-        self._changed = {each.entity: each for each in gates.changed()}
-        self._gated = list(self._of_gates(gates))
-        self._met: dict[str, tuple[Place, ...]] = {}
-        self._rights: dict[tuple[str, str, Place], Rights | None] = {}
-
-    def judged(self, client: Client) -> Iterator[Judged]:
-        """One verdict for each gated subtree that it reaches, and one of each mode for the others."""
-        for place in (*self._ungated(client.root), *self._gated):
-            if client.reaches(place.path):
-                caps, outdated = self._caps_of(client)
-                found = self._rights_by(caps, place)
-                yield Judged(client, place, outdated, verdict(client, place, found, outdated=outdated))
-
-    def _caps_of(self, client: Client) -> tuple[Caps | None, bool]:
-        """The caps that a client connected with, and whether they are others by now."""
-        now = self._entities.get(client.entity)
-        known = self._changed.get(client.entity)
-        # whatever somebody else has made of them since: what he did it to is not known
-        if now is None or known is None or now != known.after:
-            return now, False
-        then = known.at(client.since)
-        return then, then != now
-
-    def _of_gates(self, gates: SetGates) -> Iterator[Place]:
-        for gate in gates.all():
-            subtree = self._subtrees.at(gate.fscid, gate.path) if gate.fscid == self._fscid else None
-            if subtree is not None:
-                yield Place(gate.path, subtree.mode, gate.namespace)
-
-    def _ungated(self, root: str) -> Sequence[Place]:
-        if root not in self._met:
-            found = (self._subtrees.met_from(self._fscid, root, mode) for mode in _MODES)
-            self._met[root] = tuple(Place(each.path, each.mode) for each in found if each is not None)
-        return self._met[root]
-
-    def _rights_by(self, caps: Caps | None, place: Place) -> Rights | None:
-        if caps is None:
-            return None
-        key = (caps.get("mds", ""), caps.get("osd", ""), place)
-        if key not in self._rights:
-            self._rights[key] = _rights(caps, self._pools, place)
-        return self._rights[key]
+    def _judge(self, sight: Sight, census: Census) -> Judge:
+        return Judge(self._subtrees, sight, census.entities, self._gates)
 
 
 def unsafe_check(page: ClientPage) -> Simplified:
@@ -396,13 +318,6 @@ def unsafe_check(page: ClientPage) -> Simplified:
             ],
         }
     }
-
-
-def _rights(caps: Caps, pools: FileSystemPools, place: Place) -> Rights | None:
-    try:
-        return rights(caps, pools, place.path, place.namespace)
-    except CapsError:
-        return None
 
 
 def _worst(judged: Iterator[Judged] | Sequence[Judged]) -> Judged | None:
@@ -432,7 +347,10 @@ def _remedies(sight: Sight, client: Client, judged: Sequence[Judged]) -> tuple[s
         return ()
     fs_name = shell_word(sight.file_system.name)
     path = shell_word(bad[0].place.path)
-    evict = f"`ceph tell mds.{fs_name}:0 client evict id={client.number}`"
+    evict = (
+        f"`ceph tell mds.{fs_name}:0 client evict id={client.number}`, or all such ones: see what `ceph fscrypt gate "
+        f"preview {fs_name} {path} evict` would do"
+    )
     if any(each.outdated for each in bad):
         return (f"end the session, which then has to connect with the caps of today: {evict}",)
     rung = "isolate" if bad[0].place.mode == "engine" else "exclude"

@@ -63,6 +63,16 @@ class Client:
         """Would it still be let in if the file system required `alternate_name`?"""
         return self.features is None or bool(self.features >> ALTERNATE_NAME & 1)
 
+    @property
+    def gateway(self) -> bool:
+        """Does it serve others, by what it says or by the name of its entity?"""
+        return self.software is Software.GATEWAY or self.entity.partition(".")[2].startswith(_GATEWAYS)
+
+    @property
+    def program(self) -> str:
+        """What it is, with its version."""
+        return " ".join((self.software.value, ".".join(map(str, self.release)))).strip()
+
     def reaches(self, path: str) -> bool:
         """Can it meet what lies at `path` or below it, by what it mounted?"""
         return at_or_below(path, self.root) or at_or_below(self.root, path)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from ..store import Gate
 from .caps import (
     CapsError,
     FileSystemPools,
@@ -121,6 +122,19 @@ class CutOff:
 
 class _LeaveAloneError(Exception):
     """Caps that reach the subtree and cannot be narrowed without taking something else."""
+
+
+def enclosure_of(gate: Gate, pools: FileSystemPools) -> Enclosure:
+    """What a gate on a subtree encloses."""
+    return Enclosure(
+        pools=pools,
+        path=gate.path,
+        namespace=gate.namespace,
+        admitted=frozenset(gate.admitted),
+        excluding=gate.rung == "exclude",
+        open_paths=gate.open_paths,
+        kept=gate.kept,
+    )
 
 
 def caps_command(entity: str, caps: Caps) -> str:

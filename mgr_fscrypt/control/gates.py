@@ -3,25 +3,24 @@
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Protocol
 
 from ..store import Found, Gate, GatedCaps, Place, Subtree
+from .asked import listed, normal_path, require_entities, require_fresh
 from .caps import spans
 from .clients import at_or_below
 from .cluster import FileSystem, FileSystemMap, existing
 from .gate_answers import FEATURE, GateLine, GatePage, Preview, commands
-from .gate_plan import SUBVOLUMES, Caps, CapsChange, CutOff, Enclosure, Plan, cut_off, planned
+from .gate_plan import SUBVOLUMES, Caps, CapsChange, CutOff, Plan, cut_off, enclosure_of, planned
 from .observing import Census, Sight
-from .paths import PathError, normal
 from .refusal import RefusalError
 from .results import Part, Result
 from .text import is_unicode, shell_word
 
 RUNGS = ("observe", "require", "isolate", "exclude")
-FRESH = 120.0
-"""Seconds of age up to which a census is good enough to change caps by."""
-_COMPARED = 1000
+"""Those that change caps."""
+ENDING = ("evict", "fence")
+"""Those that end sessions: see `evictions`."""
 _WHOLE = "/"
 
 
@@ -79,8 +78,12 @@ class Wanted:
         rung: one of `RUNGS`.
         namespace: of the subtree's files.
         admit: the entities that are let in.
-        keep: namespaces that others keep; empty: none. Where it is not known what they use, it has to be said.
+        keep: namespaces that others keep; empty: none. Where it is not known what they use, it has to be said. Of rungs
+            that end sessions: the entities whose sessions are left alone.
         open_paths: directories that others keep.
+        grace: seconds that a session has before it is ended.
+        confirm: how many sessions may be ended before somebody is asked.
+        gateways: entities of gateways whose sessions may be ended.
     """
 
     fs_name: str
@@ -90,6 +93,9 @@ class Wanted:
     admit: str | None = None
     keep: str | None = None
     open_paths: str | None = None
+    grace: int | None = None
+    confirm: int | None = None
+    gateways: str | None = None
 
 
 class Gates:
@@ -122,7 +128,7 @@ class Gates:
         """List gates and how they stand; with a path, to a person too, with the lines of caps."""
         try:
             fscid = None if fs_name is None else existing(self._cluster, fs_name).fscid
-            wanted = None if path is None else _normal(path)
+            wanted = None if path is None else normal_path(path)
         except RefusalError as refusal:
             return refusal.result
         census, gates = self._census(), self._store.all()
@@ -183,7 +189,7 @@ class Gates:
     def leave_open(self, fs_name: str, path: str) -> Result:
         """Record that a subtree that is being made is to have no gate. Health tells of it until it has one."""
         try:
-            found, path = existing(self._cluster, fs_name), _normal(path)
+            found, path = existing(self._cluster, fs_name), normal_path(path)
         except RefusalError as refusal:
             return refusal.result
         named = f"{path} of {fs_name}"
@@ -196,7 +202,7 @@ class Gates:
     def drop(self, fs_name: str, path: str) -> Result:
         """Take back what a gate did to caps, of a subtree that is gone; none is no error."""
         try:
-            found, path = existing(self._cluster, fs_name), _normal(path)
+            found, path = existing(self._cluster, fs_name), normal_path(path)
         except RefusalError as refusal:
             return refusal.result
         before = self._store.at(found.fscid, path)
@@ -293,7 +299,9 @@ class Gates:
             gate=gate,
             state=state,
             changes=changes,
-            untouched=tuple(each for each in plan.untouched if each.by == _enclosure(gate, sight)),
+            untouched=tuple(
+                each for each in plan.untouched if each.by == enclosure_of(gate, sight.served.pools)
+            ),
             feature=feature,
             inode=0 if subtree is None else subtree.inode,
         )
@@ -308,7 +316,7 @@ class Gates:
                 if not each.speaks_alternate_names
             )
         else:
-            lost = cut_off(sight.clients, line.changes, _enclosure(gate, sight))
+            lost = cut_off(sight.clients, line.changes, enclosure_of(gate, sight.served.pools))
         age = self._clock() - min(sight.asked, census.asked)
         return Preview(fs_name, gate.path, gate.rung, line.changes, line.untouched, line.feature, lost, age)
 
@@ -330,7 +338,7 @@ class Gates:
         """What has to change for all gates together."""
         known = self._originals(census) if originals is None else originals
         closed = [
-            _enclosure(gate, census.sights[gate.fscid])
+            enclosure_of(gate, census.sights[gate.fscid].served.pools)
             for gate in gates
             if gate.rung in ("isolate", "exclude") and gate.fscid in census.sights
         ]
@@ -349,7 +357,7 @@ class Gates:
         """The changes that are this gate's matter: where it has a part, and where something is taken back."""
         if gate.rung == "require" or gate.path == _WHOLE:
             return ()
-        own = _enclosure(gate, sight)
+        own = enclosure_of(gate, sight.served.pools)
         return tuple(each for each in plan.changes if own in each.by or each.before != each.original)
 
     def _asked_for(self, wanted: Wanted, *, planned: bool = False) -> Gate:
@@ -359,14 +367,14 @@ class Gates:
             RefusalError: it makes no sense, or cannot be judged by what is known.
         """
         found = existing(self._cluster, wanted.fs_name)
-        path = _normal(wanted.path)
+        path = normal_path(wanted.path)
         if wanted.rung not in RUNGS:
-            known = ", ".join(RUNGS)
+            known = ", ".join((*RUNGS, *ENDING))
             raise RefusalError(
                 errno.EINVAL, f'there is no rung "{wanted.rung}", nothing was changed; use one of {known}'
             )
         census = self._census()
-        self._require_fresh(found, census)
+        require_fresh(census, found.fscid, self._clock())
         before = self._store.at(found.fscid, path)
         now = int(self._clock())
         if wanted.rung == "observe":
@@ -394,16 +402,6 @@ class Gates:
             open_paths=_open_paths(wanted, path, before),
             wanted=now,
         )
-
-    def _require_fresh(self, found: FileSystem, census: Census) -> None:
-        sight = census.sights.get(found.fscid)
-        age = self._clock() - min(census.asked, sight.asked) if sight else FRESH
-        if age >= FRESH:
-            raise RefusalError(
-                errno.EAGAIN,
-                f"the servers have not told of clients and caps for {FRESH:.0f} s "
-                f"({census.trouble or 'they are being asked'}), nothing was changed; run it again in some seconds",
-            )
 
     def _require_subtree(self, found: FileSystem, path: str) -> None:
         if self._subtrees.at(found.fscid, path) is None:
@@ -434,7 +432,7 @@ class Gates:
     def _kept(
         self, found: FileSystem, path: str, wanted: Wanted, namespace: str, before: Gate | None
     ) -> tuple[str, ...]:
-        kept = _list(wanted.keep, before.kept if before else ())
+        kept = listed(wanted.keep, before.kept if before else ())
         for each in kept:
             if spans(each, namespace):
                 raise RefusalError(
@@ -490,43 +488,14 @@ def _feature(gate: Gate, sight: Sight) -> str:
     return "rm" if required else ""
 
 
-def _enclosure(gate: Gate, sight: Sight) -> Enclosure:
-    return Enclosure(
-        pools=sight.served.pools,
-        path=gate.path,
-        namespace=gate.namespace,
-        admitted=frozenset(gate.admitted),
-        excluding=gate.rung == "exclude",
-        open_paths=gate.open_paths,
-        kept=gate.kept,
-    )
-
-
-def _normal(path: str) -> str:
-    try:
-        return normal(path)
-    except PathError as error:
-        raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
-
-
-def _list(text: str | None, before: tuple[str, ...]) -> tuple[str, ...]:
-    if text is None:
-        return before
-    return tuple(sorted({each.strip() for each in text.split(",") if each.strip()}))
-
-
 def _entities(text: str | None, before: Gate | None, census: Census) -> tuple[str, ...]:
-    names = _list(text, before.admitted if before else ())
-    for name in names if text is not None else ():
-        if name not in census.entities:
-            near = get_close_matches(name, sorted(census.entities)[:_COMPARED], n=1)
-            hint = f'did you mean "{near[0]}"?' if near else "see `ceph auth ls`"
-            raise RefusalError(errno.ENOENT, f'there is no entity "{name}", nothing was changed; {hint}')
+    names = listed(text, before.admitted if before else ())
+    require_entities(names if text is not None else (), census.entities)
     return names
 
 
 def _open_paths(wanted: Wanted, path: str, before: Gate | None) -> tuple[str, ...]:
-    found = tuple(map(_normal, _list(wanted.open_paths, before.open_paths if before else ())))
+    found = tuple(map(normal_path, listed(wanted.open_paths, before.open_paths if before else ())))
     if wanted.rung != "exclude":
         return found
     if not found:

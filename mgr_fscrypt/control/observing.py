@@ -88,6 +88,34 @@ class Servers(Protocol):
         """Have a file system require a feature of its clients, or no longer."""
         ...
 
+    def holders(self, file_system: str, inode: int) -> AbstractSet[int]:
+        """Ask the MDSs that have a directory in their cache for the sessions that hold capabilities on it."""
+        ...
+
+    def blocklisted(self) -> Mapping[str, float]:
+        """Ask the monitors for the addresses that are refused, each with the end of that in seconds since the epoch."""
+        ...
+
+    def block(self, address: str, seconds: float) -> None:
+        """Have an address refused for so long from now on. It returns when a map of the OSDs says so."""
+        ...
+
+    def lift(self, address: str) -> None:
+        """Have an address refused no longer; one that is not is no error."""
+        ...
+
+    def evict(self, file_system: str, ranks: Sequence[int], session: int) -> None:
+        """Have the MDSs end a session; one that is not there is no error. It returns when they have."""
+        ...
+
+    def epoch(self) -> int:
+        """Ask the monitors for the number of the newest map of the OSDs."""
+        ...
+
+    def osds_behind(self, epoch: int) -> Sequence[int]:
+        """Ask all OSDs that are up for the map that they have: those that have none so new."""
+        ...
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -98,12 +126,14 @@ class Sight:
         clients: its sessions, by number.
         unread: sessions that were not understood.
         asked: when all its MDSs had answered, in seconds since the epoch; 0: never.
+        current: whether they answered at the last look.
     """
 
     served: Served
     clients: tuple[Client, ...]
     unread: int
     asked: float
+    current: bool = True
 
     @property
     def file_system(self) -> FileSystem:
@@ -229,7 +259,8 @@ class Observer:
             except SilentError as error:
                 troubles.append(str(error))
                 # one that was never seen is there all the same: its gates stay, and caps that name it
-                yield number, replace(before.sights.get(number, Sight(each, (), 0, 0.0)), served=each)
+                known = before.sights.get(number, Sight(each, (), 0, 0.0))
+                yield number, replace(known, served=each, current=False)
 
     def _seen(self, served: Served) -> Sight:
         managers = self._servers.manager_addresses()

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .audience import MetSubtrees, SetGates
 from .caps import CapsError, FileSystemPools, mds_grants, rights
 from .findings import Finding, Grade, listed
+from .judge import MetSubtrees, SetGates
 from .observing import Caps, Sight
 from .text import shell_word
 

@@ -10,10 +10,10 @@ from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.audience import Audience
 from ..control.doctor import Doctor
 from ..control.follow_up import FollowUp
-from ..control.gates import Gates
 from ..control.jobs import Jobs
 from ..control.metrics import Metrics
 from ..control.observing import Observer
+from ..control.rungs import Rungs
 from ..control.service import ServiceKeeper
 from ..control.subtree_jobs import SubtreeJobs
 
@@ -30,7 +30,7 @@ class Desk(ABC):
         subtree_jobs: what it does for one subtree.
         follow_up: what comes of that.
         audience: who can meet what is encrypted.
-        gates: who is kept out of it.
+        rungs: who is kept out of it.
         observer: learns of clients and caps.
         doctor: looks at all that encryption depends on.
         metrics: counts it all.
@@ -49,7 +49,7 @@ class Desk(ABC):
     subtree_jobs: SubtreeJobs
     follow_up: FollowUp
     audience: Audience
-    gates: Gates
+    rungs: Rungs
     observer: Observer
     doctor: Doctor
     metrics: Metrics

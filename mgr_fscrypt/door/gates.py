@@ -3,7 +3,7 @@
 from mgr_module import HandleCommandResult
 
 from ..control.gates import Wanted
-from .command import Command, MaybeText
+from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
 
@@ -17,9 +17,9 @@ class GateCommands(Desk):
         path: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Show gates and how they stand; of one PATH, the lines that change caps and take it back"""
+        """Show gates and how they stand; of one PATH, the lines that change caps and take it back, and who was ended"""
         self.observer.refresh()
-        return self.reply(lambda: self.gates.show(fs, path), format)
+        return self.reply(lambda: self.rungs.show(fs, path), format)
 
     @Command("fscrypt gate preview", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def preview_gate(
@@ -32,12 +32,15 @@ class GateCommands(Desk):
         admit: MaybeText = None,
         keep: MaybeText = None,
         open: MaybeText = None,  # noqa: A002 - what stays open
+        grace: MaybeNumber = None,
+        confirm: MaybeNumber = None,
+        gateway: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Show what `gate set` with the same words would do: the lines that change caps, who loses what by it"""
-        wanted = Wanted(fs, path, rung, namespace, admit, keep, open)
+        """Show what `gate set` with the same words would do: the lines that change caps, who loses what or is ended"""
+        wanted = Wanted(fs, path, rung, namespace, admit, keep, open, grace, confirm, gateway)
         self.observer.refresh()
-        return self.reply(lambda: self.gates.preview(wanted), format)
+        return self.reply(lambda: self.rungs.preview(wanted), format)
 
     @Command("fscrypt gate set", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def set_gate(
@@ -50,12 +53,25 @@ class GateCommands(Desk):
         admit: MaybeText = None,
         keep: MaybeText = None,
         open: MaybeText = None,  # noqa: A002 - what stays open
+        grace: MaybeNumber = None,
+        confirm: MaybeNumber = None,
+        gateway: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Keep clients out of a subtree: RUNG observe, isolate or exclude; of the whole file system (/): require"""
-        wanted = Wanted(fs, path, rung, namespace, admit, keep, open)
-        said = {"namespace": namespace, "admit": admit, "keep": keep, "open": open}
-        options = [word for name, value in said.items() if value is not None for word in (f"--{name}", value)]
-        reply = self.act("gate set", (fs, path, rung, *options), lambda: self.gates.set(wanted), format)
+        """Keep clients out of a subtree: RUNG observe, isolate, exclude, evict, fence; of the file system /: require"""
+        wanted = Wanted(fs, path, rung, namespace, admit, keep, open, grace, confirm, gateway)
+        said = {
+            "namespace": namespace,
+            "admit": admit,
+            "keep": keep,
+            "open": open,
+            "grace": grace,
+            "confirm": confirm,
+            "gateway": gateway,
+        }
+        options = [
+            word for name, value in said.items() if value is not None for word in (f"--{name}", str(value))
+        ]
+        reply = self.act("gate set", (fs, path, rung, *options), lambda: self.rungs.set(wanted), format)
         self.observer.hurry()
         return reply

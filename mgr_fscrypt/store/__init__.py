@@ -5,6 +5,7 @@ The state is an index: the truth about what is encrypted is on the inodes.
 
 from .acts import FIRST, Act, ActTable, Kept
 from .database import Database, Joined, LocalDatabase, NewerSchemaError, NotReadyError, prepare
+from .evictions import Ended, Eviction, EvictionTable
 from .gates import Gate, GatedCaps, GateTable
 from .keys import Key, KeyTable
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
@@ -16,6 +17,9 @@ __all__ = [
     "Act",
     "ActTable",
     "Database",
+    "Ended",
+    "Eviction",
+    "EvictionTable",
     "Found",
     "Gate",
     "GateTable",

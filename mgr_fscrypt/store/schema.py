@@ -136,4 +136,41 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE Eviction (
+            fscid INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            rung TEXT NOT NULL CHECK (rung IN ('observe', 'evict', 'fence')),
+            grace INTEGER NOT NULL,
+            most INTEGER NOT NULL,
+            spared TEXT NOT NULL,
+            gateways TEXT NOT NULL,
+            wanted INTEGER NOT NULL,
+            complete INTEGER NOT NULL,
+            trouble TEXT NOT NULL,
+            PRIMARY KEY (fscid, path)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE EndedSession (
+            fscid INTEGER NOT NULL,
+            session INTEGER NOT NULL,
+            address TEXT NOT NULL,
+            path TEXT NOT NULL,
+            entity TEXT NOT NULL,
+            host TEXT NOT NULL,
+            software TEXT NOT NULL,
+            root TEXT NOT NULL,
+            why TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            until INTEGER NOT NULL,
+            lifted INTEGER NOT NULL,
+            PRIMARY KEY (fscid, session, address)
+        ) WITHOUT ROWID
+        """,
+        # told of by age, and looked up by what the blocklist has
+        "CREATE INDEX EndedSessionByTime ON EndedSession (at)",
+        "CREATE INDEX EndedSessionByAddress ON EndedSession (address)",
+    ),
 )

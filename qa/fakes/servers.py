@@ -1,6 +1,6 @@
 """The cluster's servers in memory, as `mgr_fscrypt.control.observing.Servers` has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr_fscrypt.control.cluster import FileSystem
@@ -39,9 +39,14 @@ class FakeServers:
         silent: what does not answer: "mds", the MDSs of one file system, "mon", or an entity whose caps cannot be set.
         slow: entities whose caps are set when nobody waits for it any more: by `land`.
         done: what was changed.
+        blocklist: addresses that are refused, and until when.
+        holding: sessions that hold capabilities on directories, by inode.
+        newest, maps: the newest map of the OSDs, and the one that each OSD has.
+        lagging: the OSDs that get no newer one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, date: Callable[[], float] = float) -> None:
+        self.date = date
         self.listed: dict[tuple[str, int], list[dict[str, Any]]] = {("cephfs", 0): []}
         self.caps: dict[str, dict[str, str]] = {}
         self.required: dict[str, set[str]] = {"cephfs": set()}
@@ -50,6 +55,11 @@ class FakeServers:
         self.slow: set[str] = set()
         self._flying: list[tuple[str, Caps]] = []
         self.done: list[tuple[str, ...]] = []
+        self.blocklist: dict[str, float] = {}
+        self.holding: dict[int, set[int]] = {}
+        self.newest = 1
+        self.maps: dict[int, int] = {0: 1, 1: 1}
+        self.lagging: set[int] = set()
 
     def file_systems(self) -> list[FileSystem]:
         return [FileSystem(number, name) for number, name in enumerate(self.required, 1)]
@@ -108,6 +118,46 @@ class FakeServers:
         self.done.append(("feature", feature, str(required)))
         known = self.required[file_system]
         (known.add if required else known.discard)(feature)
+
+    def holders(self, file_system: str, inode: int) -> set[int]:
+        self._hear(file_system)
+        return self.holding.get(inode, set())
+
+    def blocklisted(self) -> Mapping[str, float]:
+        self._hear("mon")
+        return dict(self.blocklist)
+
+    def block(self, address: str, seconds: float) -> None:
+        self._hear("mon")
+        self.done.append(("block", address))
+        self.blocklist[address] = self.date() + seconds
+        self._publish()
+
+    def lift(self, address: str) -> None:
+        self._hear("mon")
+        self.done.append(("lift", address))
+        self.blocklist.pop(address, None)
+        self._publish()
+
+    def evict(self, file_system: str, ranks: Sequence[int], session: int) -> None:
+        self._hear(file_system)
+        assert ranks
+        self.done.append(("evict", str(session)))
+        for rank in ranks:
+            known = self.listed[file_system, rank]
+            known[:] = [each for each in known if each["id"] != session]
+
+    def epoch(self) -> int:
+        self._hear("mon")
+        return self.newest
+
+    def osds_behind(self, epoch: int) -> list[int]:
+        return [number for number, known in self.maps.items() if known < epoch]
+
+    def _publish(self) -> None:
+        self.newest += 1
+        for number in self.maps.keys() - self.lagging:
+            self.maps[number] = self.newest
 
     def _hear(self, who: str) -> None:
         if who in self.silent:

@@ -189,3 +189,40 @@ def test_schedules_of_snapshots():
     manager.scheduled = (-errno.EIO, "", "no database")
     with pytest.raises(SilentError, match="no database"):
         asked.schedules("a")
+
+
+def test_the_blocklist():
+    text = '\n[{"addr":"10.0.0.1:0/5","until":"2026-11-30T21:10:18.304348+0000"}]listed 1 entries'
+    asked, manager = servers(osd_blocklist_ls=text, osd_blocklist="")
+    assert asked.blocklisted() == {"10.0.0.1:0/5": pytest.approx(1796073018.304348)}
+    asked.block("10.0.0.1:0/6", 60)
+    asked.lift("10.0.0.1:0/6")
+    assert [each[2] for each in manager.asked[1:]] == [
+        {"prefix": "osd blocklist", "blocklistop": "add", "addr": "10.0.0.1:0/6", "expire": 60},
+        {"prefix": "osd blocklist", "blocklistop": "rm", "addr": "10.0.0.1:0/6"},
+    ]
+
+
+def test_a_session_is_evicted_at_each_rank():
+    asked, manager = servers(client_evict="")
+    asked.evict("a", (0, 2), 7)
+    assert [each[1] for each in manager.asked] == ["a:0", "a:2"]
+    assert manager.asked[0][2] == {"prefix": "client evict", "filters": ["id=7"]}
+
+
+def test_who_holds_a_directory():
+    asked, manager = servers(dump_inode='{"layout": {}, "client_caps": [{"client_id": 4}, {"client_id": 5}]}')
+    manager.maps["fs_map"]["filesystems"] = [{"id": 1, "mdsmap": {"fs_name": "a", "in": [0, 1]}}]
+    assert asked.holders("a", 7) == {4, 5}
+
+
+def test_osds_without_the_newest_map():
+    tree = {
+        "nodes": [{"id": -1, "type": "root"}, {"id": 0, "type": "osd"}],
+        "stray": [{"id": 3, "type": "osd"}],
+    }
+    asked, manager = servers(osd_stat={"epoch": 9}, osd_tree=tree, status={"newest_map": "8"})
+    assert (asked.epoch(), asked.osds_behind(8), asked.osds_behind(9)) == (9, [], [0, 3])
+    assert ("osd", "3", {"prefix": "status"}) in manager.asked
+    with pytest.raises(SilentError, match=r"osd\.0 did not answer `status`"):
+        servers(osd_tree=tree, status=None)[0].osds_behind(9)

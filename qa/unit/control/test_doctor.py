@@ -76,7 +76,7 @@ class World:
         self.practice = Practice(
             subtrees=register,
             tenants=self.tenants,
-            audience=Audience(gates=gates, **parts, **seen),
+            audience=Audience(gates=gates, ended=tuple, **parts, **seen),
             gates=Gates(store=gates, **parts, **seen),
             reach=Reach(subtrees=self.subtrees, gates=gates),
             answer=self.answer,

@@ -2,128 +2,27 @@
 
 import errno
 import json
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mgr_fscrypt.control import Result
-from mgr_fscrypt.control.audience import UNSAFE, Audience, ClientPage, Story
+from mgr_fscrypt.control.asked import FRESH
+from mgr_fscrypt.control.audience import UNSAFE, ClientPage, Story
 from mgr_fscrypt.control.gate_answers import DRIFT, GatePage, Preview
-from mgr_fscrypt.control.gatekeeper import Gatekeeper
-from mgr_fscrypt.control.gates import FRESH, Gates, Wanted
-from mgr_fscrypt.control.observing import Observer
-from mgr_fscrypt.control.results import Part
-from mgr_fscrypt.store import GateTable, LocalDatabase, Place, Subtree, SubtreeTable
-from qa.fakes.servers import FakeServers, session
-
-EVERYWHERE = "allow rw tag cephfs data=cephfs"
-KEY = "00112233445566778899aabbccddeeff"
-ISOLATE = Wanted("cephfs", "/vault", "isolate", namespace="fscrypt-1", admit="client.friend")
-EXCLUDE = Wanted(
-    "cephfs", "/vault", "exclude", namespace="fscrypt-1", admit="client.friend", open_paths="/home"
-)
-OBSERVE = Wanted("cephfs", "/vault", "observe")
-REQUIRE = Wanted("cephfs", "/", "require")
-
-
-@dataclass
-class World:
-    """A manager with its surroundings, whose time stands still until it is moved."""
-
-    database: LocalDatabase
-    servers: FakeServers = field(default_factory=FakeServers)
-    now: float = 10_000.0
-    reachable: bool = True
-    acts: list[tuple[str, ...]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.subtrees, store = SubtreeTable(self.database), GateTable(self.database)
-        self.observer = Observer(self.servers, date=lambda: self.now, log=logging.getLogger("test"))
-        parts: Any = {
-            "subtrees": self.subtrees,
-            "cluster": self.servers,
-            "census": self.observer.census,
-            "clock": lambda: self.now,
-        }
-        self.gates = Gates(store=store, **parts)
-        self.audience = Audience(gates=store, **parts)
-        self.keeper = Gatekeeper(
-            gates=self.gates,
-            audience=self.audience,
-            servers=self.servers,
-            answer=lambda work: work() if self.reachable else Result.failed(errno.EAGAIN, "no database"),
-            recorded=self.record,
-            log=logging.getLogger("test"),
-        )
-
-    def record(self, command: str, about: Sequence[str], work: Callable[[], Result]) -> Result:
-        result = work()
-        for part in result.parts or (Part(tuple(about), result),):
-            self.acts.append((command, *part.about, part.result.status))
-        return result
-
-    def register(self, path: str, mode: str = "engine") -> None:
-        inode = 1000 + len(self.subtrees.page(None, Place(), 1000).subtrees)
-        self.subtrees.put(
-            Subtree(1, path, "cephfs", inode, mode, "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
-        )
-
-    def serve_another(self) -> None:
-        """A second file system, with a subtree."""
-        self.servers.required["other"] = set()
-        self.servers.listed["other", 0] = []
-        self.subtrees.put(
-            Subtree(2, "/o", "other", 77, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
-        )
-
-    def succeed(self) -> "World":
-        """Another manager, which has learnt nothing yet."""
-        return World(self.database, self.servers, self.now)
-
-    def settle(self) -> None:
-        """Look and act until nothing changes."""
-        self.observer.look()
-        while self.keeper.act():
-            self.observer.look()
-
-    def state(self, path: str = "/vault") -> str:
-        page = self.gates.show("cephfs", path).answer
-        assert isinstance(page, GatePage)
-        return page.gates[0].state
-
-    def osd(self, entity: str) -> str:
-        return self.servers.caps[entity]["osd"]
-
-    def clients(self) -> dict[int, str]:
-        page = self.audience.listing().answer
-        assert isinstance(page, ClientPage)
-        return {line.session: line.verdict for line in page.clients}
+from mgr_fscrypt.control.gates import Wanted
+from mgr_fscrypt.store import LocalDatabase
+from qa.fakes.gating import EVERYWHERE, EXCLUDE, ISOLATE, OBSERVE, REQUIRE, World, furnished
+from qa.fakes.servers import session
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with closing(LocalDatabase()) as database:
-        made = World(database)
-        made.servers.caps = {
-            "client.admin": {"mon": "allow *", "mds": "allow *", "osd": "allow *"},
-            "client.stray": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
-            "client.friend": {"mon": "allow r", "mds": "allow rw", "osd": EVERYWHERE},
-            "osd.0": {"mon": "allow profile osd", "osd": "allow *"},
-        }
-        made.servers.listed["cephfs", 0] = [
-            session(1),
-            session(2, "friend", fscrypt_engine="1"),
-            session(3, kernel_version="6.12.48", root="/plain"),
-            session(999),
-        ]
-        made.register("/vault")
-        made.observer.look()
-        yield made
+        yield furnished(database)
 
 
 def test_clients_are_listed_with_their_verdicts(world: World):
@@ -732,3 +631,22 @@ def test_a_look_can_be_waited_for(world: World):
     finally:
         observer.stop()
         watcher.join()
+
+
+def test_what_subvolume_authorize_adds_is_drift_where_it_reaches_a_gate_and_kept_elsewhere(world: World):
+    """As `ceph fs subvolume authorize` writes it (doc/facts.md G4)."""
+    world.gates.set(Wanted("cephfs", "/vault", "isolate", namespace="fsvolumens_one", keep="fsvolumens_two"))
+    world.settle()
+    other = "allow rw pool=cephfs_data namespace=fsvolumens_two"
+    world.servers.caps["client.stray"]["osd"] += f", {other}"
+    world.servers.caps["client.new"] = {"mds": "allow rw path=/two", "osd": other}
+    world.settle()
+    assert world.state() == "set"
+    world.servers.caps["client.new"]["osd"] += ", allow rw pool=cephfs_data namespace=fsvolumens_one"
+    world.settle()
+    assert world.state() == "drifted"
+    assert "the caps of client.new are not as the gate set them" in world.keeper.checks()[DRIFT]["detail"][0]
+    world.gates.set(Wanted("cephfs", "/vault", "isolate", namespace="fsvolumens_one", keep="fsvolumens_two"))
+    world.settle()
+    assert (world.state(), world.osd("client.new")) == ("set", other)
+    assert other in world.osd("client.stray")
