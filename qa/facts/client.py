@@ -123,6 +123,11 @@ class Client:
         raise SilenceError(f"still alive after {seconds} s")
 
     @property
+    def process(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

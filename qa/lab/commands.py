@@ -53,6 +53,8 @@ def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
             return long_runs.bench(release, cache, progress, options.name, as_json=options.json)
         case "hygiene":
             return long_runs.hygiene(release, cache, progress)
+        case "gate":
+            return long_runs.gate(release, cache, progress, options.client, as_json=options.json)
         case "soak":
             return long_runs.soak(
                 release,
@@ -134,6 +136,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "hygiene", parents=[release], help="use a key in all ways, and search for it where it must not be"
     )
+
+    gate = commands.add_parser(
+        "gate",
+        parents=[release],
+        help="what gating does to clients, beside what it promises; exit 1 if they differ",
+    )
+    gate.add_argument(
+        "--client", choices=("libcephfs", "ceph-fuse", "engine"), required=True, help="a kind of client"
+    )
+    gate.add_argument("--json", action="store_true", help="print the result for programs")
 
     bench = commands.add_parser(
         "bench", parents=[release], help="measure side by side; exit 1 if a bar is missed"

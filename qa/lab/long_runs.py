@@ -1,4 +1,4 @@
-"""`qa/run bench`, `qa/run soak` and `qa/run hygiene`: what is measured, long tests in full size, a search for keys."""
+"""`qa/run bench|soak|hygiene|gate`: what is measured, long tests in full size, a search for keys, proof of gating."""
 
 import shutil
 
@@ -73,6 +73,19 @@ def hygiene(release: Release, cache: Cache, progress: Progress) -> int:
             python = f"{tools.folder_inside()}/kms/bin/python"
             code = place.chamber.run(python, "-m", "qa.hygiene", "managed", environment=place.environment())
         return code
+
+
+def gate(release: Release, cache: Cache, progress: Progress, client: str, *, as_json: bool) -> int:
+    """Run qa/gate on a fresh cluster; its answer is the exit code."""
+    with (
+        copy_source(cache, "gate") as source,
+        enter(release, source.parent / release.name, cache, progress, source=source) as place,
+    ):
+        place.boot()
+        options = ["--json"] if as_json else []
+        return place.chamber.run(
+            "python", "-m", "qa.gate", "--client", client, *options, environment=place.environment()
+        )
 
 
 def _known(room: str, name: str) -> None:
