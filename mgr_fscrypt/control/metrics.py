@@ -74,6 +74,12 @@ SERVICE_KEYS = Family(
 JOBS = Family(
     "ceph_fscrypt_jobs", "gauge", "Jobs of the engine service, except for those that are done.", ("state",)
 )
+JOB_KINDS = Family(
+    "ceph_fscrypt_job_kinds",
+    "gauge",
+    "Jobs by kind and state: of those that are not over, and of those that are, 20 at most.",
+    ("kind", "state"),
+)
 KMS = Family(
     "ceph_fscrypt_kms_reachable", "gauge", "Whether a key manager answered the engine service last.", ("kms",)
 )
@@ -98,6 +104,7 @@ FAMILIES = (
     SERVICE,
     SERVICE_KEYS,
     JOBS,
+    JOB_KINDS,
     KMS,
     ACTS,
     HEALTH,
@@ -220,6 +227,8 @@ def _of_service(report: ServiceReport) -> Iterator[Sample]:
             yield Sample(JOBS, jobs.active - jobs.waiting, ("active",))
             yield Sample(JOBS, jobs.waiting, ("waiting",))
             yield Sample(JOBS, jobs.failed, ("failed",))
+            kinds = Counter((job.kind, job.state) for job in jobs.told)
+            yield from (Sample(JOB_KINDS, number, labels) for labels, number in sorted(kinds.items()))
         yield from (Sample(KMS, int(each.reachable), (each.name,)) for each in report.service.backends)
 
 

@@ -36,7 +36,7 @@ def test_a_cluster_is_measured(cluster: Cluster):
 
 
 def test_alert_rules_are_raised_when_they_are_to_be():
-    assert "SUCCESS: 12 rules found" in promtool("check", "rules", ALERTS)
+    assert "SUCCESS: 14 rules found" in promtool("check", "rules", ALERTS)
     assert "SUCCESS" in promtool("test", "rules", ROOT / "qa/vectors/monitoring/alerts.test.yml")
 
 

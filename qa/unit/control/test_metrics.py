@@ -14,7 +14,7 @@ from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.exposition import Exposition, Family, Sample
 from mgr_fscrypt.control.metrics import FAMILIES
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
-from mgr_fscrypt.messages.job import Jobs
+from mgr_fscrypt.messages.job import Jobs, JobState, JobWish, brief
 from mgr_fscrypt.messages.service import BackendState, KeyState, ServiceStatus
 from qa.fakes.manager import Loaded, loaded
 from qa.fakes.servers import FakeServers, session
@@ -75,6 +75,7 @@ def test_names_and_labels(family: Family):
         "verdict",
         "rung",
         "kms",
+        "kind",
         "name",
         "severity",
         "release",
@@ -107,6 +108,8 @@ def test_everything_is_counted(manager: Loaded):
 
 
 def test_the_service_and_health(manager: Loaded):
+    wish = JobWish(KEY, "scan", 1, "/", {})
+    job = JobState(wish, "waiting", "", 1.0, 0, None, "", 0, None, (), "", None, 1.0, None, None)
     status = ServiceStatus(
         release="0.1.0",
         pid=7,
@@ -122,7 +125,7 @@ def test_the_service_and_health(manager: Loaded):
         tenant_keys=(),
         backends=(BackendState("vault", False, 1.0, "Timeout"),),
         rotations=(),
-        jobs=Jobs(3, 1, 4, ()),
+        jobs=Jobs(3, 1, 4, (brief(job),)),
     )
     manager.module.service._tell("serving", service=status)
     manager.module._stopping.wait = lambda _seconds: manager.module._stopping.set()
@@ -137,6 +140,7 @@ def test_the_service_and_health(manager: Loaded):
         4,
     ]
     assert told['ceph_fscrypt_kms_reachable{kms="vault"}'] == 0
+    assert told['ceph_fscrypt_job_kinds{kind="scan",state="waiting"}'] == 1
     assert told['ceph_fscrypt_health_check{name="FSCRYPT_KMS_UNREACHABLE",severity="warning"}'] == 1
 
 
