@@ -46,6 +46,7 @@ from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.results import guarded
 from .control.rungs import Rungs
+from .control.scans import Scans, ScanWatch
 from .control.service import ServiceKeeper
 from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
@@ -59,6 +60,7 @@ from .door import (
     KeyCommands,
     MetricsCommands,
     ResourceCommands,
+    ScanCommands,
     ServiceCommands,
     SubtreeCommands,
     TenantCommands,
@@ -101,6 +103,7 @@ class Module(
     GateCommands,
     DoctorCommands,
     MetricsCommands,
+    ScanCommands,
     AuditCommands,
     ResourceCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
@@ -148,6 +151,21 @@ class Module(
         )
         gates = GateTable(database)
         self._make_gates(subtrees, gates, EvictionTable(database))
+        self.scans = Scans(
+            service=self.service,
+            store=subtrees,
+            cluster=self,
+            whole=database.whole,
+            answer=self._answer,
+        )
+        self._scan_watch = ScanWatch(
+            scans=self.scans,
+            subtrees=self.subtrees,
+            cluster=self,
+            marks=self,
+            answer=self._answer,
+            recorded=self.audit.recorded,
+        )
         self._health: Simplified = {}
         self.metrics = Metrics(
             subtrees=self.subtrees,
@@ -186,7 +204,9 @@ class Module(
             if due.success:
                 self._answer(acts.look)
                 self._answer(self._protectors.look)
-            checks |= acts.checks() | self._protectors.checks() | job_checks(self.service.jobs(), time.time())
+                self._scan_watch.look()
+            checks |= acts.checks() | self._protectors.checks() | self._scan_watch.checks()
+            checks |= job_checks(self.service.jobs(), time.time())
             checks |= self.service.checks() | self._gatekeeper.checks() | self._evictor.checks()
             self._health = checks
             self.set_health_checks(checks)
@@ -294,6 +314,15 @@ class Module(
         """Give the file systems of the present map (`control.FileSystemMap`)."""
         present = self.get("fs_map")["filesystems"]
         return [FileSystem(each["id"], each["mdsmap"]["fs_name"]) for each in present]
+
+    def mark(self, name: str) -> str | None:
+        """See `control.scans.Marks`."""
+        found = self.get_store(name)
+        return None if found is None else str(found)
+
+    def set_mark(self, name: str, text: str) -> None:
+        """See `control.scans.Marks`. Waits for the monitors."""
+        self.set_store(name, text)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -12,6 +12,7 @@ from .jobs import JobCommands
 from .keys import KeyCommands
 from .metrics import MetricsCommands
 from .resources import ResourceCommands
+from .scan import ScanCommands
 from .service import ServiceCommands
 from .subtrees import SubtreeCommands
 from .tenants import TenantCommands
@@ -25,6 +26,7 @@ __all__ = [
     "KeyCommands",
     "MetricsCommands",
     "ResourceCommands",
+    "ScanCommands",
     "ServiceCommands",
     "SubtreeCommands",
     "TenantCommands",

@@ -14,6 +14,7 @@ from ..control.jobs import Jobs
 from ..control.metrics import Metrics
 from ..control.observing import Observer
 from ..control.rungs import Rungs
+from ..control.scans import Scans
 from ..control.service import ServiceKeeper
 from ..control.subtree_jobs import SubtreeJobs
 
@@ -34,6 +35,7 @@ class Desk(ABC):
         observer: learns of clients and caps.
         doctor: looks at all that encryption depends on.
         metrics: counts it all.
+        scans: what scans found.
         audit: what was done.
         resources: how things are declared to be.
 
@@ -53,6 +55,7 @@ class Desk(ABC):
     observer: Observer
     doctor: Doctor
     metrics: Metrics
+    scans: Scans
     audit: Audit
     resources: Resources
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .job import MOST_ON_PAGE, JobPage, Jobs, JobState, JobWish, expect_job
+from .scan import ScanPage, ScanQuestion
 from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect
 from .tenant import TenantFacts
 
@@ -164,7 +165,7 @@ class JobsQuestion:
 
 
 JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion
-Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk
+Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | ScanQuestion
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,
@@ -179,6 +180,7 @@ ASKS: Mapping[str, type[Ask]] = {
     "forget-job": ForgetJob,
     "job": JobQuestion,
     "jobs": JobsQuestion,
+    "scanned": ScanQuestion,
 }
 
 
@@ -336,13 +338,14 @@ class Trouble:
         expect(self.code in CODES, "code", " or ".join(CODES))
 
 
-Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | Done | Trouble
+Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | ScanPage | Done | Trouble
 ANSWERS: Mapping[str, type[Said]] = {
     "greeting": Greeting,
     "key": KeyState,
     "status": ServiceStatus,
     "job": JobState,
     "jobs": JobPage,
+    "scanned": ScanPage,
     "done": Done,
     "trouble": Trouble,
 }

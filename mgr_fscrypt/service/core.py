@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from ..messages.scan import ScanQuestion
 from ..messages.service import (
     Ask,
     Done,
@@ -19,6 +20,7 @@ from ..messages.service import (
     Wipe,
 )
 from .jobs.answering import JobAnswers
+from .kinds.scanned import ScanAnswers
 from .resident import KeptTooLongError, KeyGoneError, Residents
 from .rotating import Rotations
 from .tenure import Tenure
@@ -48,6 +50,7 @@ class Service:
         backends: Backends,
         rotations: Rotations,
         jobs: JobAnswers,
+        scans: ScanAnswers,
     ) -> None:
         self._identity = identity
         self._tenure = tenure
@@ -55,6 +58,7 @@ class Service:
         self._backends = backends
         self._rotations = rotations
         self._jobs = jobs
+        self._scans = scans
         self._epoch: int | None = None
         self._ended = False
 
@@ -122,6 +126,8 @@ class Service:
             case Shutdown():
                 self.end()
                 return Done()
+            case ScanQuestion():
+                return self._scans.answer(ask)
             case _:
                 return self._jobs.answer(ask)
 

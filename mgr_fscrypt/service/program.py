@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..ceph.access import Access
 from ..ceph.epochs import DURATION, reached
+from ..ceph.findings import findings_reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
 from ..ceph.turn_records import records_reached
 from ..custody import CREDENTIALS, Custody, custody
@@ -27,6 +28,7 @@ from .jobs.answering import JobAnswers
 from .kept_keys import KeptKeys
 from .kinds import kinds_of
 from .kinds.reaching import place_reached
+from .kinds.scanned import ScanAnswers
 from .listening import ListeningError, listening
 from .resident import Residents
 from .rotating import Rotations
@@ -141,10 +143,11 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
-    kinds = kinds_of(lambda: place_reached(terms.access))
+    kinds = kinds_of(lambda: place_reached(terms.access), lambda: findings_reached(terms.access))
     runner = Runner(kinds, lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
     jobs = JobAnswers(runner)
-    service = Service(identity, tenure, residents, backends, rotations, jobs)
+    scans = ScanAnswers(lambda: findings_reached(terms.access))
+    service = Service(identity, tenure, residents, backends, rotations, jobs, scans)
     signal.signal(signal.SIGTERM, lambda *_: service.end())
     signal.signal(signal.SIGINT, lambda *_: service.end())
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
@@ -160,6 +163,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         return _REFUSED
     finally:
         jobs.end()
+        scans.end()
         runner.end()
         residents.close()
         rotations.end()

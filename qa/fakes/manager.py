@@ -81,6 +81,7 @@ class Manager:
         self.told: list[tuple[str, str]] = []
         self.health: dict[str, Any] = {}
         self.called: list[tuple[str, str]] = []
+        self.store: dict[str, str] = {}
         self._db_lock = threading.Lock()
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
@@ -109,6 +110,12 @@ class Manager:
 
     def get_module_option_ex(self, module: str, key: str, default: object = None) -> object:
         return default
+
+    def get_store(self, name: str) -> str | None:
+        return self.store.get(name)
+
+    def set_store(self, name: str, text: str) -> None:
+        self.store[name] = text
 
     def send_command(self, result: Answer, kind: str, name: str, command: str, tag: str) -> None:
         """No server is there."""

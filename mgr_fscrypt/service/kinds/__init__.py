@@ -6,9 +6,23 @@ from .creating import Create
 from .looking import Look
 from .place import Reach
 from .removing import Remove
+from .scan import FindingsReach, Scan
 from .verify import Verify
 
 
-def kinds_of(reach: Reach) -> tuple[Kind, ...]:
-    """All of them, on the file system that `reach` connects to."""
-    return (Create(reach), Release(reach), Hold(reach), Remove(reach), Look(reach), Verify(reach))
+def kinds_of(reach: Reach, findings: FindingsReach) -> tuple[Kind, ...]:
+    """All of them.
+
+    Args:
+        reach: connects to the file system that they work on.
+        findings: connects to where scans keep what they find.
+    """
+    return (
+        Create(reach),
+        Release(reach),
+        Hold(reach),
+        Remove(reach),
+        Look(reach),
+        Verify(reach),
+        Scan(reach, findings),
+    )

@@ -5,7 +5,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,7 @@ class Acts(World):
         super().__init__(database)
         self.data = FakeCluster() if before is None else before.data
         self.mount = FakeMount(self.data)
-        self.stage = Stage(*kinds_of(self.reach)) if before is None else before.stage
+        self.stage = Stage(*kinds_of(self.reach, nullcontext)) if before is None else before.stage
         if before is not None:
             self.servers = before.servers
             super().__post_init__()

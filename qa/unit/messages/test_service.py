@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mgr_fscrypt.messages import MessageError, TenantFacts
+from mgr_fscrypt.messages import MessageError, Policy, TenantFacts
 from mgr_fscrypt.messages.exchange import Answer, Request
 from mgr_fscrypt.messages.job import (
     MOST_IN_STATUS,
@@ -19,6 +19,7 @@ from mgr_fscrypt.messages.job import (
     result_text,
 )
 from mgr_fscrypt.messages.lines import LONGEST, Lines, line_of
+from mgr_fscrypt.messages.scan import FoundSubtree, Mixture, ScanPage, ScanQuestion
 from mgr_fscrypt.messages.service import (
     ANSWERS,
     ASKS,
@@ -98,7 +99,17 @@ REQUESTS = [
     JobQuestion(KEY),
     JobsQuestion(None, 100),
     JobsQuestion(KEY, 1),
+    ScanQuestion(KEY, "", 200),
+    ScanQuestion(KEY, "/a", 1),
 ]
+FOUND = FoundSubtree(
+    "/a",
+    7,
+    "kernel",
+    Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY),
+    3,
+    (Mixture("plain", 2, "/a/x"),),
+)
 ANSWERED = [
     Greeting("0.1.0", 7, None, "a"),
     Greeting("0.1.0", 7, 3, "a"),
@@ -107,6 +118,8 @@ ANSWERED = [
     JOB,
     JobPage((JOB,), KEY),
     JobPage((), None),
+    ScanPage((FOUND,), "/a"),
+    ScanPage((), None),
     Done(),
     Trouble("refused", "no", "ask"),
 ]

@@ -21,11 +21,13 @@ from mgr_fscrypt.messages.service import (
 from mgr_fscrypt.service.core import Identity, Service
 from mgr_fscrypt.service.jobs import Runner
 from mgr_fscrypt.service.jobs.answering import JobAnswers
+from mgr_fscrypt.service.kinds.scanned import ScanAnswers
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
 from mgr_fscrypt.service.rotating import Rotations
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.tenure import Tenure
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
+from qa.fakes.findings import FakeFindings
 from qa.fakes.jobs import FakeRecords, SteppingKind
 from qa.fakes.service import KEY, FakeClock, FakeTurns, FakeUnlocker
 
@@ -55,6 +57,7 @@ class Stage:
             backends,
             rotations,
             JobAnswers(self.runner),
+            ScanAnswers(FakeFindings().reach),
         )
 
     def serve(self) -> None:
