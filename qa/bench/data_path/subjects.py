@@ -130,10 +130,10 @@ class CephFuse(Subject):
 
     def __init__(self, top: str, folder: Path) -> None:
         self._top = top
-        self._directory = folder / "ceph-fuse"
-        self._directory.mkdir()
+        self.directory = folder / "ceph-fuse"
+        self.directory.mkdir()
         self._pid = folder / "ceph-fuse.pid"
-        self.place = PathPlace(self._directory)
+        self.place = PathPlace(self.directory)
 
     def begin(self) -> None:
         conf = str(Cluster.current().directory / "ceph.conf")
@@ -147,7 +147,7 @@ class CephFuse(Subject):
                 f"--pid-file={self._pid}",
                 "-r",
                 self._top,
-                self._directory,
+                self.directory,
             ],
             check=True,
             stdout=subprocess.DEVNULL,
@@ -156,7 +156,7 @@ class CephFuse(Subject):
 
     def end(self) -> None:
         process = int(self._pid.read_text())
-        subprocess.run(["umount", self._directory], check=True)
+        subprocess.run(["umount", self.directory], check=True)
         wait_for_end(process)
 
 
@@ -167,7 +167,7 @@ class Gocryptfs(CephFuse):
 
     def __init__(self, top: str, folder: Path) -> None:
         super().__init__(top, folder)
-        self._lower = self._directory
+        self._lower = self.directory
         self._upper = folder / "gocryptfs"
         self._upper.mkdir()
         self._secret = folder / "passphrase"
