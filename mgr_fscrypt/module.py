@@ -126,9 +126,6 @@ class Module(
         self.keys = Keys(store=keys, cluster=self, clock=time.time)
         self.tenants = Tenants(store=tenants, cluster=self, clock=time.time)
         self.subtrees = Subtrees(store=subtrees, cluster=self, clock=time.time, key=self.keys.line)
-        self.resources = Resources(
-            subtrees=self.subtrees, keys=self.keys, subtree_store=subtrees, key_store=keys, cluster=self
-        )
         self._protectors = ProtectorWatch(keys=keys, tenants=tenants, subtrees=subtrees, cluster=self)
         self.service = ServiceKeeper(
             ServiceLink(self._way_of_service, self.log),
@@ -184,6 +181,16 @@ class Module(
         )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
         self._make_subtree_jobs()
+        self.resources = Resources(
+            subtrees=self.subtrees,
+            keys=self.keys,
+            gates=self.gates,
+            subtree_store=subtrees,
+            key_store=keys,
+            gate_store=gates,
+            tenant_store=tenants,
+            cluster=self,
+        )
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""

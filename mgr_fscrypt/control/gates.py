@@ -159,12 +159,13 @@ class Gates:
         except RefusalError as refusal:
             return refusal.result
 
-    def set(self, wanted: Wanted, *, planned: bool = False) -> Result:
+    def set(self, wanted: Wanted, *, planned: bool = False, dry_run: bool = False) -> Result:
         """Record a gate, to be carried out within seconds. The same again is once; after drift, it is done anew.
 
         Args:
             wanted: the gate.
             planned: of a subtree that is being made: its gate is set first, and it is registered after.
+            dry_run: only say whether it would be set; `preview` tells what that would do.
         """
         try:
             gate, census = self._asked_for(wanted, planned=planned), self._census()
@@ -174,9 +175,17 @@ class Gates:
         named = f"{gate.path} of {wanted.fs_name}"
         before = self._store.at(gate.fscid, gate.path)
         same = before is not None and before == replace(gate, wanted=before.wanted, applied=before.applied)
+        if same and _is_pending(before):
+            return Result(status=f"{named}: {gate.rung} is being set already; nothing to do", answer=preview)
         settled = before is not None and not _is_pending(before) and not _is_open(before)
         if same and settled and not preview.commands:
             return Result(status=f"{named} is gated so already; nothing to do")
+        if dry_run:
+            return Result(
+                status=f"{named}: {gate.rung} would be set, by {len(preview.commands)} commands; "
+                f"{len(preview.cut_off)} sessions would lose something",
+                changed=True,
+            )
         for each in (*self._beside(gate), gate):
             self._store.put(each)
         return Result(
@@ -184,6 +193,7 @@ class Gates:
             f"{len(preview.cut_off)} sessions lose something when they connect anew; `ceph fscrypt gate show "
             f"{shell_word(wanted.fs_name)} {shell_word(gate.path)}` tells how it stands",
             answer=preview,
+            changed=True,
         )
 
     def leave_open(self, fs_name: str, path: str) -> Result:

@@ -12,14 +12,24 @@ from typing import Any, Self
 import yaml
 
 from ..messages import KeyFacts, Policy, ProtectorFacts, SubtreeFacts
-from ..messages.resource import KeyResource, KmsResource, Resource, SubtreeResource, TenantResource
-from ..store import Key, Place, Subtree
+from ..messages.resource import (
+    KINDS,
+    GateResource,
+    KeyResource,
+    KmsResource,
+    Resource,
+    SubtreeResource,
+    TenantResource,
+)
+from ..store import Gate, Key, Place, Subtree
 from .cluster import FileSystem, FileSystemMap, existing
+from .gates import Gates, GateStore, Wanted
 from .keys import Keys, KeyStore
 from .paging import following, page_size, position
 from .refusal import RefusalError
 from .results import Part, Result
 from .subtrees import Subtrees, SubtreeStore
+from .tenants import TenantStore
 from .text import one_line, shell_word, table
 from .values import Simplified
 
@@ -30,6 +40,8 @@ _OUTCOMES = {
     "refused": "refused",
     "client": "for a client to do",
 }
+_PLACES = tuple(kind.removeprefix("fscrypt.") for kind in KINDS)
+"""Kinds as a place in what `show` prints names them."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class Applied:
 class Declared:
     """A page of what there is, as `apply` takes it; `following` asks for the next one."""
 
-    resources: tuple[SubtreeResource | KeyResource, ...]
+    resources: tuple[Resource, ...]
     following: str | None = None
 
     def simplified(self) -> Simplified:
@@ -93,8 +105,8 @@ class Resources:
     """What `apply` and `show` do.
 
     Args:
-        subtrees, keys: the commands that they are made of.
-        subtree_store, key_store: where these keep what they know.
+        subtrees, keys, gates: the commands that they are made of.
+        subtree_store, key_store, gate_store, tenant_store: where these keep what they know.
         cluster: the file systems that there are.
     """
 
@@ -103,22 +115,31 @@ class Resources:
         *,
         subtrees: Subtrees,
         keys: Keys,
+        gates: Gates,
         subtree_store: SubtreeStore,
         key_store: KeyStore,
+        gate_store: GateStore,
+        tenant_store: TenantStore,
         cluster: FileSystemMap,
     ) -> None:
         self._subtrees = subtrees
         self._keys = keys
+        self._gates = gates
         self._subtree_store = subtree_store
         self._key_store = key_store
+        self._gate_store = gate_store
+        self._tenant_store = tenant_store
         self._cluster = cluster
 
     def apply(self, resources: Sequence[Resource], *, dry_run: bool = False) -> Result:
         """Make things as they are declared. What is so already is left alone; what is refused does not stop the rest.
 
-        A dry run looks at each resource as things are now, not as those before it would leave them.
+        In whatever order they are declared, what another one needs is made first. A dry run looks at each resource as
+        things are now, not as those before it would leave them.
         """
-        results = [(each, self._applied(each, dry_run=dry_run)) for each in resources]
+        in_order = sorted(resources, key=lambda each: list(KINDS).index(each.KIND))
+        done = {id(each): self._applied(each, dry_run=dry_run) for each in in_order}
+        results = [(each, done[id(each)]) for each in resources]
         outcomes = tuple(_outcome(each, result, dry_run=dry_run) for each, result in results)
         counts = {name: sum(each.outcome == name for each in outcomes) for name in _OUTCOMES}
         told = ", ".join(f"{count} {_OUTCOMES[name]}" for name, count in counts.items() if count)
@@ -135,17 +156,32 @@ class Resources:
             shut=tuple(key for _, result in results for key in result.shut),
         )
 
-    def show(self, fs_name: str | None = None, after: str | None = None, limit: int | None = None) -> Result:
-        """What there is, as resources: of each file system its keys, then its subtrees; a page at a time."""
+    def show(
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        managers: Sequence[KmsResource] = (),
+    ) -> Result:
+        """What there is, as resources, a page at a time: of each file system in the order of `KINDS`.
+
+        Args:
+            fs_name: only of this file system.
+            after: `Declared.following` of the page before.
+            limit: at most so many.
+            managers: the key managers that are known now.
+        """
         try:
             limit = page_size(limit)
             systems = self._cluster.file_systems() if fs_name is None else [existing(self._cluster, fs_name)]
             start = _start(after)
         except RefusalError as refusal:
             return refusal.result
-        shown: list[SubtreeResource | KeyResource] = []
+        shown: list[Resource] = []
         place = ""
-        for found, name in self._all(sorted(systems, key=lambda each: each.fscid), start, limit + 1):
+        ordered = sorted(systems, key=lambda each: each.fscid)
+        for found, name in self._all(ordered, start, limit + 1, managers):
             if len(shown) == limit:
                 return Result(answer=Declared(tuple(shown), place))
             shown.append(found)
@@ -163,6 +199,10 @@ class Resources:
                     return self._subtrees.adopt(resource.fs, resource.path, subtree.encode(), dry_run=dry_run)
                 case KeyResource(facts=KeyFacts() as key):
                     return self._keys.adopt(resource.fs, key.encode(), dry_run=dry_run)
+                case GateResource():
+                    return self._gates.set(_wanted(resource), dry_run=dry_run)
+                case TenantResource() if self._is_opened_by(resource):
+                    return Result(status="its key is there, as far as was reported; nothing to do")
                 case _:
                     return self._left_to_a_client(resource, existing(self._cluster, resource.fs))
         except RefusalError as refusal:
@@ -177,6 +217,8 @@ class Resources:
                 words = ["key", "destroy", identifier]
             case TenantResource(name=name, kms=kms):
                 words = ["tenant", "create", name, "--kms", kms]
+                if self._tenant_store.at(system.fscid, name) is not None:
+                    words = ["tenant", "add", name, "--with", f"kms:{kms}"]
             case KmsResource(name=name, removed=True):
                 words = ["kms", "rm", name]
             case KmsResource() as kms:
@@ -190,28 +232,74 @@ class Resources:
                     kms.address,
                     "--key",
                     kms.key,
+                    "--file",
+                    kms.file,
+                    *(
+                        word
+                        for name, value in kms.options.items()
+                        for word in ("--option", f"{name}={value}")
+                    ),
                 ]
         line = " ".join(map(shell_word, ["cephfs-fscrypt", *words, "--fs", system.name]))
         return Result.failed(
             errno.EOPNOTSUPP, f"takes what the manager must not have, run on a client: {line}"
         )
 
+    def _is_opened_by(self, resource: TenantResource) -> bool:
+        """Does that key manager open the tenant's key?"""
+        known = self._tenant_store.at(existing(self._cluster, resource.fs).fscid, resource.name)
+        return known is not None and resource.kms in known.managers
+
     def _all(
-        self, systems: Sequence[FileSystem], start: tuple[int, str, str], most: int
-    ) -> Iterator[tuple[SubtreeResource | KeyResource, str]]:
+        self,
+        systems: Sequence[FileSystem],
+        start: tuple[int, str, str],
+        most: int,
+        managers: Sequence[KmsResource],
+    ) -> Iterator[tuple[Resource, str]]:
         """What there is past a place, with what names its own place."""
         fscid, kind, name = start
         for each in systems:
             if each.fscid < fscid:
                 continue
-            here = each.fscid == fscid
-            if not here or kind == "key":
-                first = name if here else ""
-                for key in self._key_store.page(each.fscid, (each.fscid, first), most):
-                    yield _declared_key(each.name, key), following(each.fscid, f"key:{key.identifier}")
-            first = name if here and kind == "subtree" else ""
-            for subtree in self._subtree_store.page(each.fscid, Place(each.fscid, first), most).subtrees:
-                yield _declared_subtree(each.name, subtree), following(each.fscid, f"subtree:{subtree.path}")
+            for place in _PLACES:
+                if each.fscid == fscid and _PLACES.index(place) < _PLACES.index(kind):
+                    continue
+                first = name if (each.fscid, place) == (fscid, kind) else ""
+                for found in self._of_kind(place, each, first, most, managers):
+                    yield found, following(each.fscid, f"{place}:{found.name}")
+
+    def _of_kind(
+        self, kind: str, system: FileSystem, first: str, most: int, managers: Sequence[KmsResource]
+    ) -> Iterator[Resource]:
+        """Up to `most` of a file system, in order of their names, past that of `first`."""
+        fscid, fs_name = system.fscid, system.name
+        match kind:
+            case "kms":
+                known = sorted((each for each in managers if each.fs == fs_name), key=lambda each: each.name)
+                yield from (each for each in known if each.name > first)
+            case "tenant":
+                while tenants := self._tenant_store.page(fscid, (fscid, first), most):
+                    # without a key manager it is no resource: none could be made again
+                    yield from (
+                        TenantResource(fs_name, each.tenant, each.managers[0])
+                        for each in tenants
+                        if each.managers
+                    )
+                    first = tenants[-1].tenant
+            case "key":
+                yield from (
+                    _declared_key(fs_name, each) for each in self._key_store.page(fscid, (fscid, first), most)
+                )
+            case "subtree":
+                found = self._subtree_store.page(fscid, Place(fscid, first), most)
+                yield from (_declared_subtree(fs_name, each) for each in found.subtrees)
+            case "gate":
+                yield from (
+                    _declared_gate(fs_name, each)
+                    for each in self._gate_store.all()
+                    if each.fscid == fscid and each.path > first and each.rung != "observe"
+                )
 
 
 def _outcome(resource: Resource, result: Result, *, dry_run: bool) -> Outcome:
@@ -228,9 +316,9 @@ def _start(after: str | None) -> tuple[int, str, str]:
     """File system, kind and name of the place after which a page begins. Raises `RefusalError`."""
     fscid, place = position(after)
     if after is None:
-        return 0, "key", ""
+        return 0, _PLACES[0], ""
     kind, colon, name = place.partition(":")
-    if kind not in ("key", "subtree") or not colon:
+    if kind not in _PLACES or not colon:
         raise RefusalError(errno.EINVAL, f'"{after}" is not a place in what `show` prints; use its following')
     return fscid, kind, name
 
@@ -244,3 +332,24 @@ def _declared_key(fs_name: str, key: Key) -> KeyResource:
 def _declared_subtree(fs_name: str, subtree: Subtree) -> SubtreeResource:
     policy = Policy(subtree.contents, subtree.names, subtree.padding, subtree.key_identifier)
     return SubtreeResource(fs_name, subtree.path, SubtreeFacts(subtree.inode, subtree.mode, policy))
+
+
+def _declared_gate(fs_name: str, gate: Gate) -> GateResource:
+    plain = {"admitted": gate.admitted, "kept": gate.kept, "open": gate.open_paths}
+    return GateResource(fs_name, gate.path, gate.rung, gate.namespace, **plain)
+
+
+def _wanted(gate: GateResource) -> Wanted:
+    """The words of `gate set`."""
+    if gate.rung is None or gate.rung == "require":
+        return Wanted(gate.fs, gate.path, gate.rung or "observe")
+    open_paths = ",".join(gate.open) if gate.rung == "exclude" else None
+    return Wanted(
+        fs_name=gate.fs,
+        path=gate.path,
+        rung=gate.rung,
+        namespace=gate.namespace,
+        admit=",".join(gate.admitted),
+        keep=",".join(gate.kept),
+        open_paths=open_paths,
+    )

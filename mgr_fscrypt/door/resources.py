@@ -4,6 +4,7 @@ from mgr_module import HandleCommandResult
 
 from ..control import RefusalError
 from ..control.declared import declared
+from ..messages.resource import GateResource
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -24,9 +25,15 @@ class ResourceCommands(Desk):
         except RefusalError as refusal:
             result = refusal.result
             return self.act("apply", (), lambda: result, format, dry_run=dry_run)
-        return self.act(
+        gated = any(isinstance(each, GateResource) for each in resources)
+        if gated:
+            self.observer.refresh()
+        reply = self.act(
             "apply", (), lambda: self.resources.apply(resources, dry_run=dry_run), format, dry_run=dry_run
         )
+        if gated and not dry_run:
+            self.observer.hurry()
+        return reply
 
     @Command("fscrypt show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_resources(
@@ -37,5 +44,5 @@ class ResourceCommands(Desk):
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Print keys and subtrees that are registered as resources, which apply takes; --after shows the next page"""
+        """Print what there is as resources, which apply takes; --after shows the next page"""
         return self.reply(lambda: self.resources.show(fs, after, limit), format)

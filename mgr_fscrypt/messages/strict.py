@@ -11,7 +11,8 @@ KEY_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 """A master key's public name."""
 KEY_IDENTIFIER_IS = "32 lower-case hexadecimal digits"
 
-_HALVES = re.compile("[\ud800-\udfff]")
+HALVES = re.compile("[\ud800-\udfff]")
+"""Of characters: JSON can escape them, which nothing can store."""
 
 T = TypeVar("T")
 
@@ -96,8 +97,7 @@ def _typed(expected: Any, value: object, name: str) -> Any:
     # exactly: a bool is an int to isinstance
     expect(type(value) is expected, name, f"of the type {getattr(expected, '__name__', expected)}")
     if isinstance(value, str):
-        # JSON can escape halves of characters, which nothing can store
-        expect(not _HALVES.search(value), name, "Unicode text")
+        expect(not HALVES.search(value), name, "Unicode text")
     return value
 
 
