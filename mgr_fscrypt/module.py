@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ from .control import (
 )
 from .control.audience import Audience
 from .control.audit import unrecorded
+from .control.client_lines import left_to_a_client
 from .control.doctor import Doctor, Practice
 from .control.evictions import Evictions
 from .control.evictor import Evictor
@@ -40,10 +41,12 @@ from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, job_checks, key_checks, rotation_checks
 from .control.job_watch import JobWatch
 from .control.jobs import Jobs
+from .control.key_managers import KeyManagers
 from .control.metrics import Metrics
 from .control.observing import Observer
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
+from .control.rescanning import Rescans
 from .control.results import guarded
 from .control.rungs import Rungs
 from .control.scans import Scans, ScanWatch
@@ -58,6 +61,8 @@ from .door import (
     GateCommands,
     JobCommands,
     KeyCommands,
+    KeyLineCommands,
+    KmsCommands,
     MetricsCommands,
     ResourceCommands,
     ScanCommands,
@@ -91,11 +96,15 @@ _LOOK = 3.0
 """Seconds that the doctor waits for a look at sessions and caps, and for each question to a server."""
 TICK = 10.0
 """Seconds between two looks at the health."""
+SOON = 1.0
+"""The same while lockboxes are read."""
 
 
 class Module(
     SubtreeCommands,
     KeyCommands,
+    KeyLineCommands,
+    KmsCommands,
     TenantCommands,
     ServiceCommands,
     JobCommands,
@@ -145,6 +154,17 @@ class Module(
             clock=time.time,
             manager=f"mgr.{self.get_mgr_id()}",
             tell=lambda text: self.cluster_log("audit", self.ClusterLogPrio.INFO, text),
+        )
+        self.key_managers = KeyManagers(ask=self.service.asked, cluster=self)
+        self.rescans = Rescans(
+            ask=self.service.asked,
+            managers=self.key_managers.known,
+            keys=self.keys,
+            tenants=self.tenants,
+            cluster=self,
+            answer=self._answer,
+            recorded=self.audit.recorded,
+            wiped=self.service.wiped,
         )
         gates = GateTable(database)
         self._make_gates(subtrees, gates, EvictionTable(database))
@@ -217,7 +237,8 @@ class Module(
             checks |= self.service.checks() | self._gatekeeper.checks() | self._evictor.checks()
             self._health = checks
             self.set_health_checks(checks)
-            self._stopping.wait(TICK)
+            self.rescans.step()
+            self._stopping.wait(SOON if self.rescans.wanted else TICK)
 
     def _make_gates(self, subtrees: SubtreeTable, gates: GateTable, evictions: EvictionTable) -> None:
         """What watches clients and gates: it asks servers, on a thread of its own."""
@@ -377,6 +398,16 @@ class Module(
 
     def _option(self, name: str) -> str:
         return str(self.get_module_option(name) or "")
+
+    def left_to_a_client(
+        self,
+        fs: str,
+        words: Sequence[str],
+        form: str | None,
+        options: Mapping[str, str | bool | None] | None = None,
+    ) -> HandleCommandResult:
+        """See `Desk`."""
+        return self.reply_at_once(lambda: left_to_a_client(self, fs, words, options), form)
 
     def reply_at_once(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
         """See `Desk`."""

@@ -6,48 +6,18 @@ from ..ceph.errors import CephError
 from ..custody import Custody
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.schedule import Standing
-from ..messages import KeyFacts, ProtectorFacts, TenantFacts
+from ..reported import key_facts, tenant_facts
 from .report import Reporter
-
-
-def facts_of(box: Lockbox | Tombstone) -> KeyFacts:
-    """A key, without anything that wraps it."""
-    if isinstance(box, Tombstone):
-        return KeyFacts(box.key, box.name, "", "destroyed", 0, box.destroyed, 0, 0, 0, ())
-    protectors = tuple(
-        ProtectorFacts(entry.name, entry.kind, entry.container.header.protector.created, entry.proven)
-        for entry in box.in_use()
-    )
-    return KeyFacts(
-        box.key,
-        box.name,
-        box.binding.tenant,
-        box.state.value,
-        box.generation,
-        box.created,
-        box.expires,
-        box.due,
-        box.drill_due,
-        protectors,
-    )
 
 
 def report(custody: Custody, box: Lockbox | Tombstone) -> str | None:
     """Tell the manager's module, through the monitors; why it was not told, or None. Of a bundle nobody is told."""
-    return _told(custody, "fscrypt key adopt", facts_of(box).encode())
+    return _told(custody, "fscrypt key adopt", key_facts(box).encode())
 
 
 def report_tenant(custody: Custody, standing: Standing) -> str | None:
     """Tell it of a tenant's key; as `report`."""
-    facts = TenantFacts(
-        standing.tenant,
-        standing.version,
-        standing.rotated,
-        standing.every,
-        standing.managers,
-        standing.others,
-    )
-    return _told(custody, "fscrypt tenant adopt", facts.encode())
+    return _told(custody, "fscrypt tenant adopt", tenant_facts(standing).encode())
 
 
 def tell_of_tenant(custody: Custody, reporter: Reporter, tenant: str) -> None:

@@ -22,6 +22,7 @@ from ..messages.resource import (
     TenantResource,
 )
 from ..store import Gate, Key, Place, Subtree
+from .client_lines import left_to_a_client
 from .cluster import FileSystem, FileSystemMap, existing
 from .gates import Gates, GateStore, Wanted
 from .keys import Keys, KeyStore
@@ -131,14 +132,25 @@ class Resources:
         self._tenant_store = tenant_store
         self._cluster = cluster
 
-    def apply(self, resources: Sequence[Resource], *, dry_run: bool = False) -> Result:
+    def apply(
+        self,
+        resources: Sequence[Resource],
+        *,
+        managers: Sequence[KmsResource] | None = None,
+        dry_run: bool = False,
+    ) -> Result:
         """Make things as they are declared. What is so already is left alone; what is refused does not stop the rest.
 
         In whatever order they are declared, what another one needs is made first. A dry run looks at each resource as
         things are now, not as those before it would leave them.
+
+        Args:
+            resources: what is declared.
+            managers: all key managers that there are; None: nobody tells.
+            dry_run: only say what would be done.
         """
         in_order = sorted(resources, key=lambda each: list(KINDS).index(each.KIND))
-        done = {id(each): self._applied(each, dry_run=dry_run) for each in in_order}
+        done = {id(each): self._applied(each, managers, dry_run=dry_run) for each in in_order}
         results = [(each, done[id(each)]) for each in resources]
         outcomes = tuple(_outcome(each, result, dry_run=dry_run) for each, result in results)
         counts = {name: sum(each.outcome == name for each in outcomes) for name in _OUTCOMES}
@@ -188,7 +200,9 @@ class Resources:
             place = name
         return Result(answer=Declared(tuple(shown)))
 
-    def _applied(self, resource: Resource, *, dry_run: bool) -> Result:
+    def _applied(
+        self, resource: Resource, managers: Sequence[KmsResource] | None, *, dry_run: bool
+    ) -> Result:
         try:
             match resource:
                 case SubtreeResource(facts=None):
@@ -203,6 +217,8 @@ class Resources:
                     return self._gates.set(_wanted(resource), dry_run=dry_run)
                 case TenantResource() if self._is_opened_by(resource):
                     return Result(status="its key is there, as far as was reported; nothing to do")
+                case KmsResource() if self._is_so(resource, managers):
+                    return Result(status="it is so already; nothing to do")
                 case _:
                     return self._left_to_a_client(resource, existing(self._cluster, resource.fs))
         except RefusalError as refusal:
@@ -232,18 +248,26 @@ class Resources:
                     kms.address,
                     "--key",
                     kms.key,
-                    "--file",
-                    kms.file,
-                    *(
-                        word
-                        for name, value in kms.options.items()
-                        for word in ("--option", f"{name}={value}")
-                    ),
                 ]
-        line = " ".join(map(shell_word, ["cephfs-fscrypt", *words, "--fs", system.name]))
-        return Result.failed(
-            errno.EOPNOTSUPP, f"takes what the manager must not have, run on a client: {line}"
-        )
+                words += ["--file", kms.file]
+                words += [word for each in kms.options.items() for word in ("--option", "=".join(each))]
+        return left_to_a_client(self._cluster, system.name, words)
+
+    def _is_so(self, resource: KmsResource, known: Sequence[KmsResource] | None) -> bool:
+        """Is a key manager as it is declared, as far as is known? Raises `RefusalError`: it is another one."""
+        if known is None:
+            return False
+        same = [each for each in known if (each.fs, each.name) == (resource.fs, resource.name)]
+        if resource.removed or not same:
+            return resource.removed and not same
+        if same != [resource]:
+            raise RefusalError(
+                errno.EEXIST,
+                f"key manager {resource.name} is known with other settings (`ceph fscrypt kms ls`), nothing was "
+                f"changed; run `cephfs-fscrypt kms rm {shell_word(resource.name)} --fs {shell_word(resource.fs)}` on "
+                "a client first",
+            )
+        return True
 
     def _is_opened_by(self, resource: TenantResource) -> bool:
         """Does that key manager open the tenant's key?"""

@@ -9,7 +9,9 @@ from .clients import ClientCommands
 from .doctor import DoctorCommands
 from .gates import GateCommands
 from .jobs import JobCommands
+from .key_lines import KeyLineCommands
 from .keys import KeyCommands
+from .kms import KmsCommands
 from .metrics import MetricsCommands
 from .resources import ResourceCommands
 from .scan import ScanCommands
@@ -24,6 +26,8 @@ __all__ = [
     "GateCommands",
     "JobCommands",
     "KeyCommands",
+    "KeyLineCommands",
+    "KmsCommands",
     "MetricsCommands",
     "ResourceCommands",
     "ScanCommands",

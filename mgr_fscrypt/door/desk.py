@@ -1,7 +1,7 @@
 """What a command has at hand."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr_module import HandleCommandResult
@@ -11,8 +11,10 @@ from ..control.audience import Audience
 from ..control.doctor import Doctor
 from ..control.follow_up import FollowUp
 from ..control.jobs import Jobs
+from ..control.key_managers import KeyManagers
 from ..control.metrics import Metrics
 from ..control.observing import Observer
+from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
 from ..control.scans import Scans
 from ..control.service import ServiceKeeper
@@ -30,6 +32,8 @@ class Desk(ABC):
         jobs: what it works on.
         subtree_jobs: what it does for one subtree.
         follow_up: what comes of that.
+        key_managers: those that it knows.
+        rescans: has it read lockboxes.
         audience: who can meet what is encrypted.
         rungs: who is kept out of it.
         observer: learns of clients and caps.
@@ -50,6 +54,8 @@ class Desk(ABC):
     jobs: Jobs
     subtree_jobs: SubtreeJobs
     follow_up: FollowUp
+    key_managers: KeyManagers
+    rescans: Rescans
     audience: Audience
     rungs: Rungs
     observer: Observer
@@ -62,6 +68,16 @@ class Desk(ABC):
     @abstractmethod
     def overview(self) -> Result:
         """What is encrypted on each file system."""
+
+    @abstractmethod
+    def left_to_a_client(
+        self,
+        fs: str,
+        words: Sequence[str],
+        form: str | None,
+        options: Mapping[str, str | bool | None] | None = None,
+    ) -> HandleCommandResult:
+        """Answer with the line of `cephfs-fscrypt` that does it on a client; see `control.client_lines`."""
 
     @abstractmethod
     def reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:

@@ -35,7 +35,7 @@ class KeyCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Record what a lockbox was reported to be, by --report or -i FILE; see cephfs-fscrypt key rescan"""
+        """Record what a lockbox was reported to be, by --report or -i FILE; `key rescan` does so for all"""
         text = report or inbuf
         return self.act(
             "key adopt",
@@ -44,6 +44,11 @@ class KeyCommands(Desk):
             format,
             dry_run=dry_run,
         )
+
+    @Command("fscrypt key rescan", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def rescan_keys(self, fs: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+        """Have the engine service read what is kept of keys and tenants, and the lists made anew by it"""
+        return self.act_at_once("key rescan", (fs,), lambda: self.rescans.begin(fs), format)
 
     @Command("fscrypt key unlock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def unlock_key(self, key: str, seconds: int, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

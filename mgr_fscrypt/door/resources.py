@@ -1,10 +1,13 @@
 """How things should be: `ceph fscrypt apply` and `ceph fscrypt show`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from mgr_module import HandleCommandResult
 
-from ..control import RefusalError
+from ..control import RefusalError, Result
 from ..control.declared import declared
-from ..messages.resource import GateResource
+from ..messages.resource import GateResource, KmsResource
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -28,8 +31,13 @@ class ResourceCommands(Desk):
         gated = any(isinstance(each, GateResource) for each in resources)
         if gated:
             self.observer.refresh()
+        managers = self._managers() if any(isinstance(each, KmsResource) for each in resources) else None
         reply = self.act(
-            "apply", (), lambda: self.resources.apply(resources, dry_run=dry_run), format, dry_run=dry_run
+            "apply",
+            (),
+            lambda: self.resources.apply(resources, managers=managers, dry_run=dry_run),
+            format,
+            dry_run=dry_run,
         )
         if gated and not dry_run:
             self.observer.hurry()
@@ -45,4 +53,15 @@ class ResourceCommands(Desk):
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
         """Print what there is as resources, which apply takes; --after shows the next page"""
-        return self.reply(lambda: self.resources.show(fs, after, limit), format)
+        managers, untold = self.key_managers.declared()
+
+        def shown() -> Result:
+            page = self.resources.show(fs, after, limit, managers=managers)
+            return replace(page, status=untold) if page.success else page
+
+        return self.reply(shown, format)
+
+    def _managers(self) -> Sequence[KmsResource] | None:
+        """All key managers; None where nobody tells, or not of all."""
+        managers, untold = self.key_managers.declared()
+        return None if untold else managers

@@ -30,7 +30,7 @@ class TenantCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Record what a tenant's key was reported to be, by --report or -i FILE; see cephfs-fscrypt key rescan"""
+        """Record what a tenant's key was reported to be, by --report or -i FILE; `key rescan` does so for all"""
         return self.act(
             "tenant adopt",
             (fs,),
@@ -38,3 +38,75 @@ class TenantCommands(Desk):
             format,
             dry_run=dry_run,
         )
+
+    @Command("fscrypt tenant create", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def create_tenant(self, fs: str, tenant: str, kms: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+        """Tell the line for a client that makes the key of a tenant, which a key manager wraps"""
+        return self.left_to_a_client(fs, ["tenant", "create", tenant], format, {"kms": kms})
+
+    @Command("fscrypt tenant rotate", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def rotate_tenant(
+        self,
+        fs: str,
+        tenant: str,
+        kms_too: bool = False,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that makes a new key for a tenant, and wraps its master keys under it"""
+        return self.left_to_a_client(fs, ["tenant", "rotate", tenant], format, {"kms-too": kms_too})
+
+    @Command("fscrypt tenant rotate-every", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def rotate_tenant_every(
+        self,
+        fs: str,
+        tenant: str,
+        time: str,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that has the engine service rotate the key of a tenant by itself (90d, never)"""
+        return self.left_to_a_client(fs, ["tenant", "rotate-every", tenant, time], format)
+
+    @Command("fscrypt tenant add", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def add_tenant_protector(
+        self,
+        fs: str,
+        tenant: str,
+        kind: str,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that adds a protector of KIND to the key of a tenant (kms:NAME, recovery-code)"""
+        return self.left_to_a_client(fs, ["tenant", "add", tenant], format, {"with": kind})
+
+    @Command("fscrypt tenant rewrap", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def rewrap_tenant(
+        self,
+        fs: str,
+        tenant: str,
+        protector: str,
+        kind: str,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that wraps the key of a tenant anew for one of its protectors"""
+        return self.left_to_a_client(fs, ["tenant", "rewrap", tenant, protector], format, {"with": kind})
+
+    @Command("fscrypt tenant test", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def test_tenant_protector(
+        self,
+        fs: str,
+        tenant: str,
+        protector: str,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that opens the key of a tenant by one protector, and notes that it works"""
+        return self.left_to_a_client(fs, ["tenant", "test", tenant, protector], format)
+
+    @Command("fscrypt tenant remove", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def remove_tenant_protector(
+        self,
+        fs: str,
+        tenant: str,
+        protector: str,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """Tell the line for a client that removes a protector from the key of a tenant"""
+        return self.left_to_a_client(fs, ["tenant", "remove", tenant, protector], format)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .job import MOST_ON_PAGE, JobPage, Jobs, JobState, JobWish, expect_job
+from .key import KeyFacts
+from .kms import KmsFacts
 from .scan import ScanPage, ScanQuestion
 from .strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, expect
 from .tenant import TenantFacts
@@ -15,6 +17,8 @@ from .tenant import TenantFacts
 STATES = ("serving", "standby", "unreachable")
 """Of a service: it has its turn; another one has it; it cannot ask for one, since the cluster does not answer."""
 KEY_STATES = ("unlocked", "unlocking", "failed")
+KEPT_STATES = ("none", "reading", "read", "failed")
+"""Of what is kept: nobody asked for it, it is being read, it was read, it could not be read."""
 CODES = (
     "unknown",  # the request is none that this release knows
     "refused",  # it would be unsafe, or is not allowed here
@@ -164,14 +168,51 @@ class JobsQuestion:
         expect(0 < self.limit <= MOST_ON_PAGE, "limit", f"from 1 to {MOST_ON_PAGE}")
 
 
+@dataclass(frozen=True)
+class ManagersQuestion:
+    """Which key managers are known on the file system, and how were they met?"""
+
+
+@dataclass(frozen=True)
+class TryManager:
+    """Have a key manager wrap and unwrap something. Answered at once; `Managers` tells what became of it.
+
+    Args:
+        kms: its name.
+    """
+
+    kms: str
+
+
+@dataclass(frozen=True)
+class Rescan:
+    """Read what all lockboxes tell of keys and tenants. Answered at once; `Kept` tells what became of it."""
+
+
+@dataclass(frozen=True)
+class KeptQuestion:
+    """What was read?
+
+    Args:
+        after: empty, or `Kept.following` of the page before.
+    """
+
+    after: str
+
+
 JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion
-Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | ScanQuestion
+KeptAsk = ManagersQuestion | TryManager | Rescan | KeptQuestion
+Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | KeptAsk | ScanQuestion
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,
     "unlock": Unlock,
     "lock": Lock,
     "wipe": Wipe,
+    "managers": ManagersQuestion,
+    "test": TryManager,
+    "rescan": Rescan,
+    "kept": KeptQuestion,
     "shutdown": Shutdown,
     "start-job": StartJob,
     "pause-job": PauseJob,
@@ -248,12 +289,14 @@ class BackendState:
         reachable: did it answer, be it by a refusal?
         since: when it was first met like this.
         error: the class of its last error like this; empty when it did what was asked.
+        last: when it was met last.
     """
 
     name: str
     reachable: bool
     since: float
     error: str
+    last: float
 
 
 @dataclass(frozen=True)
@@ -316,6 +359,64 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True)
+class KnownManager:
+    """A key manager that is known on the file system.
+
+    Args:
+        facts: what is told of it.
+        met: how the service met it last; None: it did not yet.
+        testing: is it to be tested, or being tested?
+    """
+
+    facts: KmsFacts
+    met: BackendState | None
+    testing: bool
+
+
+@dataclass(frozen=True)
+class Managers:
+    """Key managers, as the service saw them at its last look.
+
+    Args:
+        fscid: the number of the file system; None: it did not see them yet.
+        read: when.
+        trouble: why not all are here, or are as they were.
+        managers: by name.
+    """
+
+    fscid: int | None
+    read: float | None
+    trouble: str
+    managers: tuple[KnownManager, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A page of what was read of lockboxes.
+
+    Args:
+        state: one of `KEPT_STATES`; all else is told with "read" only.
+        fscid: the number of the file system.
+        error: why it could not be read.
+        damaged: how many could not be read one by one.
+        keys: master keys.
+        tenants: tenants' keys.
+        following: what asks for the next page; empty on the last one.
+    """
+
+    state: str
+    fscid: int | None
+    error: str
+    damaged: int
+    keys: tuple[KeyFacts, ...]
+    tenants: tuple[TenantFacts, ...]
+    following: str
+
+    def __post_init__(self) -> None:
+        expect(self.state in KEPT_STATES, "state", " or ".join(KEPT_STATES))
+
+
+@dataclass(frozen=True)
 class Done:
     """It was done, and there is nothing to tell."""
 
@@ -338,7 +439,7 @@ class Trouble:
         expect(self.code in CODES, "code", " or ".join(CODES))
 
 
-Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | ScanPage | Done | Trouble
+Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | ScanPage | Managers | Kept | Done | Trouble
 ANSWERS: Mapping[str, type[Said]] = {
     "greeting": Greeting,
     "key": KeyState,
@@ -346,6 +447,8 @@ ANSWERS: Mapping[str, type[Said]] = {
     "job": JobState,
     "jobs": JobPage,
     "scanned": ScanPage,
+    "managers": Managers,
+    "kept": Kept,
     "done": Done,
     "trouble": Trouble,
 }

@@ -9,16 +9,22 @@ from ..messages.service import (
     Done,
     Greeting,
     Hello,
+    KeptAsk,
+    KeptQuestion,
     KeyState,
     Lock,
+    ManagersQuestion,
+    Rescan,
     Said,
     ServiceStatus,
     Shutdown,
     StatusQuestion,
     Trouble,
+    TryManager,
     Unlock,
     Wipe,
 )
+from .inventory import Inventory
 from .jobs.answering import JobAnswers
 from .kinds.scanned import ScanAnswers
 from .resident import KeptTooLongError, KeyGoneError, Residents
@@ -50,6 +56,7 @@ class Service:
         backends: Backends,
         rotations: Rotations,
         jobs: JobAnswers,
+        inventory: Inventory,
         scans: ScanAnswers,
     ) -> None:
         self._identity = identity
@@ -58,6 +65,7 @@ class Service:
         self._backends = backends
         self._rotations = rotations
         self._jobs = jobs
+        self._inventory = inventory
         self._scans = scans
         self._epoch: int | None = None
         self._ended = False
@@ -123,6 +131,8 @@ class Service:
             case Wipe():
                 self._residents.wipe(bytes.fromhex(ask.key_identifier))
                 return Done()
+            case ManagersQuestion() | TryManager() | Rescan() | KeptQuestion():
+                return self._read(ask)
             case Shutdown():
                 self.end()
                 return Done()
@@ -130,6 +140,18 @@ class Service:
                 return self._scans.answer(ask)
             case _:
                 return self._jobs.answer(ask)
+
+    def _read(self, ask: KeptAsk) -> Said:
+        match ask:
+            case ManagersQuestion():
+                return self._inventory.managers()
+            case KeptQuestion():
+                return self._inventory.kept(ask.after)
+            case TryManager():
+                self._inventory.test(ask.kms)
+            case Rescan():
+                self._inventory.rescan()
+        return Done()
 
     def _unlock(self, ask: Unlock) -> KeyState:
         try:

@@ -63,7 +63,7 @@ class KeptKeys:
                     found.safe.find(identifier.hex()), [self._by_tenant(found, asked, identifier)]
                 )
         except KeyStoreError as error:
-            raise _told(error, "" if asked is None else asked.name_of(error)) from error
+            raise told(error, "" if asked is None else asked.name_of(error)) from error
         except SecretMemoryError as error:
             raise UnlockError(
                 str(error), kind="SecretMemoryError", remedy="raise the service's LimitMEMLOCK"
@@ -108,7 +108,7 @@ class _Asked:
             found = self._managers.wrapping_key(parameters, binding)
         except KeyStoreError as error:
             self._failed.append((error, name))
-            self._backends.failed(_told(error, name))
+            self._backends.failed(told(error, name))
             raise
         self.answered = name
         self._backends.answered(name)
@@ -119,7 +119,8 @@ class _Asked:
         return next((name for each, name in self._failed if each is error), "")
 
 
-def _told(error: KeyStoreError, backend: str) -> UnlockError:
+def told(error: KeyStoreError, backend: str) -> UnlockError:
+    """What a key manager of that name answered, or was said of it, for lists and remedies."""
     return UnlockError(
         str(error),
         kind=type(error).__name__,

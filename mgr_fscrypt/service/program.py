@@ -23,6 +23,7 @@ from ..messages import RELEASE
 from ..withdrawal import Withdrawal
 from .clock import SystemClock
 from .core import Identity, Service
+from .inventory import Inventory
 from .jobs import Runner
 from .jobs.answering import JobAnswers
 from .kept_keys import KeptKeys
@@ -143,17 +144,19 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     holder = f"process {identity.pid} on {identity.host}, {terms.access.entity}"
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
+    inventory = Inventory(lambda: custody(terms.access, terms.credentials), backends, clock)
     kinds = kinds_of(lambda: place_reached(terms.access), lambda: findings_reached(terms.access))
     runner = Runner(kinds, lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
     jobs = JobAnswers(runner)
     scans = ScanAnswers(lambda: findings_reached(terms.access))
-    service = Service(identity, tenure, residents, backends, rotations, jobs, scans)
+    service = Service(identity, tenure, residents, backends, rotations, jobs, inventory, scans)
     signal.signal(signal.SIGTERM, lambda *_: service.end())
     signal.signal(signal.SIGINT, lambda *_: service.end())
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
     rotating = threading.Thread(target=rotations.run, name="fscrypt-rotation", daemon=True)
     rotating.start()
     threading.Thread(target=runner.run, name="fscrypt-jobs", daemon=True).start()
+    threading.Thread(target=inventory.run, name="fscrypt-inventory", daemon=True).start()
     withdrawal = withdrawal_of(residents, lambda: custody(terms.access, terms.credentials))
     threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
     try:
@@ -167,6 +170,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         runner.end()
         residents.close()
         rotations.end()
+        inventory.end()
         withdrawal.end()
         # while it is still our turn: what they put down is kept
         runner.join(_PARTING)

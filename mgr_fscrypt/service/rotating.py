@@ -13,6 +13,7 @@ from ..keys.managed import forget
 from ..keys.schedule import Standing
 from ..messages.service import RotationState
 from ..messages.tenant import TenantFacts
+from ..reported import tenant_facts
 from .clock import Clock
 
 LOOK = 60.0
@@ -156,7 +157,7 @@ class Rotations:
             known.news = True
             kind = ""
             if isinstance(after, Standing):
-                known.facts = _facts_of(after)
+                known.facts = tenant_facts(after)
             else:
                 kind = type(after).__name__
             if kind != known.error:
@@ -208,9 +209,9 @@ class Rotations:
         with self._turn:
             known = self._known.get(standing.tenant)
             if known is None:
-                known = _Tenant(custody.safe.home[1], _facts_of(standing), self._pauses())
+                known = _Tenant(custody.safe.home[1], tenant_facts(standing), self._pauses())
                 self._known[standing.tenant] = known
-            known.facts = _facts_of(standing)
+            known.facts = tenant_facts(standing)
             return known
 
     def _forget_others(self, tenants: list[str]) -> None:
@@ -221,14 +222,3 @@ class Rotations:
 def _require_managers_alone(standing: Standing) -> None:
     if standing.others or not standing.managers:
         raise OnlyPeopleError(f"the key of tenant {standing.tenant} is not opened by key managers alone")
-
-
-def _facts_of(standing: Standing) -> TenantFacts:
-    return TenantFacts(
-        standing.tenant,
-        standing.version,
-        standing.rotated,
-        standing.every,
-        standing.managers,
-        standing.others,
-    )

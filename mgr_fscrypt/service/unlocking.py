@@ -77,5 +77,6 @@ class Backends:
         with self._turn:
             before = self._known.get(name)
             same = before is not None and before.reachable == reachable
-            since = before.since if before is not None and same else self._clock.date()
-            self._known[name] = BackendState(name, reachable, since, error)
+            now = self._clock.date()
+            since = before.since if before is not None and same else now
+            self._known[name] = BackendState(name, reachable, since, error, now)

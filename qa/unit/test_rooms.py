@@ -74,6 +74,8 @@ ROOMS: Mapping[str, Room] = {
     "withdrawal": room("custody"),
     # what is reported of a subtree: for all who make or change some
     "subtree_facts": room("engine", "messages"),
+    # what is told of what is kept: for all who tell it
+    "reported": room("keys", "messages"),
     "control": room("store", "messages", "backoff", theirs=("yaml",)),
     "service_link": room("control", "messages"),
     "servers": room("control"),
@@ -82,10 +84,20 @@ ROOMS: Mapping[str, Room] = {
     "module": room(
         "control", "door", "messages", "progress_board", "servers", "service_link", theirs=("mgr_module",)
     ),
-    "service": room("engine", "keys", "messages", "backoff", "custody", "withdrawal", "subtree_facts"),
+    "service": room(
+        "engine", "keys", "messages", "backoff", "custody", "reported", "withdrawal", "subtree_facts"
+    ),
     # it reports the subtrees that it makes to the manager, hence messages
     "client": room(
-        "engine", "keys", "messages", "migrate", "custody", "withdrawal", "subtree_facts", theirs=("mfusepy",)
+        "engine",
+        "keys",
+        "messages",
+        "migrate",
+        "custody",
+        "reported",
+        "withdrawal",
+        "subtree_facts",
+        theirs=("mfusepy",),
     ),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
@@ -341,13 +353,18 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
         "fscrypt job cancel; fscrypt job forget; fscrypt job ls; fscrypt job pause; fscrypt job resume; "
         "fscrypt job show; "
-        "fscrypt key adopt; fscrypt key lock; fscrypt key ls; fscrypt key show; fscrypt key unlock; "
+        "fscrypt key add; fscrypt key adopt; fscrypt key cancel; fscrypt key create; fscrypt key destroy; "
+        "fscrypt key disable; fscrypt key drill; fscrypt key drill-every; fscrypt key enable; fscrypt key expire; "
+        "fscrypt key finish; fscrypt key lock; fscrypt key ls; fscrypt key recover; fscrypt key remove; "
+        "fscrypt key rescan; fscrypt key rewrap; fscrypt key show; fscrypt key test; fscrypt key unlock; "
+        "fscrypt kms add; fscrypt kms ls; fscrypt kms rm; fscrypt kms test; fscrypt kms trust; "
         "fscrypt metrics; fscrypt scan; "
         "fscrypt service status; fscrypt show; fscrypt status; "
         "fscrypt subtree adopt; fscrypt subtree create; fscrypt subtree forget; fscrypt subtree hold; "
         "fscrypt subtree ls; fscrypt subtree release; fscrypt subtree rm; fscrypt subtree scanned; "
         "fscrypt subtree show; fscrypt subtree verify; "
-        "fscrypt tenant adopt; fscrypt tenant ls"
+        "fscrypt tenant add; fscrypt tenant adopt; fscrypt tenant create; fscrypt tenant ls; fscrypt tenant remove; "
+        "fscrypt tenant rewrap; fscrypt tenant rotate; fscrypt tenant rotate-every; fscrypt tenant test"
     )
     assert done.stdout == f"Module; {commands}\nFalse\n"
 

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,6 +226,18 @@ def test_tenants_and_key_managers_are_shown_as_far_as_they_are_known(resources: 
     assert page.answer is not None
     assert page.answer.simplified() == {"resources": [KMS, TENANT]}
     assert outcomes(applied(resources, TENANT, TENANT | {"name": "other"})) == ["unchanged", "client"]
+    for managers, outcome in (
+        ([known], "unchanged"),
+        ([], "client"),
+        (None, "client"),
+        ([replace(known, address="elsewhere:1")], "refused"),
+        ([replace(known, fs="scratch")], "client"),
+    ):
+        result = resources.apply(declared(json.dumps([KMS])), managers=managers)
+        assert outcomes(result) == [outcome]
+    gone = [KMS | {"intent": "removed"}]
+    for managers, outcome in (([known], "client"), ([], "unchanged"), (None, "client")):
+        assert outcomes(resources.apply(declared(json.dumps(gone)), managers=managers)) == [outcome]
     added = applied(resources, TENANT | {"kms": "third"})
     assert "cephfs-fscrypt tenant add acme --with kms:third --fs cephfs" in str(added.answer)
     assert shown(resources, "scratch").resources == ()

@@ -216,7 +216,10 @@ def test_health_by_state(state: str, told: bool):
 def test_health_tells_of_key_managers_that_do_not_answer_for_long():
     stage = Stage()
     since = 1_700_000_000 + stage.time
-    met = (BackendState("sealed", True, 1.0, "Refused"), BackendState("far\n", False, since, "Timeout"))
+    met = (
+        BackendState("sealed", True, 1.0, "Refused", 1.0),
+        BackendState("far\n", False, since, "Timeout", since),
+    )
     stage.status = STATUS.__class__(**vars(STATUS) | {"backends": met})
     stage.rounds(1)
     assert stage.keeper.checks() == {}
@@ -369,7 +372,9 @@ def test_what_is_shown():
         | {
             "keys": (KeyState(KEY, "unlocking", 2, None, "KmsUnreachableError"),),
             "tenant_keys": (TenantKeyState("acme", 3, 17),),
-            "backends": (BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError"),),
+            "backends": (
+                BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError", 1_700_000_001.0),
+            ),
         }
     )
     stage.rounds(1)

@@ -3,14 +3,18 @@
 import errno
 import inspect
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.messages.resource import KINDS
 from mgr_fscrypt.messages.service import Ask, Said, Trouble, Wipe
 from qa.fakes.manager import Loaded, Reply, loaded
 
+MANUAL = Path(__file__).resolve().parents[3] / "doc" / "manager.md"
 KEY = "00" * 16
 SUBTREE = SubtreeFacts(7, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY)).encode()
 FACTS = {name: value for name, value in json.loads(SUBTREE).items() if name not in ("kind", "version")}
@@ -24,6 +28,16 @@ WORDS: dict[str, object] = {
     "rung": "isolate",
     "session": 7,
     "job": KEY,
+    "kind": "kms",
+    "tenant": "acme",
+    "protector": "first",
+    "time": "90d",
+    "day": "2027-12-31",
+    "file": "x.key",
+    "kms": "vault",
+    "type": "vault",
+    "address": "https://a:8200",
+    "its_key": "k",
 }
 
 
@@ -77,6 +91,19 @@ def test_every_command_answers_in_each_format_and_has_help(manager: Loaded, comm
     refused = given(manager, command, format="xml")
     assert refused.retval == -errno.EINVAL
     assert "use one of plain, json, json-pretty, yaml" in refused.stderr
+
+
+def test_what_can_be_done_can_be_declared_or_it_is_said_why_not():
+    """The table of doc/manager.md has each command that changes something, and each kind of resource."""
+    text = (
+        MANUAL.read_text().partition("| command | as a resource |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    )
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines()]
+    told = {name: resource for names, resource in rows for name in re.findall("`([^`]+)`", names)}
+    assert told.keys() >= {name for name, perm in COMMANDS.items() if perm != "r"}
+    assert told.keys() <= COMMANDS.keys()
+    assert {kind for each in told.values() for kind in re.findall("`([^`]+)`", each)} == KINDS.keys()
+    assert all(each.startswith(("`fscrypt.", "none: ", "it takes")) for each in told.values())
 
 
 def test_a_dry_run_is_no_act(manager: Loaded):

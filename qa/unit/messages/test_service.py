@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mgr_fscrypt.messages import MessageError, Policy, TenantFacts
+from mgr_fscrypt.messages import KeyFacts, MessageError, Policy, ProtectorFacts, TenantFacts
 from mgr_fscrypt.messages.exchange import Answer, Request
 from mgr_fscrypt.messages.job import (
     MOST_IN_STATUS,
@@ -18,6 +18,7 @@ from mgr_fscrypt.messages.job import (
     brief,
     result_text,
 )
+from mgr_fscrypt.messages.kms import KmsFacts
 from mgr_fscrypt.messages.lines import LONGEST, Lines, line_of
 from mgr_fscrypt.messages.scan import FoundSubtree, Mixture, ScanPage, ScanQuestion
 from mgr_fscrypt.messages.service import (
@@ -32,9 +33,15 @@ from mgr_fscrypt.messages.service import (
     Hello,
     JobQuestion,
     JobsQuestion,
+    Kept,
+    KeptQuestion,
     KeyState,
+    KnownManager,
     Lock,
+    Managers,
+    ManagersQuestion,
     PauseJob,
+    Rescan,
     ResumeJob,
     RotationState,
     Said,
@@ -44,6 +51,7 @@ from mgr_fscrypt.messages.service import (
     StatusQuestion,
     TenantKeyState,
     Trouble,
+    TryManager,
     Unlock,
     Wipe,
 )
@@ -67,6 +75,8 @@ JOB = JobState(
     started=1.0,
     ended=None,
 )
+MET = BackendState("vault", False, 1.0, "KmsUnreachableError", 2.5)
+VAULT = KmsFacts("vault", "vault", "https://a:8200", "k", "vault.json", ("mount=transit",))
 STATUS = ServiceStatus(
     release="0.1.0",
     pid=7,
@@ -80,7 +90,7 @@ STATUS = ServiceStatus(
     longest=600.0,
     keys=(KeyState(KEY, "unlocked", 2, 3.5, ""), KeyState(KEY, "unlocking", 0, None, "KmsUnreachableError")),
     tenant_keys=(TenantKeyState("acme", 2, 7),),
-    backends=(BackendState("vault", False, 1.0, "KmsUnreachableError"),),
+    backends=(MET,),
     rotations=(RotationState(1, TenantFacts("acme", 2, 3, 4, ("vault",), ()), "KmsUnreachableError", 5.5),),
     jobs=Jobs(1, 0, 2, (brief(JOB), brief(replace(JOB, total=None, eta=None)))),
 )
@@ -90,6 +100,10 @@ REQUESTS = [
     Unlock(KEY, 60.0),
     Lock(KEY),
     Wipe(KEY),
+    ManagersQuestion(),
+    TryManager("vault"),
+    Rescan(),
+    KeptQuestion("17"),
     Shutdown(),
     StartJob(WISH),
     PauseJob(KEY),
@@ -120,6 +134,18 @@ ANSWERED = [
     JobPage((), None),
     ScanPage((FOUND,), "/a"),
     ScanPage((), None),
+    Managers(None, None, "no cluster", ()),
+    Managers(1, 2.5, "", (KnownManager(VAULT, MET, testing=True), KnownManager(VAULT, None, testing=False))),
+    Kept("reading", None, "", 0, (), (), ""),
+    Kept(
+        "read",
+        1,
+        "",
+        2,
+        (KeyFacts(KEY, "k", "acme", "active", 1, 2, 3, 4, 5, (ProtectorFacts("a", "kms", 6, 7),)),),
+        (TenantFacts("acme", 2, 3, 4, ("vault",), ()),),
+        "17",
+    ),
     Done(),
     Trouble("refused", "no", "ask"),
 ]
@@ -199,6 +225,7 @@ def test_other_requests_are_refused(text: str, says: str):
         ("epoch", "1", "content.epoch must be of the type int"),
         ("epoch", True, "content.epoch must be of the type int"),
         ("state", "asleep", "state must be"),
+        ("backends", [vars(MET) | {"last": "now"}], r"content.backends\[\].last must be of the type float"),
         ("host", None, "content.host must be of the type str"),
     ],
 )

@@ -9,16 +9,23 @@ from mgr_fscrypt.messages.service import (
     Done,
     Greeting,
     Hello,
+    Kept,
+    KeptQuestion,
     KeyState,
     Lock,
+    Managers,
+    ManagersQuestion,
+    Rescan,
     ServiceStatus,
     Shutdown,
     StatusQuestion,
     Trouble,
+    TryManager,
     Unlock,
     Wipe,
 )
 from mgr_fscrypt.service.core import Identity, Service
+from mgr_fscrypt.service.inventory import Inventory
 from mgr_fscrypt.service.jobs import Runner
 from mgr_fscrypt.service.jobs.answering import JobAnswers
 from mgr_fscrypt.service.kinds.scanned import ScanAnswers
@@ -33,7 +40,7 @@ from qa.fakes.service import KEY, FakeClock, FakeTurns, FakeUnlocker
 
 
 def nothing() -> AbstractContextManager[Custody]:
-    raise AssertionError("nothing is to be rotated here")
+    raise AssertionError("nothing is to be reached here")
 
 
 class Stage:
@@ -57,6 +64,7 @@ class Stage:
             backends,
             rotations,
             JobAnswers(self.runner),
+            Inventory(nothing, backends, self.clock),
             ScanAnswers(FakeFindings().reach),
         )
 
@@ -170,3 +178,12 @@ def test_it_ends_when_it_is_told():
     assert not stage.service.ended
     assert stage.service.answer(Shutdown()) == Done()
     assert stage.service.ended
+
+
+def test_what_takes_time_is_answered_at_once():
+    stage = Stage()
+    assert stage.service.answer(ManagersQuestion()) == Managers(None, None, "", ())
+    assert stage.service.answer(TryManager("vault")) == Done()
+    assert stage.service.answer(KeptQuestion("")) == Kept("none", None, "", 0, (), (), "")
+    assert stage.service.answer(Rescan()) == Done()
+    assert stage.service.answer(KeptQuestion("")) == Kept("reading", None, "", 0, (), (), "")
