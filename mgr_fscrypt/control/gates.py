@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Protocol
 
 from ..store import Found, Gate, GatedCaps, Place, Subtree
@@ -15,6 +16,7 @@ from .gate_plan import SUBVOLUMES, Caps, CapsChange, CutOff, Plan, cut_off, encl
 from .observing import Census, Sight
 from .refusal import RefusalError
 from .results import Part, Result
+from .subtrees import COMPARED
 from .text import is_unicode, shell_word
 
 RUNGS = ("observe", "require", "isolate", "exclude")
@@ -415,10 +417,13 @@ class Gates:
 
     def _require_subtree(self, found: FileSystem, path: str) -> None:
         if self._subtrees.at(found.fscid, path) is None:
+            known = [each.path for each in self._subtrees.page(found.fscid, Place(), COMPARED).subtrees]
+            near = get_close_matches(path, known, n=1)
+            listing = f"see `ceph fscrypt subtree ls {shell_word(found.name)}`"
             raise RefusalError(
                 errno.ENOENT,
-                f"no subtree {path} is registered on {found.name}, nothing was changed; see `ceph fscrypt subtree ls "
-                f"{shell_word(found.name)}`",
+                f"no subtree {path} is registered on {found.name}, nothing was changed; "
+                + (f'did you mean "{near[0]}"?' if near else listing),
             )
 
     def _namespace(self, found: FileSystem, path: str, wanted: Wanted, before: Gate | None) -> str:

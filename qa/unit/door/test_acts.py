@@ -41,9 +41,15 @@ WORDS: dict[str, object] = {
 }
 
 
-@pytest.fixture
-def manager() -> Iterator[Loaded]:
+@pytest.fixture(scope="module")
+def first() -> Iterator[Loaded]:
     with loaded() as found:
+        yield found
+
+
+@pytest.fixture
+def manager(first: Loaded) -> Iterator[Loaded]:
+    with first.anew() as found:
         yield found
 
 
@@ -55,7 +61,7 @@ def given(manager: Loaded, command: str, **options: object) -> Reply:
     """Run a command with some value for each argument that it must have."""
     parameters = inspect.signature(manager.commands[f"fscrypt {command}"].func).parameters.values()
     needed = [each.name for each in parameters if each.default is each.empty and each.name != "self"]
-    return manager.run(command, **{name: WORDS[name] for name in needed}, **options)
+    return manager.run(command, **{name: WORDS[name] for name in needed} | options)
 
 
 def acts(manager: Loaded) -> list[dict[str, object]]:

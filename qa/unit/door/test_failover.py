@@ -294,7 +294,7 @@ OF_THE_SERVICE = (
 """These change nothing in the database, and are recorded once the service has been asked."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def commands() -> Iterator[Loaded]:
     with loaded() as found:
         yield found
