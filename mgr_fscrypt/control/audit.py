@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 from ..store import FIRST, Kept
+from .packed import Made, in_parts, packed
 from .paging import page_size
 from .refusal import RefusalError
 from .results import Part, Result
@@ -19,6 +20,8 @@ from .text import moment, one_line, shell_word, shortened, table
 from .values import Simplified
 
 BROKEN = "FSCRYPT_AUDIT_BROKEN"
+FIRST_NUMBER = 1
+"""Of records; there are no gaps."""
 CHECKED = 50_000
 """Records that one `audit verify` checks: about a second."""
 WATCHED = 2_000
@@ -73,12 +76,12 @@ class ActLine:
 class ActPage:
     """A page of the audit, newest first; `following` asks for the next one."""
 
-    acts: tuple[ActLine, ...]
+    acts: Sequence[ActLine]
     following: int | None = None
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
-        return {"acts": [asdict(line) for line in self.acts], "following": self.following}
+        return {"acts": Made(self.acts, asdict), "following": self.following}
 
     @classmethod
     def restored(cls, value: dict[str, Any]) -> Self:
@@ -89,7 +92,7 @@ class ActPage:
         """Show it to a person."""
         if not self.acts:
             return "Nothing was done through the manager yet."
-        rows = [
+        rows = (
             (
                 str(line.number),
                 moment(line.at),
@@ -98,7 +101,7 @@ class ActPage:
                 shortened(line.result, 120) if line.code == 0 else f"refused: {shortened(line.result, 120)}",
             )
             for line in self.acts
-        ]
+        )
         shown = table(("NUMBER", "WHEN", "WHO", "WHAT", "RESULT"), rows, numbers={0})
         shown += "\ncli: whom `ceph log last 1000 info audit` names at that moment; the manager is not told."
         if self.following is not None:
@@ -174,9 +177,17 @@ class Audit:
             return refusal.result
         if after is not None and not 0 < after < _LARGEST:
             return Result.failed(errno.EINVAL, f"{after} is no number of a record; they begin with 1")
-        found = self._store.newest(after, limit + 1)
-        lines = tuple(ActLine(**asdict(each.act), digest=each.digest) for each in found[:limit])
-        return Result(answer=ActPage(lines, lines[-1].number if len(found) > limit else None))
+        found = in_parts(
+            limit, lambda last, most: self._store.newest(after if last is None else last.act.number, most)
+        )
+        lines = packed(
+            (ActLine(**vars(each.act), digest=each.digest) for each in found),
+            vars,
+            lambda line: ActLine(**line),
+        )
+        oldest = lines[-1].number if len(lines) == limit else FIRST_NUMBER
+        # none is missing in between
+        return Result(answer=ActPage(lines, oldest if oldest > FIRST_NUMBER else None))
 
     def verify(self, after: str | None = None, most: int = CHECKED) -> Result:
         """Check that the records fit one to the other.

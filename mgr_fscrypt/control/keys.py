@@ -1,7 +1,7 @@
 """The index of master keys: what their lockboxes were reported to be. The lockboxes in RADOS are the truth."""
 
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from ..messages import KeyFacts
 from ..store import Key
 from .cluster import FileSystemMap, existing, names_of
+from .packed import Made, in_parts, packed
 from .paging import following, more, page_size, position
 from .refusal import RefusalError
 from .reports import kept_facts
@@ -106,12 +107,12 @@ class KeyLine:
 class KeyPage:
     """A page of the list of keys; `following` asks for the next one."""
 
-    keys: tuple[KeyLine, ...]
+    keys: Sequence[KeyLine]
     following: str | None = None
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
-        return {"keys": [line.simplified() for line in self.keys], "following": self.following}
+        return {"keys": Made(self.keys, KeyLine.simplified), "following": self.following}
 
     @classmethod
     def restored(cls, value: Mapping[str, Any]) -> Self:
@@ -122,10 +123,10 @@ class KeyPage:
         """Show it to a person."""
         if not self.keys:
             return "No key was reported; `cephfs-fscrypt key rescan` reports all that are kept."
-        rows = [
+        rows = (
             (line.fs_name, line.name, line.identifier, line.tenant, line.state, _ways(line))
             for line in self.keys
-        ]
+        )
         shown = table(("FILE SYSTEM", "NAME", "KEY", "TENANT", "STATE", "PROTECTORS"), rows)
         if self.following is not None:
             shown += f"\n{more(self.following)}"
@@ -180,11 +181,18 @@ class Keys:
             start = position(after)
         except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, start, limit + 1)
-        shown = found[:limit]
-        next_page = following(shown[-1].fscid, shown[-1].identifier) if len(found) > limit else None
         names = names_of(self._cluster)
-        return Result(answer=KeyPage(tuple(_line(key, names) for key in shown), next_page))
+        place = start
+
+        def found() -> Iterator[KeyLine]:
+            nonlocal place
+            for key in in_parts(limit, lambda last, most: self._store.page(fscid, _after(last, start), most)):
+                place = (key.fscid, key.identifier)
+                yield _line(key, names)
+
+        lines = packed(found(), KeyLine.simplified, KeyLine.restored)
+        more_follow = len(lines) == limit and self._store.page(fscid, place, 1)
+        return Result(answer=KeyPage(lines, following(*place) if more_follow else None))
 
     def show(self, fs_name: str, named: str) -> Result:
         """All that is known of one key, by its name or its 32 hexadecimal digits."""
@@ -215,6 +223,10 @@ class Keys:
 
     def _some_names(self, fscid: int) -> Iterable[str]:
         return [key.name for key in self._store.page(fscid, (0, ""), _COMPARED)]
+
+
+def _after(last: Key | None, start: tuple[int, str]) -> tuple[int, str]:
+    return start if last is None else (last.fscid, last.identifier)
 
 
 def _reported(fscid: int, facts: KeyFacts, now: int) -> Key:

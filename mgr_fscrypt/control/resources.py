@@ -7,9 +7,8 @@ to run on a client.
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Self
-
-import yaml
 
 from ..messages import KeyFacts, Policy, ProtectorFacts, SubtreeFacts
 from ..messages.resource import (
@@ -20,15 +19,17 @@ from ..messages.resource import (
     Resource,
     SubtreeResource,
     TenantResource,
+    resource_of,
 )
 from ..store import Gate, Key, Place, Subtree
 from .client_lines import left_to_a_client
 from .cluster import FileSystem, FileSystemMap, existing
 from .gates import Gates, GateStore, Wanted
 from .keys import Keys, KeyStore
+from .packed import PART, Made, packed
 from .paging import following, page_size, position
 from .refusal import RefusalError
-from .results import Part, Result
+from .results import Part, Result, written
 from .subtrees import Subtrees, SubtreeStore
 from .tenants import TenantStore
 from .text import one_line, shell_word, table
@@ -89,17 +90,17 @@ class Applied:
 class Declared:
     """A page of what there is, as `apply` takes it; `following` asks for the next one."""
 
-    resources: tuple[Resource, ...]
+    resources: Sequence[Resource]
     following: str | None = None
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
-        shown: Simplified = {"resources": [each.simplified() for each in self.resources]}
+        shown: Simplified = {"resources": Made(self.resources, lambda each: each.simplified())}
         return shown if self.following is None else shown | {"following": self.following}
 
     def plain(self) -> str:
         """Show it to a person: YAML."""
-        return str(yaml.safe_dump(self.simplified(), sort_keys=False, allow_unicode=True))
+        return written(self.simplified(), "yaml")
 
 
 class Resources:
@@ -190,15 +191,18 @@ class Resources:
             start = _start(after)
         except RefusalError as refusal:
             return refusal.result
-        shown: list[Resource] = []
-        place = ""
         ordered = sorted(systems, key=lambda each: each.fscid)
-        for found, name in self._all(ordered, start, limit + 1, managers):
-            if len(shown) == limit:
-                return Result(answer=Declared(tuple(shown), place))
-            shown.append(found)
-            place = name
-        return Result(answer=Declared(tuple(shown)))
+        everything = self._all(ordered, start, managers)
+        end = ""
+
+        def found() -> Iterator[Resource]:
+            nonlocal end
+            for each, place in islice(everything, limit):
+                end = place
+                yield each
+
+        shown = packed(found(), lambda each: each.simplified(), resource_of)
+        return Result(answer=Declared(shown, end if next(everything, None) else None))
 
     def _applied(
         self, resource: Resource, managers: Sequence[KmsResource] | None, *, dry_run: bool
@@ -278,7 +282,6 @@ class Resources:
         self,
         systems: Sequence[FileSystem],
         start: tuple[int, str, str],
-        most: int,
         managers: Sequence[KmsResource],
     ) -> Iterator[tuple[Resource, str]]:
         """What there is past a place, with what names its own place."""
@@ -290,20 +293,20 @@ class Resources:
                 if each.fscid == fscid and _PLACES.index(place) < _PLACES.index(kind):
                     continue
                 first = name if (each.fscid, place) == (fscid, kind) else ""
-                for found in self._of_kind(place, each, first, most, managers):
+                for found in self._of_kind(place, each, first, managers):
                     yield found, following(each.fscid, f"{place}:{found.name}")
 
     def _of_kind(
-        self, kind: str, system: FileSystem, first: str, most: int, managers: Sequence[KmsResource]
+        self, kind: str, system: FileSystem, first: str, managers: Sequence[KmsResource]
     ) -> Iterator[Resource]:
-        """Up to `most` of a file system, in order of their names, past that of `first`."""
+        """Those of a file system, in order of their names, past that of `first`."""
         fscid, fs_name = system.fscid, system.name
         match kind:
             case "kms":
                 known = sorted((each for each in managers if each.fs == fs_name), key=lambda each: each.name)
                 yield from (each for each in known if each.name > first)
             case "tenant":
-                while tenants := self._tenant_store.page(fscid, (fscid, first), most):
+                while tenants := self._tenant_store.page(fscid, (fscid, first), PART):
                     # without a key manager it is no resource: none could be made again
                     yield from (
                         TenantResource(fs_name, each.tenant, each.managers[0])
@@ -312,12 +315,13 @@ class Resources:
                     )
                     first = tenants[-1].tenant
             case "key":
-                yield from (
-                    _declared_key(fs_name, each) for each in self._key_store.page(fscid, (fscid, first), most)
-                )
+                while keys := self._key_store.page(fscid, (fscid, first), PART):
+                    yield from (_declared_key(fs_name, each) for each in keys)
+                    first = keys[-1].identifier
             case "subtree":
-                found = self._subtree_store.page(fscid, Place(fscid, first), most)
-                yield from (_declared_subtree(fs_name, each) for each in found.subtrees)
+                while subtrees := self._subtree_store.page(fscid, Place(fscid, first), PART).subtrees:
+                    yield from (_declared_subtree(fs_name, each) for each in subtrees)
+                    first = subtrees[-1].path
             case "gate":
                 yield from (
                     _declared_gate(fs_name, each)

@@ -2,13 +2,14 @@
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from logging import Logger
 from typing import Protocol, Self
 
 import yaml
 
+from .packed import Made
 from .text import one_line, shortened
 from .values import Simplified
 
@@ -77,7 +78,7 @@ class Result:
         if self.answer is not None and form == "plain":
             return -self.code, self.answer.plain(), status
         value = {"status": status} if self.answer is None else self.answer.simplified()
-        return -self.code, _written(value, form), status
+        return -self.code, written(value, form), status
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,53 @@ def guarded(work: Callable[[], Result], log: Logger) -> Result:
         )
 
 
-def _written(value: Simplified, form: str) -> str:
+def written(value: Simplified, form: str) -> str:
+    """Plain JSON types as a text of one of `FORMATS`, not "plain"."""
     if form == "yaml":
-        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
-    # piece by piece: made in one call, a large text would hold ceph-mgr's interpreter all the time
-    return "".join(json.JSONEncoder(indent=2 if form == "json-pretty" else None).iterencode(value))
+        return "".join(_yaml(value))
+    return "".join(_json(value, 2 if form == "json-pretty" else None))
+
+
+# piece by piece: made in one call, a large text would hold ceph-mgr's interpreter all the time, and of a long list no
+# more than one element is there at a time (`packed`)
+
+
+def _yaml(value: Simplified) -> Iterator[str]:
+    if not value:
+        yield _dumped(value)
+    for name, each in value.items():
+        if isinstance(each, Made) and len(each):
+            yield f"{name}:\n"
+            yield from (_dumped([element]) for element in each)
+        else:
+            yield _dumped({name: list(each) if isinstance(each, Made) else each})
+
+
+def _dumped(value: object) -> str:
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def _json(value: Simplified, indent: int | None) -> Iterator[str]:
+    encoder = json.JSONEncoder(indent=indent)
+    line, end = ("\n" + " " * indent, "\n") if indent else ("", "")
+    start = "{"
+    for name, each in value.items():
+        yield f"{start}{line}{json.dumps(name)}: "
+        start = "," if indent else ", "
+        if isinstance(each, Made) and len(each):
+            yield from _listed(each, encoder, line + " " * (indent or 0))
+            yield f"{line}]"
+        else:
+            text = encoder.iterencode(list(each) if isinstance(each, Made) else each)
+            yield from (piece.replace("\n", line) for piece in text) if indent else text
+    yield f"{end}}}" if value else "{}"
+
+
+def _listed(elements: Iterable[object], encoder: json.JSONEncoder, line: str) -> Iterator[str]:
+    start = f"[{line}"
+    for each in elements:
+        yield start + encoder.encode(each).replace("\n", line or "\n")
+        start = f",{line}" if line else ", "
 
 
 def _short_line(text: str) -> str:

@@ -1,7 +1,7 @@
 """The register of encrypted subtrees: what may be in it, and what it answers."""
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Protocol
@@ -11,6 +11,7 @@ from ..store import ALL, Found, Place, Subtree, Wanted
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .filters import named_place, place, wanted
 from .keys import KeyLine
+from .packed import PART, packed
 from .paging import page_size
 from .paths import PathError, normal, parents
 from .refusal import RefusalError
@@ -168,10 +169,22 @@ class Subtrees:
             start = place(after, chosen)
         except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, start, limit, chosen)
         names = names_of(self._cluster)
-        lines = tuple(_line(subtree, names.get(subtree.fscid)) for subtree in found.subtrees)
-        return Result(answer=SubtreePage(lines, named_place(found.following), filtered=chosen != ALL))
+        end: Place | None = start
+
+        def found() -> Iterator[SubtreeLine]:
+            nonlocal end
+            left = limit
+            while left > 0 and end is not None:
+                part = self._store.page(fscid, end, left if chosen.text else min(left, PART), chosen)
+                yield from (_line(subtree, names.get(subtree.fscid)) for subtree in part.subtrees)
+                left, end = left - len(part.subtrees), part.following
+                if chosen.text is not None:
+                    # it has looked through as many as a page may
+                    return
+
+        lines = packed(found(), vars, lambda line: SubtreeLine(**line))
+        return Result(answer=SubtreePage(lines, named_place(end), filtered=chosen != ALL))
 
     def show(self, fs_name: str, path: str) -> Result:
         """All that is known of one subtree, and of its key."""

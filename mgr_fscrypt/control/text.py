@@ -1,26 +1,29 @@
 """Values as text for people."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> str:
-    """Lay out rows in columns, without trailing blanks.
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()) -> str:
+    """Lay out rows in columns, without trailing blanks. They are taken one by one, and not kept.
 
     Args:
         heading: the columns' titles.
         rows: as many cells as there are titles.
         numbers: the columns that are aligned on the right.
     """
-    cells = [tuple(heading), *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
+    columns = [[title] for title in heading]
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            column.append(one_line(cell))
+    widths = [max(map(len, column)) for column in columns]
     lines = (
         "  ".join(
-            cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if number in numbers else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        for row in cells
+        for row in zip(*columns, strict=True)
     )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -1,9 +1,10 @@
 """The values that commands and pages show. Each turns into plain JSON types and back, without loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from .packed import Made
 from .text import shell_word, table
 
 Simplified = dict[str, Any]
@@ -115,13 +116,13 @@ class SubtreePage:
         filtered: False when all subtrees were asked for; not among what a program gets, which knows what it asked.
     """
 
-    subtrees: tuple[SubtreeLine, ...]
+    subtrees: Sequence[SubtreeLine]
     following: str | None = None
     filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
-        return {"subtrees": [asdict(line) for line in self.subtrees], "following": self.following}
+        return {"subtrees": Made(self.subtrees, asdict), "following": self.following}
 
     @classmethod
     def restored(cls, value: Mapping[str, Any]) -> Self:
@@ -146,7 +147,7 @@ class SubtreePage:
             return f"None so far.{more}"
         if not self.subtrees:
             return "No registered subtree fits." if self.filtered else "No subtree is registered."
-        rows = [
+        rows = (
             (
                 line.fs_name if line.present else f"{line.fs_name} (removed)",
                 line.path,
@@ -155,7 +156,7 @@ class SubtreePage:
                 line.key_identifier,
             )
             for line in self.subtrees
-        ]
+        )
         shown = table(("FILE SYSTEM", "PATH", "MODE", "CIPHER", "KEY"), rows)
         if self.following is not None:
             shown += more

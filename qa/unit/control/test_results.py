@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from mgr_fscrypt.control import FileSystemCount, Overview, Result, SubtreeLine, SubtreePage
-from mgr_fscrypt.control.results import guarded
+from mgr_fscrypt.control.packed import Made
+from mgr_fscrypt.control.results import guarded, written
 
 OVERVIEW = Overview(version="1", ceph="ceph 20", file_systems=(FileSystemCount(1, "cephfs", True, 2, 3),))
 PAGE = SubtreePage(
@@ -27,6 +28,27 @@ def test_yaml_holds_the_same(value: Overview | SubtreePage):
     code, text, status = Result(answer=value).rendered("yaml")
     assert (code, status) == (0, "")
     assert type(value).restored(yaml.safe_load(text)) == value
+
+
+LINES = [
+    {"a": 1, "b": "x\ny", "c": [1, {"d": 2}], "e": [], "u": "\xe9"},
+    {"a": None, "b": "", "c": {}, "e": [[]]},
+    {"z": True},
+]
+BESIDE: list[dict[str, object]] = [{}, {"following": None, "x": {"y": [1, 2]}}, {"following": "1:/\xe9\n"}]
+
+
+@pytest.mark.parametrize("count", range(4))
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_is_written_piece_by_piece_is_what_is_written_at_once(count: int, beside: dict[str, object]):
+    lines = LINES[:count]
+    whole = {"list": lines, **beside}
+    pieces = {"list": Made(lines, dict), **beside}
+    assert written(pieces, "json") == json.dumps(whole)
+    assert written(pieces, "json-pretty") == json.dumps(whole, indent=2)
+    for value in (pieces, whole):
+        assert written(value, "yaml") == yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
+    assert [written({}, form) for form in ("json", "json-pretty", "yaml")] == ["{}", "{}", "{}\n"]
 
 
 def test_what_only_has_a_status_tells_it_to_programs_too():
@@ -54,7 +76,9 @@ def test_a_failure_is_a_negative_errno_and_one_line():
 
 @pytest.mark.parametrize("value", [OVERVIEW, PAGE])
 def test_values_come_back_from_json(value: Overview | SubtreePage):
-    assert type(value).restored(json.loads(json.dumps(value.simplified()))) == value
+    for form in ("json", "json-pretty", "yaml"):
+        text = Result(answer=value).rendered(form)[1]
+        assert type(value).restored(yaml.safe_load(text)) == value
 
 
 @pytest.mark.parametrize("form", ["plain", "xml\x1b[2J"])

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard_ui.__main__ import main
 from dashboard_ui.overview import overview_page
-from mgr_fscrypt.control import FileSystemCount, Overview, SubtreeLine, SubtreePage
+from mgr_fscrypt.control import FileSystemCount, Overview, Result, SubtreeLine, SubtreePage
 
 OVERVIEW = Overview(
     "0.1.0",
@@ -120,7 +120,7 @@ def written(folder: Path, name: str, text: str) -> str:
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     subtrees = SubtreePage((LINE,))
     status_file = written(tmp_path, "status.json", json.dumps(OVERVIEW.simplified()))
-    subtrees_file = written(tmp_path, "subtrees.json", json.dumps(subtrees.simplified()))
+    subtrees_file = written(tmp_path, "subtrees.json", Result(answer=subtrees).rendered("json")[1])
     assert main([status_file, subtrees_file]) == 0
     assert capsys.readouterr().out == overview_page(OVERVIEW, subtrees)
 
