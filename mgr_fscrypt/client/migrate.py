@@ -21,6 +21,7 @@ from ..migrate import (
     look_over,
 )
 from ..migrate.migration import PASSES
+from ..migrate.pace import UNLIMITED, Limits
 from ..migrate.plan import require_same
 from ..migrate.record import hidden_of
 from ..migrate.shards import Hands
@@ -70,6 +71,7 @@ class Start:
     copy_only: bool = False
     namespace: str | None = None
     workers: int = WORKERS
+    limits: Limits = UNLIMITED
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
@@ -120,7 +122,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
             "this stores what is encrypted in the clear, for good",
             remedy=f'if that is meant, add: --confirm "store {shown_path} in the clear"',
         )
-    work = _Work(connection, reporter, way.path, how.workers)
+    work = _Work(connection, reporter, way.path, how.workers, how.limits.shared(how.workers + 1))
     if work.migration.record() is None:
         _begin(connection, reporter, way, how)
     if how.offline:
@@ -375,12 +377,19 @@ class _Work:
     reporter: Reporter
     path: bytes
     workers: int = 0
+    limits: Limits = UNLIMITED
     copied: Copied = field(default_factory=Copied)
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.reporter.progress_stream)
         self.migration = Migration(
-            self.connection.mount, self.connection.files, self.path, self._step, self._watch, self._hands
+            self.connection.mount,
+            self.connection.files,
+            self.path,
+            self._step,
+            self._watch,
+            self._hands,
+            self.limits,
         )
 
     @contextmanager
@@ -398,7 +407,8 @@ class _Work:
 
     def _hands(self, turn: Turn) -> AbstractContextManager[Hands]:
         access = self.connection.mount.cluster.access
-        return workers(access, self._keys(self.migration.required_record()), self.workers, turn)
+        keys = self._keys(self.migration.required_record())
+        return workers(access, keys, self.workers, turn, self.limits)
 
     def _keys(self, record: Record) -> list[MasterKey]:
         files, keyring = self.connection.files, self.connection.keys.keyring

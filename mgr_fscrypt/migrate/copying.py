@@ -18,6 +18,7 @@ from ..engine import Attributes, BusyError
 from ..engine.paths import joined
 from .belonging import Belonging
 from .files import BATCH, BATCH_BYTES, Copied, Copier
+from .pace import UNLIMITED, Limits
 from .shards import Hands, InThisProcess, Shard, ShardEntry
 from .trees import Met, Sides, existing, remove_all
 
@@ -66,6 +67,7 @@ class Pass:
         copied: counts, also while the pass runs.
         hands: who copies; by default this process.
         repair: called when hands have died, and nobody is at work: removes what they left half made.
+        limits: how fast this process copies.
     """
 
     def __init__(
@@ -75,18 +77,19 @@ class Pass:
         copied: Copied,
         hands: Hands | None = None,
         repair: Callable[[], None] = lambda: None,
+        limits: Limits = UNLIMITED,
     ) -> None:
         self._sides = sides
         self._source = sides.source
         self._new = sides.new
         self._go_on = go_on
         self._copied = copied
-        self._here = InThisProcess(sides, go_on)
+        self._here = InThisProcess(sides, go_on, limits)
         self._hands = hands or self._here
         self._handed_out = False
         self._repair = repair
         self._belonging = Belonging(sides.source, sides.top)
-        self._copier = Copier(sides, self._belonging, go_on, copied)
+        self._copier = Copier(sides, self._belonging, go_on, copied, limits)
         self._lot = _Lot()
         self._under_way: deque[_Lot] = deque()
         self._deaths = 0

@@ -22,6 +22,7 @@ from ..engine.paths import joined
 from ..format import BLOCK_SIZE
 from .belonging import Belonging
 from .marks import MARK, Mark, mark_of
+from .pace import Limits, Pace
 from .traits import give, traits_of
 from .trees import NEW_FILE, Sides, existing, not_of_one_file, remove_all
 
@@ -94,11 +95,20 @@ class Copier:
 
     Args:
         belonging: of the source.
-        go_on: called before each piece of a file and each end of one; what it raises ends the work.
+        go_on: called before each piece of a file and each end of one, and in pauses; what it raises ends the work.
         copied: counts, also while it runs.
+        limits: how fast.
     """
 
-    def __init__(self, sides: Sides, belonging: Belonging, go_on: Callable[[], None], copied: Copied) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        belonging: Belonging,
+        go_on: Callable[[], None],
+        copied: Copied,
+        limits: Limits,
+    ) -> None:
+        self._pace = Pace(limits, go_on)
         self._source = sides.source
         self._new = sides.new
         self._sides = sides
@@ -202,12 +212,14 @@ class Copier:
                     for begin, end in written(data):
                         new.pwrite(data[begin:end], start + begin)
                     self._bytes += len(data)
+                    self._pace.done(size=len(data))
                 new.truncate(size)
                 # while it is open, these need no round trip
                 if (item.before.uid, item.before.gid) != (os.geteuid(), os.getegid()):
                     new.chown(item.before.uid, item.before.gid)
                 new.utimens(item.before.atime, int(item.before.mtime))
         self._waiting.append(item)
+        self._pace.done(files=1)
 
     # all others
 
@@ -228,6 +240,7 @@ class Copier:
             raise _replaced(source)
         give(self._new, new, wanted, before.atime)
         self._copied.others += 1
+        self._pace.done(files=1)
 
     # the end of a batch
 

@@ -40,6 +40,7 @@ from .comparing import Verdict, written_since
 from .copying import Pass
 from .files import Copied
 from .marks import MARK, mark_of
+from .pace import UNLIMITED, Limits
 from .plan import PADDING, Way, without_tree
 from .record import Direction, Journal, Record, State, hidden_of
 from .shards import Hands
@@ -93,6 +94,7 @@ class Migration:
         watched: called before each entry and each piece of a file that is copied.
         hands: opens who copies while it is this process's turn; they have let go of both trees when it is closed. By
             default this process copies.
+        limits: how fast this process copies.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class Migration:
         told: Callable[[Step], None] = lambda _: None,
         watched: Callable[[], None] = lambda: None,
         hands: Callable[[Turn], AbstractContextManager[Hands]] | None = None,
+        limits: Limits = UNLIMITED,
     ) -> None:
+        self._limits = limits
         self._open_hands = hands
         self._mount = mount
         self._files = files
@@ -578,7 +582,7 @@ class Migration:
             if record.direction is not Direction.DECRYPT:
                 remove_half_made(self._mount, self._work, self._go_on)
 
-        Pass(self.sides(record), self._go_on, copied, hands, repair).run()
+        Pass(self.sides(record), self._go_on, copied, hands, repair, self._limits).run()
 
     def _require_equal(self, verdict: Verdict, remedy: str) -> None:
         if not verdict.equal:

@@ -14,6 +14,7 @@ from typing import Protocol
 from ..ceph.interface import Kind
 from .belonging import Belonging
 from .files import Copied, Copier
+from .pace import UNLIMITED, Limits
 from .trees import Sides
 
 
@@ -55,13 +56,13 @@ class Hands(Protocol):
         """After a `BrokenExecutor`: others take the place of all of them, of whom nobody is at work any more."""
 
 
-def carry_out(sides: Sides, go_on: Callable[[], None], shard: Shard) -> Copied:
-    """Copy what is not current. `go_on` is called before each entry and each piece of a file.
+def carry_out(sides: Sides, go_on: Callable[[], None], shard: Shard, limits: Limits = UNLIMITED) -> Copied:
+    """Copy what is not current, no faster than `limits`. `go_on` is called before each entry and each piece of a file.
 
     Raises what concerns more than one entry, as `copying.Pass.run`.
     """
     copied = Copied()
-    copier = Copier(sides, Belonging(sides.source, sides.top), go_on, copied)
+    copier = Copier(sides, Belonging(sides.source, sides.top), go_on, copied, limits)
     for each in shard.entries:
         go_on()
         copier.attempt(each.below, partial(copier.bring, each.below, each.kind, fresh=each.fresh))
@@ -76,14 +77,15 @@ class InThisProcess:
 
     width = 0
 
-    def __init__(self, sides: Sides, go_on: Callable[[], None]) -> None:
+    def __init__(self, sides: Sides, go_on: Callable[[], None], limits: Limits) -> None:
         self._sides = sides
         self._go_on = go_on
+        self._limits = limits
 
     def submit(self, shard: Shard, /) -> Future[Copied]:
         """Raises what the shard raises."""
         done: Future[Copied] = Future()
-        done.set_result(carry_out(self._sides, self._go_on, shard))
+        done.set_result(carry_out(self._sides, self._go_on, shard, self._limits))
         return done
 
     def replace(self) -> None:

@@ -27,6 +27,7 @@ from ..engine import FileSystem, Keyring
 from ..format import MasterKey
 from .files import Copied
 from .migration import Migration
+from .pace import UNLIMITED, Limits
 from .shards import Shard, carry_out
 from .turns import Turn
 
@@ -44,9 +45,12 @@ class StoppedError(Exception):
 
 
 @contextmanager
-def workers(access: Access, keys: Iterable[MasterKey], count: int, turn: Turn) -> Iterator["Workers"]:
-    """So many processes; they begin with the first shards. Afterwards they have ended, and unmounted."""
-    found = Workers(access, [key.expose() for key in keys], count, turn)
+def workers(
+    access: Access, keys: Iterable[MasterKey], count: int, turn: Turn, limits: Limits = UNLIMITED
+) -> Iterator["Workers"]:
+    """So many processes, each no faster than `limits`; they begin with the first shards. Afterwards they have ended,
+    and unmounted."""
+    found = Workers(access, [key.expose() for key in keys], count, turn, limits)
     try:
         yield found
     except BaseException:
@@ -59,7 +63,8 @@ def workers(access: Access, keys: Iterable[MasterKey], count: int, turn: Turn) -
 class Workers:
     """As `shards.Hands`."""
 
-    def __init__(self, access: Access, secrets: list[bytes], count: int, turn: Turn) -> None:
+    def __init__(self, access: Access, secrets: list[bytes], count: int, turn: Turn, limits: Limits) -> None:
+        self._limits = limits
         self._access = access
         self._secrets = secrets
         self._count = count
@@ -73,7 +78,7 @@ class Workers:
 
     def submit(self, shard: Shard, /) -> Future[Copied]:
         """To whoever is through first."""
-        return self._executor.submit(_carry_out, shard)
+        return self._executor.submit(_carry_out, shard, self._limits)
 
     def replace(self) -> None:
         """When one dies, its executor ends the others as well. Their sessions are ended here: the MDS would keep what
@@ -122,11 +127,11 @@ class _Worker:
         self._migration: Migration | None = None
         self._looked = 0.0
 
-    def carry_out(self, shard: Shard) -> Copied:
+    def carry_out(self, shard: Shard, limits: Limits) -> Copied:
         migration = self._migration or self._connected()
         self._looked = 0.0
         self._go_on()
-        return carry_out(migration.sides(migration.required_record()), self._go_on, shard)
+        return carry_out(migration.sides(migration.required_record()), self._go_on, shard, limits)
 
     def _connected(self) -> Migration:
         """With the first shard: what goes wrong is told as its result."""
@@ -162,5 +167,5 @@ def _begin(
     _Worker.here = _Worker(access, secrets, turn, sessions.get(), stopped)
 
 
-def _carry_out(shard: Shard) -> Copied:
-    return _Worker.here.carry_out(shard)
+def _carry_out(shard: Shard, limits: Limits) -> Copied:
+    return _Worker.here.carry_out(shard, limits)

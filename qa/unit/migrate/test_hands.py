@@ -3,6 +3,7 @@
 import copy
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import BusyError, FileSystem, LockedError, NotFencedError
 from mgr_fscrypt.engine.making import UNFINISHED
 from mgr_fscrypt.migrate import Copied, Direction, Migration
+from mgr_fscrypt.migrate.pace import Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
@@ -157,6 +159,28 @@ def test_hands_that_die_each_time_end_the_pass(one: Subject, mount: FakeMount) -
     assert picture(one.source, PATH) == before
     assert one.copy().problems == []
     assert one.cut_over().verdict.equal
+
+
+def test_all_that_is_copied_counts_for_the_limits(mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Limits] = []
+    counted = Counter[str]()
+
+    class Counting:
+        def __init__(self, limits: Limits, _: Callable[[], None]) -> None:
+            kept.append(limits)
+
+        def done(self, **more: int) -> None:
+            counted.update(more)
+
+    monkeypatch.setattr("mgr_fscrypt.migrate.files.Pace", Counting)
+    one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH))
+    limits = Limits(files=3, size=1000)
+    migration = Migration(mount, one.files, PATH, limits=limits)
+    migration.start(one.way, "")
+    migration.converge(Copied(), passes=1)
+    assert set(kept) == {limits}
+    # a link and a FIFO as well; zeros are read, too
+    assert counted == {"files": len(FILES) + 2, "size": sum(map(len, FILES.values()))}
 
 
 def test_a_shard_that_is_carried_out_twice_does_no_harm(one: Subject) -> None:
