@@ -16,18 +16,18 @@ from typing import Any, Protocol
 
 from ...ceph.errors import NotAllowedError, NotFoundError
 from ...ceph.interface import Entry, Kind, Mount
+from ...engine import DamagedError, FileSystem, Keyring
 from ...engine.inodes import ByPath, optional
-from ...engine.subtrees import MODE_XATTR
 from ...format import AUTH_XATTR, ENGINE_XATTR, Context, EngineRecord, FormatError
 from ...format import Policy as StoredPolicy
-from ...messages import MessageError, Policy
+from ...messages import MessageError, SubtreeFacts
 from ...messages.job import JobWish
 from ...messages.scan import FoundSubtree, Mixture
+from ...subtree_facts import facts_of
 from ..jobs import Controls, JobFailedError, Outcome, RefusedWishError
 from .place import Reach
 
 MOST_RATE = 1_000_000
-_MODES = ("engine", "kernel")
 _SAVED_EACH = 5.0
 """Seconds after which it keeps how far it is."""
 _NOTHING_SAID = 0o7777
@@ -60,10 +60,8 @@ class _Top:
     """The subtree that the walk is in."""
 
     path: str
-    inode: int
-    mode: str
+    facts: SubtreeFacts
     stored: StoredPolicy
-    policy: Policy
     entries: int = 0
     mixed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
@@ -74,7 +72,8 @@ class _Top:
 
     def found(self) -> FoundSubtree:
         mixed = tuple(Mixture(what, n, self.examples[what]) for what, n in sorted(self.mixed.items()))
-        return FoundSubtree(self.path, self.inode, self.mode, self.policy, self.entries, mixed)
+        facts = self.facts
+        return FoundSubtree(self.path, facts.inode, facts.mode, facts.policy, self.entries, mixed)
 
 
 @dataclass
@@ -120,11 +119,15 @@ class Scan:
 
     def run(self, wish: JobWish, controls: Controls) -> Outcome:
         """See `Kind`."""
-        with self._reach() as place, self._findings() as findings:
+        with (
+            self._reach() as place,
+            self._findings() as findings,
+            FileSystem(place.mount, Keyring()) as files,
+        ):
             if not controls.cursor:
                 findings.drop(wish.id)
                 findings.drop_old()
-            walk = _Walk(place.mount, wish, controls, findings, self._now)
+            walk = _Walk(place.mount, files, wish, controls, findings, self._now)
             try:
                 walk.run()
             finally:
@@ -139,9 +142,16 @@ class _Walk:
     """One run. The cursor names the way down to the entry that was done last, and what was counted by then."""
 
     def __init__(
-        self, mount: Mount, wish: JobWish, controls: Controls, findings: Findings, now: Callable[[], float]
+        self,
+        mount: Mount,
+        files: FileSystem,
+        wish: JobWish,
+        controls: Controls,
+        findings: Findings,
+        now: Callable[[], float],
     ) -> None:
         self._mount = mount
+        self._files = files
         self._job = wish.id
         self._root = wish.path.encode()
         self._controls = controls
@@ -211,8 +221,12 @@ class _Walk:
         except NotAllowedError:
             self._controls.note("not-allowed", path)
             return
-        except FormatError:
+        except (MessageError, UnicodeDecodeError):
+            self._controls.note("not-for-the-register", path)
+            return
+        except (FormatError, DamagedError):
             if top is None:
+                # what is below would seem to be subtrees of their own
                 self._controls.note("damaged-context", path)
                 return
             top.meet("damaged", path)
@@ -228,25 +242,17 @@ class _Walk:
             self.mixed += bool(level.top.mixed)
 
     def _top(self, path: bytes) -> _Top | None:
-        """The subtree that begins here; None: none does. Raises FormatError."""
+        """The subtree that begins here; None: none does.
+
+        Raises:
+            FormatError, DamagedError: its attributes are none.
+            MessageError, UnicodeDecodeError: the register cannot hold it.
+        """
         context = self._context(path)
         if context is None:
             return None
-        mark = optional(ByPath(self._mount, path), MODE_XATTR)
-        mode = "kernel" if mark is None else mark.decode("ascii", "replace")
-        stored = context.policy
-        try:
-            policy = Policy(
-                stored.contents_mode.title, stored.names_mode.title, stored.padding, stored.key.hex()
-            )
-            text = path.decode()
-        except (MessageError, UnicodeDecodeError, ValueError):
-            self._controls.note("not-for-the-register", path)
-            return None
-        if mode not in _MODES:
-            self._controls.note("damaged-mode", path)
-            mode = "kernel"
-        return _Top(text, self._mount.stat(path).ino, mode, stored, policy)
+        facts = facts_of(self._files, path)
+        return None if facts is None else _Top(path.decode(), facts, context.policy)
 
     def _judge(self, top: _Top, entry: Entry, path: bytes) -> None:
         """Does a file or link belong where it is?"""
@@ -261,7 +267,7 @@ class _Walk:
             if (
                 entry.kind is Kind.FILE
                 and context is not None
-                and (pair is not None) != (top.mode == "engine")
+                and (pair is not None) != (top.facts.mode == "engine")
             ):
                 top.meet("other-mode", path)
         except FormatError:
