@@ -22,8 +22,9 @@ from mgr_fscrypt.control import (
     Subtrees,
     Tenants,
 )
+from mgr_fscrypt.control.asked import FRESH
 from mgr_fscrypt.control.declared import MOST, declared
-from mgr_fscrypt.control.gates import FRESH, Gates
+from mgr_fscrypt.control.gates import Gates
 from mgr_fscrypt.control.observing import Observer
 from mgr_fscrypt.messages import TenantFacts
 from mgr_fscrypt.messages.resource import KmsResource, resource_of
