@@ -1,6 +1,7 @@
 """The demo, step by step: real commands, what they print, and checks by means that are not ours."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cephfs
 import rados
@@ -26,6 +28,8 @@ _SUBTREE = "/demo/vault"
 _PLAIN = "/demo/plain"
 _LEDGER = "/demo/ledger"
 _INVOICES = 60
+_ENCRYPTED = 2
+"""Subtrees: the vault, and the ledger."""
 _JOURNAL = "200."
 """What the objects of the MDS's journal are called (MDS_INO_LOG_OFFSET)."""
 _SEED = 1
@@ -329,6 +333,8 @@ class _Story:
         self._command("ceph", "fscrypt", "status")
         self._command("ceph", "fscrypt", "subtree", "ls")
         self._command("ceph", "fscrypt", "key", "ls")
+        self._scan()
+        self._command("ceph", "fscrypt", "doctor", show=60)
         self._write_page(Path(os.environ["CEPH_CONF"]).with_name("overview.html"))
         # the mgr tells of what has passed for some seconds yet
         until = time.monotonic() + _PATIENCE
@@ -340,6 +346,28 @@ class _Story:
         self._command("ceph", "health")
         if "HEALTH_OK" not in health:
             raise UnexpectedError(f"the cluster is not well: {health}")
+
+    def _scan(self) -> None:
+        """What is encrypted, found on the file system itself by a job of the engine service, without a key."""
+        _, said = self._command("ceph", "fscrypt", "scan", "cephfs", "--format", "json")
+        job = json.loads(said)["id"]
+        until = time.monotonic() + _PATIENCE
+        while not (state := self._job(job))["ended"] and time.monotonic() < until:
+            time.sleep(1)
+        self._command("ceph", "fscrypt", "job", "show", job)
+        if state["state"] != "done" or state["result"]["subtrees"] < _ENCRYPTED:
+            raise UnexpectedError(f"the scan did not find what is encrypted: {state}")
+        self._command("ceph", "fscrypt", "subtree", "scanned", "cephfs")
+        found = state["result"]
+        self._summary.add(
+            "scanned without a key",
+            f"{found['entries']} entries, {found['subtrees']} encrypted subtrees found",
+        )
+
+    def _job(self, job: str) -> dict[str, Any]:
+        _, said = self._command("ceph", "fscrypt", "job", "show", job, "--format", "json", show=0)
+        state: dict[str, Any] = json.loads(said)
+        return state
 
     def _write_page(self, page: Path) -> None:
         for name, words in (("status", ["status"]), ("subtrees", ["subtree", "ls"])):
