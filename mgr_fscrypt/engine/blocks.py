@@ -12,6 +12,7 @@ from typing import Protocol
 from ..ceph.interface import Mount
 from ..format import BLOCK_SIZE, raw_size
 from ..format.buffers import Buffer
+from .filling import filled
 
 PIECE = 1 << 20
 """Bytes of file that are enciphered and handed on at once: few enough to be in the processor's cache still, many enough
@@ -69,17 +70,18 @@ class Blocks:
         first, last = _down(start), raw_size(end)
         if first > size:
             self.zero_tail(size)
-        blocks = bytearray(last - first)
-        if first == start and last == end:
-            self._pair.encrypt_into(data, blocks, first // BLOCK_SIZE)
-        else:
+        plain: Buffer = data
+        if first != start or last != end:
+            blocks = bytearray(last - first)
             if start > first:
                 blocks[:BLOCK_SIZE] = self._edge(first, size)
             if end < last and (last - BLOCK_SIZE > first or start == first):
                 blocks[-BLOCK_SIZE:] = self._edge(last - BLOCK_SIZE, size)
             blocks[start - first : end - first] = data
-            self._pair.encrypt_into(blocks, blocks, first // BLOCK_SIZE)
-        self._mount.pwrite(self._fd, bytes(blocks), first)
+            plain = blocks
+        unit = first // BLOCK_SIZE
+        stored = filled(last - first, lambda target: self._pair.encrypt_into(plain, target, unit))
+        self._mount.pwrite(self._fd, stored, first)
 
     def zero(self, start: int, stop: int, size: int) -> None:
         """Make what is within the file read as zeros: whole blocks become holes, edges are written again.

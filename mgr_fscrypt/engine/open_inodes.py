@@ -31,6 +31,7 @@ from ..format import (
 from .attributes import Attributes
 from .blocks import Blocks, Pair, Source, pieces
 from .errors import BusyError, DamagedError, EngineError, RefusedError
+from .filling import filled
 from .inodes import LEASE_TIMEOUT, ByDescriptor, FileMode, leased_facts, look, settle
 from .making import require_linked, require_usable_mode
 from .paths import named
@@ -208,9 +209,8 @@ class OpenInode:
     def read(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes at `offset`; fewer only at the end of the file."""
         with self._acting():
-            plain = bytearray(max(0, min(length, self.size - offset)))
-            self._blocks.read_into(memoryview(plain), offset)
-            return bytes(plain)
+            there = max(0, min(length, self.size - offset))
+            return filled(there, lambda plain: self._blocks.read_into(plain, offset))
 
     def read_into(self, targets: Sequence[memoryview], offset: int) -> int:
         """Fill one after the other from `offset` on, in one turn; how many bytes were there: fewer only at the end of
