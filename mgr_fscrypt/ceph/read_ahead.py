@@ -16,8 +16,12 @@ PIECE = 1 << 20
 """Bytes that one read asks for."""
 AHEAD = 8 * PIECE
 """Bytes that are asked for, and not yet wanted. (One object at a time had two thirds of the speed of libcephfs's own
-read-ahead, pieces of these sizes have all of it: measured.)"""
+read-ahead, pieces of these sizes have all of it, where the machine has nothing else to do. Twice as far is a quarter
+faster where it has, and makes the peak of a mount's memory 30 MiB higher, beyond its bar: measured.)"""
 _THREADS = 4
+_DISORDER = PIECE
+"""Bytes by which a read may come too early or too late: the kernel asks a mount for several pieces at once, and its
+threads answer as they come."""
 
 
 @dataclass
@@ -28,6 +32,11 @@ class _Run:
     end: int
     ahead: int
     reads: list[Future[object]] = field(default_factory=list)
+
+    def has(self, offset: int) -> bool:
+        """Does a read at `offset` belong to it?"""
+        near = self.end - _DISORDER <= offset <= self.end + _DISORDER
+        return offset == self.end or (near and self.start <= offset <= self.ahead)
 
 
 class ReadAhead:
@@ -49,10 +58,11 @@ class ReadAhead:
         """The bytes from `offset` to `end` were read, and there may be more of them."""
         with self._turn:
             run = self._runs.get(fd)
-            if run is None or run.end != offset:
+            if run is None or not run.has(offset):
                 self._runs[fd] = _Run(offset, end, end, run.reads if run else [])
                 return
-            run.end, run.ahead = end, max(run.ahead, end)
+            run.end = end = max(run.end, end)
+            run.ahead = max(run.ahead, end)
             if end - run.start < RUN or run.ahead + PIECE > end + AHEAD or not self._cached(fd):
                 return
             run.reads = [read for read in run.reads if not read.done()]

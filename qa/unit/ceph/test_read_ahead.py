@@ -77,6 +77,21 @@ def test_a_leap_begins_anew(reads):
     assert sorted(reads.all()) == pieces(20 * AHEAD + RUN, 21 * AHEAD + RUN)
 
 
+def test_pieces_that_come_out_of_turn_are_asked_for_once(reads):
+    reads.in_order(0, 8 * RUN, RUN)
+    for late in range(8 * RUN, 8 * PIECE, 2 * RUN):
+        reads.ahead.after(FD, late + RUN, late + 2 * RUN)
+        reads.ahead.after(FD, late, late + RUN)
+    assert sorted(reads.all()) == pieces(2 * RUN, 2 * RUN + 7 * PIECE + AHEAD)
+
+
+def test_who_reads_all_of_it_again_is_ahead_again(reads):
+    reads.in_order(0, 2 * AHEAD, RUN)
+    before = len(reads.all())
+    reads.in_order(0, RUN, 4096)
+    assert sorted(reads.all()[before:]) == pieces(RUN, RUN + AHEAD)
+
+
 def test_what_is_not_kept_is_not_read_on(reads):
     reads.cached = False
     reads.in_order(0, AHEAD, PIECE)
