@@ -7,11 +7,14 @@ those of the project.
 """
 
 import argparse
+import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from mgr_fscrypt.format.accelerator import DIRECTORY_VARIABLE, build_accelerator
@@ -29,12 +32,12 @@ MANY = 100_000
 MEMORY = 256.0
 """MiB that a process of ours may have at its peak."""
 
-_CASES: dict[str, Callable[[Subject], dict[str, float]]] = {
-    "sequential 4 MiB": lambda subject: sequential(subject, SIZE, 4 * MIB),
-    "sequential 64 KiB": lambda subject: sequential(subject, SIZE, MIB // 16),
-    "random 4 KiB": lambda subject: scattered(subject, SCATTERED, 5000),
-    "small files": lambda subject: small_files(subject, SMALL),
-    "100,000 entries": lambda subject: listing(subject, MANY),
+_CASES: dict[str, Callable[[Subject, int], dict[str, float]]] = {
+    "sequential 4 MiB": lambda subject, _: sequential(subject, SIZE, 4 * MIB),
+    "sequential 64 KiB": lambda subject, _: sequential(subject, SIZE, MIB // 16),
+    "random 4 KiB": lambda subject, _: scattered(subject, SCATTERED, 5000),
+    "small files": small_files,
+    "100,000 entries": lambda subject, _: listing(subject, MANY),
 }
 _UNITS = {"sequential 4 MiB": "MiB/s", "sequential 64 KiB": "MiB/s"}
 _BARS = (
@@ -49,8 +52,8 @@ _BARS = (
 )
 
 
-def measure(wanted: list[str], ways: list[str], runs: int) -> Report:
-    """All cases in turns, or those that are wanted, by all ways, or some."""
+def measure(wanted: list[str], ways: list[str], runs: int, small: int) -> Report:
+    """All cases in turns, or those that are wanted, by all ways, or some; with so many small files."""
     figures: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as begun:
         # for the engine here and for the process of our mount
@@ -66,7 +69,7 @@ def measure(wanted: list[str], ways: list[str], runs: int) -> Report:
         for case in wanted:
             for _ in range(runs):
                 for subject in taking_part:
-                    for what, rate in _CASES[case](subject).items():
+                    for what, rate in _CASES[case](subject, small).items():
                         figures.setdefault((f"{case} {what}", subject.name), []).append(rate)
                         sys.stderr.write(f"{case} {what}, {subject.name}: {rate:.0f}\n")
         peaks = dict(_peaks(taking_part))
@@ -94,6 +97,13 @@ def _peaks(taking_part: list[Subject]) -> Iterator[tuple[str, float]]:
                 yield subject.name, peak_of(process) / MIB
 
 
+def record(report: Report, command: str, before: Path) -> str:
+    """The record in `before`, which has a report for each command, with this one in it; JSON."""
+    known = json.loads(before.read_text())["calls"] if before.exists() else []
+    calls = [call for call in known if call["command"] != command]
+    return json.dumps({"name": "engine", "calls": [*calls, {"command": command} | asdict(report)]}, indent=2)
+
+
 def _unit(name: str) -> str:
     return next((unit for case, unit in _UNITS.items() if name.startswith(case)), "1/s")
 
@@ -103,11 +113,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="the data path beside what others have")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--runs", type=int, default=RUNS, help="of each case")
+    parser.add_argument("--small", type=int, default=SMALL, help="how many small files")
     parser.add_argument("--way", action="append", default=[], help="only these ways")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="print the record in FILE with these measurements in it"
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="only these")
     options = parser.parse_args()
-    wanted = options.cases or list(_CASES)
-    return tell(lambda: measure(wanted, options.way, options.runs), as_json=options.json)
+
+    def measured() -> Report:
+        return measure(options.cases or list(_CASES), options.way, options.runs, options.small)
+
+    if options.record is None:
+        return tell(measured, as_json=options.json)
+    report = measured()
+    ways = [word for way in options.way for word in ("--way", way)]
+    words = ["--runs", str(options.runs), "--small", str(options.small), *ways, *options.cases]
+    print(record(report, f"python3 -m qa.bench.engine {shlex.join(words)}", options.record))
+    return 0 if report.ok else 1
 
 
 if __name__ == "__main__":
