@@ -114,6 +114,7 @@ class OurMount(Subject):
             check=True,
         )
         self._process = int(json.loads(done.stdout)["process"])
+        _give_our_share(self._process)
 
     def end(self) -> None:
         subprocess.run(["umount", self._directory], check=True)
@@ -153,6 +154,7 @@ class CephFuse(Subject):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        _give_our_share(int(self._pid.read_text()))
 
     def end(self) -> None:
         process = int(self._pid.read_text())
@@ -193,6 +195,14 @@ class Gocryptfs(CephFuse):
         # until then it uses what it lies on
         self._served.wait(_PATIENCE)
         super().end()
+
+
+def _give_our_share(process: int) -> None:
+    """Linux weighs sessions against each other (sched(7), autogroup): what has become a daemon shall not wait for what
+    else the machine does while we do not."""
+    ours = Path("/proc/self/autogroup")
+    if ours.exists():
+        Path(f"/proc/{process}/autogroup").write_text(ours.read_text().split()[-1])
 
 
 def subjects(folder: Path) -> list[Subject]:
