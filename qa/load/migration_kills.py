@@ -44,7 +44,8 @@ _WORKERS = 2
 
 @dataclass(frozen=True)
 class Kill:
-    """When, and who: the process that has the lease, or one of its workers."""
+    """When the process that has the lease dies: seconds after a step began. With `worker`, one of its workers
+    dies then, and it as much later."""
 
     step: Step
     life: float
@@ -139,11 +140,11 @@ class Killed:
             for line in said:
                 if kill is not None and line.decode().strip() == kill.step.value:
                     time.sleep(kill.life)
-                    if not kill.worker:
-                        child.kill()
-                        break
-                    _kill_a_worker(child.pid)
-                    kill = None
+                    if kill.worker:
+                        _kill_a_worker(child.pid)
+                        time.sleep(kill.life)
+                    child.kill()
+                    break
         code = child.wait()
         if code not in (0, -signal.SIGKILL):
             raise RuntimeError(f"the process ended with {code}; seen in {self.root!r}")
