@@ -279,7 +279,7 @@ ACTS = [
 ]
 
 
-OF_JOBS = {"subtree create", "subtree release", "subtree hold", "subtree rm"}
+OF_JOBS = {"scan", "subtree create", "subtree release", "subtree hold", "subtree rm"}
 """What the service keeps of a job, and the manager does after it, is killed in tests of its own."""
 OF_THE_SERVICE = (
     "key lock",
