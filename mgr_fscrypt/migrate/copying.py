@@ -237,5 +237,6 @@ class Pass:
         self._repair()
         for lot in self._under_way:
             if lot.done is not None and (lot.done.cancelled() or lot.done.exception() is not None):
+                self._copied.redone += 1
                 lot.entries = [ShardEntry(each.below, each.kind, fresh=False) for each in lot.entries]
                 self._submit(lot)

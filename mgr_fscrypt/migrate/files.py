@@ -41,6 +41,7 @@ class Copied:
         removed: what lay in the new tree, and not in the source any more.
         current: names of files that had their mark already, in the last pass.
         changed: sources that changed while they were copied: for the next pass.
+        redone: shards that were done again after a death: what was copied before it counts as current then.
         problems: the first hundred of `problem_count`: paths in the source, and what kept them from being copied.
     """
 
@@ -50,6 +51,7 @@ class Copied:
     removed: int = 0
     current: int = 0
     changed: int = 0
+    redone: int = 0
     problem_count: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import pytest
 
@@ -14,7 +14,7 @@ from mgr_fscrypt.ceph.errors import LeaseLostError, QuotaError
 from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import BusyError, FileSystem, LockedError, NotFencedError
 from mgr_fscrypt.engine.making import UNFINISHED
-from mgr_fscrypt.migrate import Copied, Direction, Migration
+from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
 from mgr_fscrypt.migrate.pace import Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
@@ -146,6 +146,50 @@ def test_what_hands_that_died_had_is_done_by_others(one: Subject, dies_at: int) 
     assert opened[0].replaced in (1, 2)
     assert migration.cut_over(Copied(), one.verify, evict=False).verdict.equal
     assert picture(one.new, PATH) == before
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_what_was_copied_late_by_hands_that_died_is_not_taken_for_verified(
+    one: Subject, mount: FakeMount, changes: bool
+) -> None:
+    source, late, died = mount.stat(PATH).ino, list[bytes](), list[Shard]()
+
+    class Dying:
+        width = 0
+
+        def submit(self, shard: Shard, /) -> Future[Copied]:
+            done: Future[Copied] = Future()
+            sides = one.migration.sides(one.migration.required_record())
+            copied = carry_out(sides, lambda: None, shard)
+            if not died and late[0:1] in [[each.below] for each in shard.entries]:
+                died.append(shard)
+                done.set_exception(BrokenExecutor("killed"))
+            else:
+                done.set_result(copied)
+            return done
+
+        def replace(self) -> None:
+            """This process is alive."""
+
+    def verify(record: Record) -> Verdict:
+        verdict = one.verify(record)
+        late.append(b"/d/e/0")
+        if changes:
+            with one.source.open(PATH + late[0], os.O_RDWR) as file:
+                file.pwrite(b"late", 0)
+            one.source.sync()
+        return verdict
+
+    migration = Migration(mount, one.files, PATH, hands=lambda _: nullcontext(Dying()))
+    migration.start(one.way, one.plan().hash)
+    migration.converge(Copied())
+    if changes:
+        with pytest.raises(BusyError, match=r"changed while it was verified.*have died"):
+            migration.cut_over(Copied(), verify, evict=False)
+    else:
+        migration.cut_over(Copied(), verify, evict=False)
+    assert len(died) == 1
+    assert (mount.stat(PATH).ino == source) is changes
 
 
 def test_hands_that_die_each_time_end_the_pass(one: Subject, mount: FakeMount) -> None:
