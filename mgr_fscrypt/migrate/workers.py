@@ -29,9 +29,9 @@ from .files import Copied
 from .migration import Migration
 from .pace import UNLIMITED, Limits
 from .shards import Shard, carry_out
+from .spawning import SPAWNED, apart_from_here
 from .turns import Turn
 
-_SPAWNED = multiprocessing.get_context("spawn")
 _AHEAD = 2
 """Shards a worker: one that it has, and one that waits for it."""
 _PATIENCE = 1.0
@@ -50,14 +50,15 @@ def workers(
 ) -> Iterator["Workers"]:
     """So many processes, each no faster than `limits`; they begin with the first shards. Afterwards they have ended,
     and unmounted."""
-    found = Workers(access, [key.expose() for key in keys], count, turn, limits)
-    try:
-        yield found
-    except BaseException:
-        found.stop()
-        raise
-    finally:
-        found.end()
+    with apart_from_here():
+        found = Workers(access, [key.expose() for key in keys], count, turn, limits)
+        try:
+            yield found
+        except BaseException:
+            found.stop()
+            raise
+        finally:
+            found.end()
 
 
 class Workers:
@@ -97,14 +98,14 @@ class Workers:
         self._executor.shutdown(cancel_futures=True)
 
     def _open(self) -> None:
-        self._stopped = _SPAWNED.Event()
+        self._stopped = SPAWNED.Event()
         self._sessions = [str(uuid.uuid4()) for _ in range(self._count)]
-        sessions = _SPAWNED.SimpleQueue()
+        sessions = SPAWNED.SimpleQueue()
         for session in self._sessions:
             sessions.put(session)
         self._executor = ProcessPoolExecutor(
             self._count,
-            mp_context=_SPAWNED,
+            mp_context=SPAWNED,
             initializer=_begin,
             initargs=(self._access, self._secrets, self._turn, sessions, self._stopped),
         )
