@@ -157,7 +157,8 @@ class Pass:
         with closing(self._new.scandir(new)) as entries:
             for entry in entries:
                 if existing(self._source, joined(source, entry.name)) is None:
-                    remove_all(self._new, joined(new, entry.name))
+                    self._go_on()
+                    remove_all(self._new, joined(new, entry.name), self._go_on)
                     self._copied.removed += 1
 
     # shards

@@ -97,7 +97,8 @@ class Copier:
 
     Args:
         belonging: of the source.
-        go_on: called before each piece of a file and each end of one, and in pauses; what it raises ends the work.
+        go_on: called before each piece of a file and each end of one, before each entry that is removed with a
+            directory, and in pauses; what it raises ends the work.
         copied: counts, also while it runs.
         limits: how fast.
     """
@@ -166,7 +167,7 @@ class Copier:
             self._copied.current += 1
         else:
             if not fresh:
-                remove_all(self._new, new)
+                remove_all(self._new, new, self._go_on)
             self._copy(_Item(source, new, before))
 
     def _linked_file(self, source: bytes, new: bytes, before: Attributes) -> None:
@@ -181,11 +182,11 @@ class Copier:
         elif self._is_current(new, before):
             # a run that ended had no more need of the anchor
             self._copied.current += 1
-            remove_all(self._new, anchor)
+            remove_all(self._new, anchor, self._go_on)
             self._new.link(new, anchor)
         else:
             item = _Item(source, anchor, before, names=[new])
-            remove_all(self._new, anchor)
+            remove_all(self._new, anchor, self._go_on)
             self._copy(item)
             self._linked[before.ino] = item
 
@@ -193,7 +194,7 @@ class Copier:
         there = existing(self._new, new)
         if there is not None and there.ino == self._new.stat(anchor).ino:
             return
-        remove_all(self._new, new)
+        remove_all(self._new, new, self._go_on)
         self._new.link(anchor, new)
         self._copied.others += 1
 
@@ -233,7 +234,7 @@ class Copier:
             return
         self._belonging.require(source, before.kind)
         if there is not None:
-            remove_all(self._new, new)
+            remove_all(self._new, new, self._go_on)
         if before.kind is Kind.SYMLINK:
             self._new.symlink(wanted.target, new)
         elif before.kind is Kind.SPECIAL:
@@ -277,7 +278,7 @@ class Copier:
                 return
             self._copied.others += not item.fresh
         for name in item.names:
-            remove_all(self._new, name)
+            remove_all(self._new, name, self._go_on)
             self._new.link(item.new, name)
         give(self._new, item.new, wanted, item.before.atime)
 

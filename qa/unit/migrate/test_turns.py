@@ -107,6 +107,33 @@ def test_whoever_sleeps_while_it_copies_copies_no_other_entry(one: Subject, moun
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize("gone", ["directory", "replaced", "entries"])
+def test_whoever_sleeps_while_it_removes_removes_nothing_more(
+    one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    mount.mkdir(PATH + b"/many", 0o755)
+    for number in range(9):
+        mount.symlink(b"target", PATH + b"/many/%d" % number)
+    one.copy()
+    for number in range(9):
+        mount.unlink(PATH + b"/many/%d" % number)
+    if gone != "entries":
+        mount.rmdir(PATH + b"/many")
+    if gone == "replaced":
+        mount.symlink(b"target", PATH + b"/many")
+    unlink, removed = mount.unlink, list[bytes]()
+
+    def asleep(path: bytes) -> None:
+        unlink(path)
+        removed.append(path)
+        mount.cluster.leases.clear()
+
+    monkeypatch.setattr(mount, "unlink", asleep)
+    with pytest.raises(LeaseLostError):
+        one.migration.converge(Copied())
+    assert len(removed) == 1
+
+
 def test_one_rename_too_many_of_a_sleeper_is_undone(one: Subject, mount: FakeMount) -> None:
     source = mount.stat(PATH).ino
     one.copy()
