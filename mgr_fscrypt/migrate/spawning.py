@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes import c_bool
 
 SPAWNED = multiprocessing.get_context("spawn")
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -23,3 +24,20 @@ def apart_from_here() -> Iterator[None]:
             del os.environ[_SAFE_PATH]
         else:
             os.environ[_SAFE_PATH] = before
+
+
+class Stop:
+    """One word to processes that were spawned. Without a lock, unlike an `Event`: one that is killed while it asks
+    would take that along, and whoever asks next, or says it, would wait for ever."""
+
+    def __init__(self) -> None:
+        self._said = SPAWNED.RawValue(c_bool, False)
+
+    def say(self) -> None:
+        """They are to stop."""
+        self._said.value = True
+
+    @property
+    def said(self) -> bool:
+        """Are they?"""
+        return bool(self._said.value)

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
 from typing import ClassVar
 
 from ..ceph.access import Access
@@ -29,7 +28,7 @@ from .files import Copied
 from .migration import Migration
 from .pace import UNLIMITED, Limits
 from .shards import Shard, carry_out
-from .spawning import SPAWNED, apart_from_here
+from .spawning import SPAWNED, Stop, apart_from_here
 from .turns import Turn
 
 _AHEAD = 2
@@ -91,14 +90,14 @@ class Workers:
 
     def stop(self) -> None:
         """What is under way ends with the next piece of a file."""
-        self._stopped.set()
+        self._stopped.say()
 
     def end(self) -> None:
         """When all that was handed out is done."""
         self._executor.shutdown(cancel_futures=True)
 
     def _open(self) -> None:
-        self._stopped = SPAWNED.Event()
+        self._stopped = Stop()
         self._sessions = [str(uuid.uuid4()) for _ in range(self._count)]
         sessions = SPAWNED.SimpleQueue()
         for session in self._sessions:
@@ -116,9 +115,7 @@ class _Worker:
 
     here: ClassVar["_Worker"]
 
-    def __init__(
-        self, access: Access, secrets: list[bytes], turn: Turn, session: str, stopped: Event
-    ) -> None:
+    def __init__(self, access: Access, secrets: list[bytes], turn: Turn, session: str, stopped: Stop) -> None:
         self._access = access
         self._secrets = secrets
         self._turn = turn
@@ -147,7 +144,7 @@ class _Worker:
         return self._migration
 
     def _go_on(self) -> None:
-        if self._stopped.is_set():
+        if self._stopped.said:
             raise StoppedError
         now = time.monotonic()
         if now - self._looked > _LOOK and self._migration is not None:
@@ -156,7 +153,7 @@ class _Worker:
 
 
 def _begin(
-    access: Access, secrets: list[bytes], turn: Turn, sessions: "SimpleQueue[str]", stopped: Event
+    access: Access, secrets: list[bytes], turn: Turn, sessions: "SimpleQueue[str]", stopped: Stop
 ) -> None:
     keep_out_of_core_dumps()
     end_with_parent()
