@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import c_bool
 
 SPAWNED = multiprocessing.get_context("spawn")
@@ -24,6 +25,15 @@ def apart_from_here() -> Iterator[None]:
             del os.environ[_SAFE_PATH]
         else:
             os.environ[_SAFE_PATH] = before
+
+
+def wake() -> None:
+    """Let spawned processes go on that somebody has stopped (SIGSTOP): they can neither end nor be ended by SIGTERM,
+    and whoever waits for their end would wait for ever."""
+    for each in multiprocessing.active_children():
+        if each.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(each.pid, signal.SIGCONT)
 
 
 class Stop:

@@ -28,7 +28,7 @@ from .files import Copied
 from .migration import Migration
 from .pace import UNLIMITED, Limits
 from .shards import Shard, carry_out
-from .spawning import SPAWNED, Stop, apart_from_here
+from .spawning import SPAWNED, Stop, apart_from_here, wake
 from .turns import Turn
 
 _AHEAD = 2
@@ -93,7 +93,8 @@ class Workers:
         self._stopped.say()
 
     def end(self) -> None:
-        """When all that was handed out is done."""
+        """When all that was handed out is done. Those that somebody stopped find out whose turn it is, and end."""
+        wake()
         self._executor.shutdown(cancel_futures=True)
 
     def _open(self) -> None:

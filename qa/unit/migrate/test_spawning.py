@@ -8,11 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from types import FrameType
 
 import pytest
 
-from mgr_fscrypt.migrate.spawning import SPAWNED, Stop, apart_from_here
+from mgr_fscrypt.migrate.spawning import SPAWNED, Stop, apart_from_here, wake
 
 _TOLD = 7
 
@@ -83,3 +84,18 @@ def test_a_spawned_process_is_told() -> None:
 
 def _exit_if_told(stop: Stop) -> None:
     sys.exit(_TOLD if stop.said else 0)
+
+
+def test_those_that_were_stopped_can_end() -> None:
+    child = SPAWNED.Process(target=sleep, args=(600,))
+    child.start()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitpid(child.pid, os.WUNTRACED)
+    child.terminate()
+    wake()
+    child.join(60)
+    ended = child.exitcode
+    child.kill()
+    child.join()
+    assert ended == -signal.SIGTERM
