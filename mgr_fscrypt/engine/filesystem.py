@@ -213,11 +213,19 @@ class FileSystem:
         """Look whether `remove_subtree` would be refused. Raises as `removal.require_removable`."""
         require_removable(self._mount, self._subtree_root(path), contents=contents)
 
-    def remove_subtree(self, path: Path, *, contents: bool = False, proceed: Proceed = go_on) -> Removed:
-        """Remove a subtree, top and all. No key is needed. See `removal.remove`; no file of this mount may be open."""
+    def remove_subtree(
+        self, path: Path, *, contents: bool = False, inode: int | None = None, proceed: Proceed = go_on
+    ) -> Removed:
+        """Remove a subtree, top and all; with `inode`, the one whose top has that number, and no other.
+
+        No key is needed. See `removal.remove`, which raises ESTALE for another one; no file of this mount may be open.
+        """
         self._require_nothing_open(path)
         self.sync()
-        return remove(self._mount, self._subtree_root(path), contents=contents, proceed=proceed)
+        root = self._subtree_root(path)
+        # it looks for that number before each step
+        meant = root if inode is None else replace(root, ino=inode)
+        return remove(self._mount, meant, contents=contents, proceed=proceed)
 
     def fsck(self, path: Path, objects: ObjectExtents | None = None, *, patience: float = PATIENCE) -> Fsck:
         """Look for damage below an encrypted directory. See `fsck.Fsck`; no file of this mount may be open."""

@@ -1,6 +1,8 @@
 """Removing a subtree, top and all. It needs no key: names are taken as they are stored, as by a kernel without it.
 
-What lies in it goes deepest first, and the top last, so a run that ended early is run again.
+What lies in it goes deepest first, and the top last, so a run that ended early is run again. A run may take hours, and
+goes by paths: before each step it looks whether the directory at the path is still the one that it listed, so what
+somebody moves there meanwhile, or makes a symbolic link lead to, stays.
 """
 
 import errno
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from ..ceph.errors import NotFoundError
 from ..ceph.interface import Entry, Kind, Mount
 from .directories import Directory
-from .errors import RefusedError
+from .errors import BusyError, RefusedError
 from .modes import Proceed, snapshots_of
 from .paths import joined, named
 
@@ -61,20 +63,24 @@ def remove(mount: Mount, root: Directory, *, contents: bool, proceed: Proceed) -
 
     Raises:
         RefusedError: as `require_removable`; what was removed before stays so.
+        BusyError: ESTALE: it, or a directory in it, was moved meanwhile; what lies there now is left alone.
         CephError: ENOTEMPTY: somebody put something into it meanwhile: run it again.
     """
     with named(root.plain):
         require_removable(mount, root, contents=contents)
         removed = Removed()
-        ways: list[tuple[bytes, Generator[Entry]]] = [(root.stored, mount.scandir(root.stored))]
+        ways: list[tuple[bytes, int, Generator[Entry]]] = [
+            (root.stored, root.ino, mount.scandir(root.stored))
+        ]
         try:
             while ways:
-                path, entries = ways[-1]
+                path, ino, entries = ways[-1]
                 entry = next(entries, None)
                 proceed()
+                _require_unmoved(mount, root, path, ino)
                 if entry is not None and entry.kind is Kind.DIRECTORY:
                     below = joined(path, entry.name)
-                    ways.append((below, mount.scandir(below)))
+                    ways.append((below, entry.ino, mount.scandir(below)))
                 elif entry is not None:
                     removed.files += _gone(mount.unlink, joined(path, entry.name))
                 else:
@@ -82,10 +88,26 @@ def remove(mount: Mount, root: Directory, *, contents: bool, proceed: Proceed) -
                     done = _gone(mount.rmdir, path)
                     removed.directories += done and bool(ways)
         finally:
-            for _, entries in ways:
+            for _, _, entries in ways:
                 entries.close()
         mount.sync()
     return removed
+
+
+def _require_unmoved(mount: Mount, root: Directory, path: bytes, ino: int) -> None:
+    """Is the directory at `path` still the one that was listed? One in the tree may be gone: others may remove, too."""
+    try:
+        there = mount.identify(path).ino == ino
+    except NotFoundError:
+        there = path != root.stored
+    if not there:
+        raise BusyError(
+            errno.ESTALE,
+            "it, or a directory in it, was moved or removed by somebody while it was removed; what lies there now was "
+            "left alone",
+            root.plain,
+            remedy="Look where it is, and begin anew.",
+        )
 
 
 def _gone(act: Callable[[bytes], None], path: bytes) -> bool:

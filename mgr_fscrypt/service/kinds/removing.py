@@ -47,7 +47,7 @@ class Remove:
                 return Outcome(as_result(counted))
             controls.save(_BEGUN)
             pace = _Pace(controls, counted.files + counted.directories + 1)
-            removed = files.remove_subtree(path, contents=options.contents, proceed=pace)
+            removed = files.remove_subtree(path, contents=options.contents, inode=options.inode, proceed=pace)
         return Outcome(as_result(RemoveResult(removed.files, removed.directories)))
 
     def _require_same(self, mount: Mount, files: FileSystem, path: bytes, options: RemoveOptions) -> None:

@@ -1,6 +1,7 @@
 """The end of a subtree, and what a change of modes would meet, on the fake."""
 
 import errno
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -72,6 +73,46 @@ def test_a_run_that_was_stopped_is_run_again(tree: Tree):
     assert tree.fs.exists(tree.path)
     tree.fs.remove_subtree(tree.path, contents=True)
     assert not tree.fs.exists(tree.path)
+
+
+@pytest.mark.parametrize(("part", "by_link"), [("", False), ("d", False), ("d", True)])
+def test_what_comes_to_lie_there_meanwhile_stays(tree: Tree, mount: FakeMount, part: str, by_link: bool):
+    tree.fs.mkdir(tree.path + b"/d")
+    for name in (b"d/b", b"d/c"):
+        tree.make(name, b"x")
+    (d,) = [each.name for each in mount.scandir(tree.path)]
+    names = [each.name for each in mount.scandir(tree.path + b"/" + d)]
+    # a copy, with the same names
+    mount.mkdir(b"/copy", 0o755)
+    mount.mkdir(b"/copy/" + d, 0o755)
+    for name in names:
+        mount.close(mount.open(b"/copy/" + d + b"/" + name, os.O_CREAT | os.O_WRONLY, 0o644))
+    below = b"/" + d if part else b""
+    steps = iter(range(2))
+
+    def proceed() -> None:
+        # it is in the midst of `d` by now
+        if next(steps, None) is None and not tree.fs.exists(b"/away"):
+            mount.rename(tree.path + below, b"/away")
+            if by_link:
+                mount.symlink(b"/copy" + below, tree.path + below)
+            else:
+                mount.rename(b"/copy" + below, tree.path + below)
+
+    with refused(errno.ESTALE):
+        tree.locked.remove_subtree(tree.path, contents=True, proceed=proceed)
+    kept = b"/copy/" + d if by_link else tree.path + b"/" + d
+    assert sorted(each.name for each in mount.scandir(kept)) == sorted(names)
+    if by_link:
+        mount.unlink(tree.path + below)
+
+
+def test_one_that_was_made_anew_is_not_the_one_that_was_meant(tree: Tree, mount: FakeMount):
+    filled(tree)
+    with refused(errno.ESTALE):
+        tree.fs.remove_subtree(tree.path, contents=True, inode=1)
+    assert tree.read(tree.path + b"/a") == b"x" * 5000
+    tree.fs.remove_subtree(tree.path, contents=True, inode=mount.stat(tree.path).ino)
 
 
 def test_only_the_top_is_removed_so(tree: Tree):
