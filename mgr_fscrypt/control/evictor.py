@@ -92,7 +92,8 @@ class Evictor:
                     trouble = self._missing(line)
                     changed = not trouble
                 case "waiting" | "stuck":
-                    return False
+                    # nobody is ended now, and what is in the way is not known to be over
+                    trouble = line.eviction.trouble
             if line.eviction.rung == "fence":
                 self._renew(line)
         except SilentError as error:
@@ -156,9 +157,12 @@ class Evictor:
         return line.eviction.trouble
 
     def _renew(self, line: EvictionLine) -> None:
-        """Have what a fence ended be refused for as long as it stands. Raises `SilentError`."""
+        """Have what was ended be refused for as long as a fence stands. Raises `SilentError`.
+
+        That is also what is refused from before it was asked for, or asked for in other words.
+        """
         now = self._clock()
-        for each in line.own:
+        for each in dict.fromkeys((*line.own, *line.blocked)):
             if each.until - now < RENEWED and each.at < now - 60:
                 self._servers.block(each.address, BLOCKED)
 

@@ -444,6 +444,23 @@ def test_what_a_fence_ended_is_refused_for_as_long_as_it_stands(world: World):
     assert STRAY in world.servers.blocklist
 
 
+@pytest.mark.parametrize(
+    "meanwhile", ["an MDS is silent", "it is asked for in other words", "it was an eviction"]
+)
+def test_a_fence_is_renewed_whatever_comes_in_between(isolated: World, meanwhile: str):
+    isolated.rungs.set(EVICT if meanwhile == "it was an eviction" else FENCE)
+    isolated.settle()
+    isolated.now += 5
+    if meanwhile == "an MDS is silent":
+        isolated.servers.silent = {"mds"}
+    else:
+        isolated.rungs.set(replace(FENCE, grace=7))
+        isolated.settle()
+    isolated.now += BLOCKED - 100
+    isolated.settle()
+    assert isolated.servers.blocklist[STRAY] == isolated.now + BLOCKED
+
+
 def test_options_of_other_rungs_are_refused(isolated: World):
     for wanted, option in (
         (replace(EVICT, namespace="x"), "--namespace"),
