@@ -250,10 +250,10 @@ class Module(
             "census": self.observer.census,
             "clock": time.time,
         }
-        ended = Evictions(store=evictions, gates=gates, **parts)
-        self.audience = Audience(gates=gates, ended=ended.ended, **parts)
+        self.evictions = Evictions(store=evictions, gates=gates, **parts)
+        self.audience = Audience(gates=gates, ended=self.evictions.ended, **parts)
         self.gates = Gates(store=gates, **parts)
-        self.rungs = Rungs(self.gates, ended)
+        self.rungs = Rungs(self.gates, self.evictions)
         doing: Any = {
             "servers": servers,
             "answer": self._answer,
@@ -261,7 +261,7 @@ class Module(
             "log": self.log,
         }
         self._gatekeeper = Gatekeeper(gates=self.gates, audience=self.audience, **doing)
-        self._evictor = Evictor(evictions=ended, clock=time.time, pause=time.sleep, **doing)
+        self._evictor = Evictor(evictions=self.evictions, clock=time.time, pause=time.sleep, **doing)
 
     def _watched(self) -> bool:
         """Is there anything to learn of clients for?"""
@@ -302,6 +302,7 @@ class Module(
         }
         self.follow_up = FollowUp(
             service=self.service,
+            evictions=self.evictions,
             cluster=self,
             recorded=self.audit.recorded,
             hurry=self.observer.hurry,

@@ -33,6 +33,8 @@ from ..messages.subtree_job import (
     read,
 )
 from .cluster import FileSystemMap, names_of
+from .eviction_answers import EvictionPage
+from .evictions import Evictions
 from .gate_answers import GatePage
 from .gates import Gates
 from .jobs import JobDetail, JobService
@@ -118,6 +120,7 @@ class FollowUp:
         jobs: begins them.
         subtrees: the register.
         gates: who is kept out.
+        evictions: whose sessions are ended.
         cluster: the file systems that there are.
         answer: does work on the database, and answers in time.
         recorded: does work of a command about something, and records it in the audit.
@@ -134,6 +137,7 @@ class FollowUp:
         jobs: JobCommands,
         subtrees: Subtrees,
         gates: Gates,
+        evictions: Evictions,
         cluster: FileSystemMap,
         answer: Callable[[Callable[[], Result]], Result],
         recorded: Callable[[str, Sequence[str], Callable[[], Result]], Result],
@@ -146,6 +150,7 @@ class FollowUp:
         self._jobs = jobs
         self._subtrees = subtrees
         self._gates = gates
+        self._evictions = evictions
         self._cluster = cluster
         self._answer = answer
         self._recorded = recorded
@@ -288,10 +293,21 @@ class FollowUp:
         known = self._answer(lambda: self._subtrees.show(fs_name, path))
         if not isinstance(known.answer, SubtreeDetail) or known.answer.subtree.inode != inode:
             return known if known.code == errno.EAGAIN else Result()
-        dropped = self._drop_gate(fs_name, path)
-        if not dropped.success:
-            return dropped
+        for drop in (self._drop_evictions, self._drop_gate):
+            dropped = drop(fs_name, path)
+            if not dropped.success:
+                return dropped
         return self._act("subtree forget", (fs_name, path), lambda: self._subtrees.forget(fs_name, path))
+
+    def _drop_evictions(self, fs_name: str, path: str) -> Result:
+        """What was asked for this subtree is not for the next one at its path, of which nobody was told."""
+        shown = self._answer(lambda: self._evictions.show(fs_name, path))
+        if isinstance(shown.answer, EvictionPage) and not shown.answer.evictions:
+            return Result()
+        if not shown.success:
+            return shown
+        about = (fs_name, path, "observe")
+        return self._act("gate set", about, lambda: self._evictions.end(fs_name, path, lift=True))
 
     def _drop_gate(self, fs_name: str, path: str) -> Result:
         try:

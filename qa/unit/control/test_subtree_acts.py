@@ -31,6 +31,7 @@ from mgr_fscrypt.service.kinds.place import Place
 from mgr_fscrypt.store import KeyTable, LocalDatabase, TenantTable
 from qa.fakes.ceph import FakeCluster, FakeMount
 from qa.fakes.jobs import Stage
+from qa.fakes.servers import session
 from qa.fakes.service import KEY, SECRET
 from qa.unit.control.test_gates import EVERYWHERE, World
 from qa.unit.engine.test_neighbours import made
@@ -73,6 +74,7 @@ class Acts(World):
         }
         self.follow = FollowUp(
             service=self,
+            evictions=self.evictions,
             cluster=self.servers,
             recorded=self.record,
             hurry=lambda: None,
@@ -391,6 +393,23 @@ def test_rm_takes_the_gate_and_the_record_with_it(world: Acts):
     world.finish()
     assert (world.line(), encrypted(world), world.osd("client.stray")) == (None, False, before)
     assert world.gates.show("cephfs", "/s").code == errno.ENOENT
+
+
+def test_nobody_is_ended_for_the_next_subtree_at_a_path(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    assert world.rungs.set(Wanted("cephfs", "/s", "fence", grace=0)).success
+    world.settle()
+    world.acts_.remove("cephfs", "/s", confirm="/s")
+    world.finish()
+    assert (world.line(), world.servers.blocklist) == (None, {})
+    world.acts_.create(NEW)
+    world.finish()
+    world.servers.done.clear()
+    world.servers.listed["cephfs", 0] = [session(40)]
+    world.settle()
+    assert (world.line() is None, world.servers.done) == (False, [])
+    assert not world.evictor.watched()
 
 
 def test_what_a_removed_subtree_was_is_not_taken_for_its_successor(world: Acts):
