@@ -100,11 +100,11 @@ class Rescans:
                 self._want(not self._take_over(said))
 
     def _take_over(self, page: Kept) -> bool:
-        """All pages; tells whether that was done."""
+        """All pages; tells whether that is over: done, or refused, which another try would not change."""
         while True:
             result = self._carried_out(page, partial(self._adopted, page))
             if not result.success:
-                return False
+                return result.code != errno.EAGAIN
             if not page.following:
                 return True
             said = self._ask(partial(KeptQuestion, page.following))

@@ -139,6 +139,16 @@ def test_a_database_that_does_not_answer_is_tried_again(stage: Stage):
     assert (stage.rescans.wanted, len(stage.known())) == (False, 2)
 
 
+def test_what_is_refused_is_told_once(stage: Stage):
+    stage.rescans.begin("cephfs")
+    # its file system was removed meanwhile
+    stage.pages = {"": replace(FIRST, fscid=3)}
+    for _ in range(3):
+        stage.rescans.step()
+    assert [result.code for _, _, result in stage.acts] == [errno.ENOENT]
+    assert not stage.rescans.wanted
+
+
 def test_a_failure_is_told_and_over(stage: Stage):
     stage.rescans.begin("cephfs")
     stage.pages = {"": replace(READING, state="failed", error="the cluster does not answer")}
