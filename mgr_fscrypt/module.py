@@ -140,6 +140,7 @@ class Module(
             ServiceLink(self._way_of_service, self.log),
             now=time.monotonic,
             date=time.time,
+            log=self.log,
             seen=self._seen_jobs,
         )
         self._job_watch = JobWatch(ProgressBoard(self), self.log)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from logging import Logger
 from typing import Generic, Protocol, TypeVar
 
 from ..backoff import Backoff
@@ -146,6 +147,7 @@ class ServiceKeeper(Generic[Settings]):
         *,
         now: Callable[[], float],
         date: Callable[[], float],
+        log: Logger,
         wait: Callable[[float], object] | None = None,
         backoff: Backoff | None = None,
         seen: Callable[[Jobs | None], None] = lambda _: None,
@@ -156,6 +158,7 @@ class ServiceKeeper(Generic[Settings]):
             launcher: reaches it.
             now: seconds that only go forward.
             date: seconds since the epoch.
+            log: where mistakes of ours are told.
             wait: waits for so many seconds, or until `stop`.
             backoff: pauses between two attempts to reach one.
             seen: is told of the jobs each time when a service tells of them, and of None where none is wanted.
@@ -165,6 +168,7 @@ class ServiceKeeper(Generic[Settings]):
         self._jobs: Jobs | None = None
         self._now = now
         self._date = date
+        self._log = log
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
         self._backoff = backoff or Backoff()
@@ -180,7 +184,15 @@ class ServiceKeeper(Generic[Settings]):
         """Until `stop`."""
         try:
             while not self._stopping.is_set():
-                self.round()
+                try:
+                    self.round()
+                except Exception as error:  # noqa: BLE001 - see below
+                    # the next round may go well; without one no key is unlocked any more, and nobody would know why
+                    self._log.exception("the engine service was not seen to by a mistake of this module")
+                    self._lost(
+                        ChannelError(f"internal error ({type(error).__name__}), see the manager's log")
+                    )
+                    self._wait(LOOK)
         finally:
             self._part()
 

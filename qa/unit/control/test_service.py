@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -96,13 +97,16 @@ class Stage:
         self.started: list[tuple[str, Service]] = []
         self.starts: list[float] = []
         self.seen: list[Jobs | None] = []
+        self.mistaken = False
+        self.waited: Callable[[], None] = lambda: None
         self.keeper = ServiceKeeper(
             self,
             now=lambda: self.time,
             date=lambda: 1_700_000_000 + self.time,
+            log=logging.getLogger("test"),
             wait=self.wait,
             backoff=Backoff(chance=lambda: 0.0),
-            seen=self.seen.append,
+            seen=self.see,
         )
 
     def settings(self) -> str | None:
@@ -121,9 +125,15 @@ class Stage:
             raise found
         return found
 
+    def see(self, jobs: Jobs | None) -> None:
+        if self.mistaken:
+            raise ValueError("what was not thought of")
+        self.seen.append(jobs)
+
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.time += seconds
+        self.waited()
 
     def rounds(self, count: int) -> None:
         for _ in range(count):
@@ -144,6 +154,23 @@ def test_it_starts_one_and_looks_again_and_again():
     report = stage.report()
     assert (report.state, report.failure, report.failures, report.service) == ("serving", "", 0, STATUS)
     assert stage.keeper.checks() == {}
+
+
+def test_a_mistake_of_ours_is_told_and_the_next_look_goes_well():
+    stage, states = Stage(), []
+    stage.mistaken = True
+
+    def waited() -> None:
+        states.append((stage.report().state, stage.report().failure))
+        stage.mistaken = False
+        if len(states) == 3:
+            stage.keeper.stop()
+
+    stage.waited = waited
+    stage.keeper.run()
+    assert states[0] == ("down", "internal error (ValueError), see the manager's log")
+    assert (states[-1], stage.seen[0]) == (("serving", ""), STATUS.jobs)
+    assert len(stage.started) == 1, "its jobs went on"
 
 
 def test_one_that_dies_is_followed_by_another_with_growing_pauses():
