@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..store import Ended, Eviction, Gate
 from .asked import listed, normal_path, require_entities, require_fresh
+from .clients import at_or_below
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .eviction_answers import EvictionLine, EvictionPage, EvictionPreview
 from .eviction_plan import Chosen, Due, chosen, is_ours
@@ -161,7 +162,7 @@ class Evictions:
         except RefusalError as refusal:
             return refusal.result
         before = self._store.at(fscid, path)
-        blocked = [each for each in self.ended() if (each.fscid, each.path) == (fscid, path) and each.until]
+        blocked = self._not_needed(fscid, path)
         if lift and (blocked or before is not None):
             gone = Eviction(fscid, path, "observe", 0, 0, (), (), int(self._clock()))
             self._store.put(
@@ -177,6 +178,21 @@ class Evictions:
             f"; {len(blocked)} addresses are refused until the blocklist lets go of them" if blocked else ""
         )
         return Result(status=f"no more sessions are ended{left}")
+
+    def _not_needed(self, fscid: int, path: str) -> Sequence[Ended]:
+        """What is blocked for one subtree only; what another one's fence stands on becomes that fence's."""
+        left = []
+        fences = [each for each in self._store.all() if (each.fscid, each.rung) == (fscid, "fence")]
+        for ended in self.ended():
+            if (ended.fscid, ended.path) == (fscid, path) and ended.until:
+                heir = next(
+                    (each for each in fences if each.path != path and _is_kept_out(ended, each)), None
+                )
+                if heir is None:
+                    left.append(ended)
+                else:
+                    self._store.record(replace(ended, path=heir.path))
+        return left
 
     def begin(self, line: EvictionLine, due: Due) -> Result:
         """Record a session that is about to be ended."""
@@ -379,6 +395,12 @@ class Evictions:
 def _is_same(one: Eviction, other: Eviction) -> bool:
     """Is the same asked for, whenever it was, and however it stands?"""
     return replace(one, wanted=0, complete=0, trouble="") == replace(other, wanted=0, complete=0, trouble="")
+
+
+def _is_kept_out(ended: Ended, fence: Eviction) -> bool:
+    """Would a fence have ended this session?"""
+    meets = at_or_below(fence.path, ended.root) or at_or_below(ended.root, fence.path)
+    return meets and ended.entity not in fence.spared
 
 
 def _number(option: str, given: int | None, usual: int, most: int) -> int:

@@ -461,6 +461,27 @@ def test_a_fence_is_renewed_whatever_comes_in_between(isolated: World, meanwhile
     assert isolated.servers.blocklist[STRAY] == isolated.now + BLOCKED
 
 
+@pytest.mark.parametrize("rung", [OBSERVE, replace(ISOLATE, keep="")])
+def test_what_another_fence_stands_on_stays_refused(world: World, rung: Wanted):
+    world.rungs.set(FENCE)
+    world.settle()
+    world.register("/other")
+    world.rungs.set(replace(FENCE, path="/other"))
+    world.settle()
+    reply = world.rungs.set(rung)
+    assert reply.success
+    assert " 1 addresses" not in reply.status
+    world.settle()
+    assert STRAY in world.servers.blocklist
+    world.now += BLOCKED - 100
+    world.settle()
+    assert world.servers.blocklist[STRAY] == world.now + BLOCKED
+    # nobody stands on it any more
+    world.rungs.set(replace(OBSERVE, path="/other"))
+    world.settle()
+    assert world.servers.blocklist == {}
+
+
 def test_options_of_other_rungs_are_refused(isolated: World):
     for wanted, option in (
         (replace(EVICT, namespace="x"), "--namespace"),
