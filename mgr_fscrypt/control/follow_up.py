@@ -44,7 +44,7 @@ from .refusal import RefusalError
 from .results import Result
 from .subtree_detail import SubtreeDetail
 from .subtrees import Subtrees
-from .text import one_line
+from .text import one_line, shell_word
 from .values import Simplified
 
 TURN = 1.0
@@ -166,6 +166,17 @@ class FollowUp:
         self._settled: deque[str] = deque(maxlen=_REMEMBERED)
 
     # any thread
+
+    def require_free(self, asked: NewSubtree, where: str) -> None:
+        """See `subtree_jobs.Creations`. Two would take turns with the gate, and one be left with the other's."""
+        for each in self._under_way():
+            if (each.asked.fs_name, each.where) == (asked.fs_name, where) and each.asked != asked:
+                shown = f"ceph fscrypt subtree show {shell_word(asked.fs_name)} {shell_word(where)}"
+                raise RefusalError(
+                    errno.EBUSY,
+                    f"{where} of {asked.fs_name} is being made already, with other options, nothing was changed; "
+                    f"`{shown}` tells how far that is",
+                )
 
     def follow(self, job: JobState, asked: NewSubtree, identifier: str) -> None:
         """See `subtree_jobs.Creations`. The same that is under way already is followed once."""

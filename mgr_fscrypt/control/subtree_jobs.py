@@ -50,6 +50,10 @@ _TENANT = "tenant"
 class Creations(Protocol):
     """Who sees to subtrees that are being made; `follow_up.FollowUp` is."""
 
+    def require_free(self, asked: NewSubtree, where: str) -> None:
+        """Raises `RefusalError` where another one is being made at that place."""
+        ...
+
     def follow(self, job: JobState, asked: NewSubtree, identifier: str) -> None:
         """A job looks at the place: go on from what it finds."""
         ...
@@ -122,6 +126,8 @@ class SubtreeJobs:
             if asked.path is not None:
                 self._require_room(asked.fs_name, where, key)
             gate = self._gate(asked, where)
+            if not dry_run:
+                self._creations.require_free(asked, where)
         except RefusalError as refusal:
             return refusal.result
         namespace = "" if asked.path is None and asked.namespace is None else asked.namespace_of(where)

@@ -275,6 +275,22 @@ def test_a_gate_that_is_never_set_ends_it(world: Acts):
     assert "was not set within 600 s" in world.story().why
 
 
+def test_a_place_is_made_something_of_by_one_at_a_time(world: Acts):
+    world.acts_.create(NEW)
+    world.step()
+    other = replace(NEW, namespace="fscrypt-other")
+    refused = world.acts_.create(other)
+    assert (refused.code, "is being made already" in refused.status) == (errno.EBUSY, True)
+    assert world.acts_.create(NEW).success
+    assert world.acts_.create(other, dry_run=True).success
+    world.finish()
+    assert (world.line() is None, world.state("/s")) == (False, "set")
+    # now it is looked at, and refused for what it is
+    world.acts_.create(other)
+    world.finish()
+    assert world.state("/s") == "set"
+
+
 def test_a_service_that_is_away_is_waited_for(world: Acts):
     world.there = False
     refused = world.acts_.create(NEW)
