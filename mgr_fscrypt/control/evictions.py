@@ -297,7 +297,9 @@ class Evictions:
             return Chosen()
         place = Place(eviction.path, subtree.mode, gate.namespace if gate else "")
         judge = Judge(self._subtrees, sight, census.entities, self._gates)
-        return chosen(eviction, sight, place, gate, judge)
+        # where another one was registered there since, nobody was told of that before
+        told = replace(eviction, wanted=max(eviction.wanted, subtree.registered))
+        return chosen(told, sight, place, gate, judge)
 
     def _gate(self, eviction: Eviction) -> Gate | None:
         """The gate of its subtree that keeps entities out."""

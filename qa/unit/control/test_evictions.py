@@ -482,6 +482,22 @@ def test_what_another_fence_stands_on_stays_refused(world: World, rung: Wanted):
     assert world.servers.blocklist == {}
 
 
+def test_grace_begins_anew_for_another_subtree_at_the_path(world: World):
+    known = world.subtrees.at(1, "/vault")
+    assert known is not None
+    world.rungs.set(replace(FENCE, grace=60))
+    world.subtrees.remove(1, "/vault")
+    world.now += 1000
+    world.settle()
+    assert line(world).state == "stuck"
+    world.subtrees.put(replace(known, inode=4711, registered=int(world.now)))
+    world.settle()
+    assert (line(world).state, world.servers.done) == ("announced", [])
+    world.now += 61
+    world.settle()
+    assert ("evict", "1") in world.servers.done
+
+
 def test_options_of_other_rungs_are_refused(isolated: World):
     for wanted, option in (
         (replace(EVICT, namespace="x"), "--namespace"),
