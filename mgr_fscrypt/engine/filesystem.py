@@ -214,7 +214,13 @@ class FileSystem:
         require_removable(self._mount, self._subtree_root(path), contents=contents)
 
     def remove_subtree(
-        self, path: Path, *, contents: bool = False, inode: int | None = None, proceed: Proceed = go_on
+        self,
+        path: Path,
+        *,
+        contents: bool = False,
+        inode: int | None = None,
+        proceed: Proceed = go_on,
+        last: Proceed = go_on,
     ) -> Removed:
         """Remove a subtree, top and all; with `inode`, the one whose top has that number, and no other.
 
@@ -225,7 +231,7 @@ class FileSystem:
         root = self._subtree_root(path)
         # it looks for that number before each step
         meant = root if inode is None else replace(root, ino=inode)
-        return remove(self._mount, meant, contents=contents, proceed=proceed)
+        return remove(self._mount, meant, contents=contents, proceed=proceed, last=last)
 
     def fsck(self, path: Path, objects: ObjectExtents | None = None, *, patience: float = PATIENCE) -> Fsck:
         """Look for damage below an encrypted directory. See `fsck.Fsck`; no file of this mount may be open."""

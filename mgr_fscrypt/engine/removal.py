@@ -58,8 +58,8 @@ def require_removable(mount: Mount, root: Directory, *, contents: bool) -> None:
         )
 
 
-def remove(mount: Mount, root: Directory, *, contents: bool, proceed: Proceed) -> Removed:
-    """Remove it; with `contents` all that lies in it, too.
+def remove(mount: Mount, root: Directory, *, contents: bool, proceed: Proceed, last: Proceed) -> Removed:
+    """Remove it; with `contents` all that lies in it, too; `last` is called when only the top is left.
 
     Raises:
         RefusedError: as `require_removable`; what was removed before stays so.
@@ -85,6 +85,8 @@ def remove(mount: Mount, root: Directory, *, contents: bool, proceed: Proceed) -
                     removed.files += _gone(mount.unlink, joined(path, entry.name))
                 else:
                     ways.pop()
+                    if not ways:
+                        last()
                     done = _gone(mount.rmdir, path)
                     removed.directories += done and bool(ways)
         finally:

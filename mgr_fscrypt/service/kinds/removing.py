@@ -11,7 +11,7 @@ from .subtree_place import decoded, encoded, known_facts, options_of, require_no
 
 BURST, PAUSE = 200, 0.1
 """After so many entries so many seconds pass: MDSs have others to serve, and purge what was removed."""
-_BEGUN = "begun"
+_BEGUN, _EMPTIED = "begun", "emptied"
 
 
 class Remove:
@@ -38,7 +38,8 @@ class Remove:
                 counted = _counted(mount, path)
                 self._require_same(mount, files, path, options)
             except NotFoundError:
-                if not controls.cursor:
+                if controls.cursor != _EMPTIED:
+                    # somebody moved it, maybe: its gate and its record are not to go
                     raise
                 # an earlier run ended right after its last step
                 return Outcome(as_result(RemoveResult(0, 0)))
@@ -47,7 +48,13 @@ class Remove:
                 return Outcome(as_result(counted))
             controls.save(_BEGUN)
             pace = _Pace(controls, counted.files + counted.directories + 1)
-            removed = files.remove_subtree(path, contents=options.contents, inode=options.inode, proceed=pace)
+            removed = files.remove_subtree(
+                path,
+                contents=options.contents,
+                inode=options.inode,
+                proceed=pace,
+                last=lambda: controls.save(_EMPTIED),
+            )
         return Outcome(as_result(RemoveResult(removed.files, removed.directories)))
 
     def _require_same(self, mount: Mount, files: FileSystem, path: bytes, options: RemoveOptions) -> None:

@@ -291,6 +291,15 @@ def test_rm_that_ended_before_it_could_say_so(place: Place, vault: FileSystem):
         place.run(Remove, "/s", options, FakeControls())
 
 
+def test_rm_of_one_that_was_moved_meanwhile_is_not_done(place: Place, vault: FileSystem):
+    options = RemoveOptions(inode(place, b"/s"), contents=True, dry_run=False)
+    controls = FakeControls()
+    controls.save("begun")
+    place.mount.rename(b"/s", b"/away")
+    with pytest.raises(NotFoundError):
+        place.run(Remove, "/s", options, controls)
+
+
 def test_rm_leaves_the_data_of_subvolumes(place: Place):
     base = subvolume(place, 2)
     place.run(Create, base, CreateOptions(**vars(NEW) | {"subvolume": True}))
