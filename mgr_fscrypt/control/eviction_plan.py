@@ -63,7 +63,7 @@ def chosen(eviction: Eviction, sight: Sight, place: Place, gate: Gate | None, ju
     """
     due, spared = [], []
     for client, why in _concerned(eviction, sight, place, gate, judge):
-        alone = _left_alone(client, eviction, gate)
+        alone = left_alone(client, eviction, gate)
         if alone:
             spared.append(Spared(client, f"{alone}; {why}"))
         else:
@@ -83,6 +83,17 @@ def is_ours(client: Client, entities: Collection[str]) -> bool:
     if client.software in (Software.ENGINE, Software.MANAGER):
         return True
     return client.entity not in entities and f"mgr.{client.entity.partition('.')[2]}" in entities
+
+
+def left_alone(client: Client, eviction: Eviction, gate: Gate | None) -> str:
+    """Why a session is not ended by it; empty: it is."""
+    if client.entity in eviction.spared:
+        return "kept by --keep"
+    if client.gateway and client.entity not in eviction.gateways:
+        return f"a gateway, for many who are not seen here: ended only when it is named by --gateway {client.entity}"
+    if eviction.rung == "evict" and gate is not None and client.entity in gate.admitted:
+        return "admitted by the gate"
+    return ""
 
 
 def powers(rights: Rights | None) -> str:
@@ -126,14 +137,3 @@ def _lost(client: Client, then: Caps | None, now: Caps | None, gate: Gate, sight
     return next(
         (each.loses for each in cut_off([client], [change], enclosure_of(gate, sight.served.pools))), ""
     )
-
-
-def _left_alone(client: Client, eviction: Eviction, gate: Gate | None) -> str:
-    """Why it is; empty: it is not."""
-    if client.entity in eviction.spared:
-        return "kept by --keep"
-    if client.gateway and client.entity not in eviction.gateways:
-        return f"a gateway, for many who are not seen here: ended only when it is named by --gateway {client.entity}"
-    if eviction.rung == "evict" and gate is not None and client.entity in gate.admitted:
-        return "admitted by the gate"
-    return ""

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from ..store import Ended, Eviction, Gate
 from .asked import listed, normal_path, require_entities, require_fresh
-from .clients import at_or_below
+from .clients import Client, at_or_below
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .eviction_answers import EvictionLine, EvictionPage, EvictionPreview
-from .eviction_plan import Chosen, Due, chosen, is_ours
+from .eviction_plan import Chosen, Due, chosen, is_ours, left_alone
 from .gates import ENDING, Wanted
 from .judge import Judge, MetSubtrees, SetGates
 from .observing import Census, Sight
@@ -198,7 +198,7 @@ class Evictions:
         """Record a session that is about to be ended."""
         client, eviction = due.client, line.eviction
         before = self._store.at(eviction.fscid, eviction.path)
-        if before is None or not _is_same(before, eviction):
+        if before is None or not _is_same(before, eviction) or not self._is_due(before, client):
             return Result.failed(errno.EAGAIN, f"{line.named}: something else is asked for by now")
         self._store.record(
             Ended(
@@ -218,6 +218,13 @@ class Evictions:
             status=f"{line.named}: ending session {client.number} of {client.entity} on {client.host} "
             f"({client.program}, {client.address}): {due.why}"
         )
+
+    def _is_due(self, eviction: Eviction, client: Client) -> bool:
+        """May it still be ended? Sessions before it took their time, and a gate may have let it in meanwhile."""
+        gate = self._gate(eviction)
+        if self._subtrees.at(eviction.fscid, eviction.path) is None:
+            return False
+        return (gate is not None or eviction.rung == "fence") and not left_alone(client, eviction, gate)
 
     def learn(self, until: Mapping[str, float]) -> Result:
         """Record what the blocklist has of ended sessions."""

@@ -336,6 +336,16 @@ def test_a_manager_that_dies_in_between_is_succeeded(isolated: World, blocked: b
     assert (there(successor), STRAY in successor.servers.blocklist) == ([2, 3, 999], True)
 
 
+def test_who_is_let_in_while_others_are_ended_is_left_alone(isolated: World):
+    isolated.rungs.set(EVICT)
+    found = line(isolated)
+    (target,) = found.ripe
+    assert isolated.rungs.set(replace(ISOLATE, admit="client.stray")).success
+    isolated.rungs.set(EVICT)
+    assert isolated.evictions.begin(found, target).code == errno.EAGAIN
+    assert isolated.evictions.ended() == ()
+
+
 def test_without_its_database_it_ends_nobody(isolated: World):
     isolated.rungs.set(EVICT)
     isolated.reachable = False
