@@ -6,11 +6,12 @@ here, never what is wrapped. ceph-csi does the same in the data directory of a s
 `ceph-csi-encrypted` in it.
 """
 
+import errno
 import re
 from contextlib import closing
 from dataclasses import dataclass
 
-from ..ceph.errors import NotFoundError
+from ..ceph.errors import CephError
 from ..ceph.interface import Mount
 from .paths import joined
 
@@ -68,6 +69,9 @@ def _names(mount: Mount, directory: bytes, shape: re.Pattern[bytes]) -> tuple[st
     try:
         with closing(mount.scandir(directory)) as entries:
             names = sorted(each.name.removesuffix(b".link") for each in entries if shape.fullmatch(each.name))
-    except NotFoundError:
+    except CephError as error:
+        # anybody may have a file of that name
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise
         return ()
     return tuple(name.decode() for name in names[:MOST])

@@ -61,4 +61,6 @@ def test_metadata_of_fscrypt_is_found_above(mount: FakeMount):
     found = foreign_at(mount, b"/vol/uuid/ceph-csi-encrypted")
     assert found.csi
     assert found.metadata == (Metadata(b"/vol/uuid", (KEY,), ("00112233aabbccdd", "ffffffffffffffff")),)
+    mount.close(mount.open(b"/.fscrypt", os.O_CREAT | os.O_WRONLY, 0o644))
+    assert foreign_at(mount, b"/vol/uuid/ceph-csi-encrypted") == found, "a file of that name is nothing"
     assert foreign_at(mount, b"/vol") == foreign_at(mount, b"/vol/uuid"), "nothing above those"
