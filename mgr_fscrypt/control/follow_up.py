@@ -193,7 +193,8 @@ class FollowUp:
     def seen(self, jobs: Jobs | None) -> None:
         """The service told of these."""
         told = () if jobs is None else jobs.told
-        ended = tuple(each.id for each in told if each.kind in _KINDS and each.state in OVER)
+        # the newest is told of first, and has to be registered last
+        ended = tuple(each.id for each in reversed(told) if each.kind in _KINDS and each.state in OVER)
         with self._turn:
             self._ended = ended
         if ended:

@@ -379,6 +379,18 @@ def test_a_change_of_modes_is_told_to_the_register(world: Acts):
     assert (world.line().mode, world.job(held).outcome()["changed"]) == ("engine", 1)
 
 
+def test_what_was_done_last_is_what_is_registered(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    for change in (world.acts_.release, world.acts_.hold):
+        assert change("cephfs", "/s").success
+        world.stage.go()
+        world.now += 1
+    world.follow.seen(world.stage.runner.glance())
+    world.follow.round()
+    assert world.line().mode == "engine"
+
+
 def test_a_change_of_modes_that_takes_a_secret_is_the_line_for_a_client(world: Acts):
     world.register("/vault")
     told = world.acts_.release("cephfs", "/vault")
