@@ -188,7 +188,6 @@ def test_health_says_nothing_about_us(cluster: Cluster):
     [
         (("subtree", "ls", "cepfs"), None, 2, 'did you mean "cephfs"?'),
         (("subtree", "forget", "cephfs", "/none"), None, 2, "no subtree /none is registered"),
-        (("subtree", "adopt", "cephfs", PATH), None, 22, "-i FILE"),
         (("subtree", "adopt", "cephfs", PATH), "{}", 22, "not one of a subtree"),
         (("subtree", "adopt", "cephfs", "relative"), FACTS.encode(), 22, "does not begin with /"),
         (("status", "--format", "xml"), None, 22, 'there is no format "xml"'),
