@@ -27,12 +27,13 @@ _TOLD_AS_LONGEST = 12
 # what `qa/run test` tells of at its end; the order matters, not the times
 _LONGEST = (
     "qa/cluster/test_service.py",
-    "qa/cluster/test_fsx.py",
-    "qa/cluster/test_dead_clients.py",
-    "qa/cluster/test_mode_kills.py",
     "qa/cluster/test_client_commands.py",
+    "qa/cluster/test_dead_clients.py",
+    "qa/cluster/test_fsx.py",
     "qa/cluster/test_engine_modes.py",
+    "qa/cluster/test_gates.py",
     "qa/cluster/test_spikes.py",
+    "qa/cluster/test_mode_kills.py",
     "qa/cluster/test_kills.py",
     "qa/cluster/test_hygiene.py",
 )
