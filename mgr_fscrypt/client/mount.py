@@ -12,6 +12,7 @@ from pathlib import Path
 from ..ceph.access import Access
 from ..engine import DiskCache, FileMode
 from .advice import shown
+from .arenas import share_memory
 from .connection import opened
 from .fuse_operations import FuseOperations
 from .given_keys import GivenKeys
@@ -51,6 +52,7 @@ def mount(
     """
     subtree, place = wanted.subtree, wanted.directory.absolute()
     _require_mountable(place)
+    share_memory()
     with opened(access, keys) as connection:
         found = connection.files.subtree(subtree)
     if found.mode is None:
