@@ -228,9 +228,11 @@ class Runner:
         waiting = [state for state in active if state.state == "waiting"]
         failed = [state for state in states if state.state == "failed"]
         ended = [state for state in states if state.over and state.state != "failed"]
-        recent = [
-            state for state in ended if state.ended is not None and state.ended > self._clock.date() - RECENT
-        ]
+        # one that was paused may have ended after one that was asked for later
+        recent = sorted(
+            (state for state in ended if (state.ended or 0.0) > self._clock.date() - RECENT),
+            key=lambda state: state.ended or 0.0,
+        )
         # what waits is what somebody must see to: it is told of first
         first = sorted(active, key=lambda state: state.state != "waiting")[:MOST_IN_STATUS]
         told = [*first, *failed[: -MOST_IN_STATUS - 1 : -1], *recent[: -MOST_IN_STATUS - 1 : -1]]

@@ -385,7 +385,7 @@ def test_what_was_done_last_is_what_is_registered(world: Acts):
     for change in (world.acts_.release, world.acts_.hold):
         assert change("cephfs", "/s").success
         world.stage.go()
-        world.now += 1
+        world.stage.clock.time += 1
     world.follow.seen(world.stage.runner.glance())
     world.follow.round()
     assert world.line().mode == "engine"

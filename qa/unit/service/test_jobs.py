@@ -95,6 +95,17 @@ def test_pause_and_resume(stage: Stage):
     assert stage.kind.steps == [("01", 0), ("01", 1), ("01", 2)]
 
 
+def test_what_ended_last_is_told_of_first(stage: Stage):
+    stage.kind.at[1] = lambda _: stage.runner.pause(wish().id)
+    for each in (wish(1), wish(2, path="/b")):
+        stage.runner.begin_job(each)
+        stage.go()
+        stage.clock.time += 1
+    stage.runner.resume(wish().id)
+    stage.go()
+    assert [each.id for each in glance(stage).told] == [wish(1).id, wish(2).id]
+
+
 def test_a_pause_that_is_taken_back_in_time(stage: Stage):
     def hesitate(_: Controls) -> None:
         stage.runner.pause(wish().id)
