@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ..store import Ended, Eviction
+from .clients import Client
 from .eviction_plan import Chosen, Due
 from .text import moment, one_line, shell_word, table
 from .values import Simplified
@@ -255,34 +256,23 @@ def eviction_check(lines: Sequence[EvictionLine]) -> Simplified:
 
 def due_sessions(chosen: Chosen) -> list[Simplified]:
     """Those that are to be ended, as plain JSON types."""
-    return [
-        {
-            "session": each.client.number,
-            "entity": each.client.entity,
-            "host": each.client.host,
-            "software": each.client.program,
-            "root": each.client.root,
-            "why": each.why,
-            "at": each.at,
-            "anew": each.anew,
-        }
-        for each in chosen.due
-    ]
+    return [_session(each.client, each.why) | {"at": each.at, "anew": each.anew} for each in chosen.due]
 
 
 def spared_sessions(chosen: Chosen) -> list[Simplified]:
     """Those that are left alone, as plain JSON types."""
-    return [
-        {
-            "session": each.client.number,
-            "entity": each.client.entity,
-            "host": each.client.host,
-            "software": each.client.program,
-            "root": each.client.root,
-            "why": each.why,
-        }
-        for each in chosen.spared
-    ]
+    return [_session(each.client, each.why) for each in chosen.spared]
+
+
+def _session(client: Client, why: str) -> Simplified:
+    return {
+        "session": client.number,
+        "entity": client.entity,
+        "host": client.host,
+        "software": client.program,
+        "root": client.root,
+        "why": why,
+    }
 
 
 def _sessions(chosen: Chosen) -> list[str]:

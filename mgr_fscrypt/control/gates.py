@@ -3,10 +3,9 @@
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Protocol
 
-from ..store import Found, Gate, GatedCaps, Place, Subtree
+from ..store import Gate, GatedCaps, Place, Subtree
 from .asked import listed, normal_path, require_entities, require_fresh
 from .caps import spans
 from .clients import at_or_below
@@ -16,7 +15,7 @@ from .gate_plan import SUBVOLUMES, Caps, CapsChange, CutOff, Plan, cut_off, encl
 from .observing import Census, Sight
 from .refusal import RefusalError
 from .results import Part, Result
-from .subtrees import COMPARED
+from .subtrees import ListedSubtrees, unregistered
 from .text import is_unicode, shell_word
 
 RUNGS = ("observe", "require", "isolate", "exclude")
@@ -58,15 +57,11 @@ class GateStore(Protocol):
         ...
 
 
-class KnownSubtrees(Protocol):
+class KnownSubtrees(ListedSubtrees, Protocol):
     """The register; `store.SubtreeTable` tells what each call means."""
 
     def at(self, fscid: int, path: str) -> Subtree | None:
         """Find by path."""
-        ...
-
-    def page(self, fscid: int | None, after: Place, limit: int) -> Found:
-        """List in order."""
         ...
 
 
@@ -417,14 +412,7 @@ class Gates:
 
     def _require_subtree(self, found: FileSystem, path: str) -> None:
         if self._subtrees.at(found.fscid, path) is None:
-            known = [each.path for each in self._subtrees.page(found.fscid, Place(), COMPARED).subtrees]
-            near = get_close_matches(path, known, n=1)
-            listing = f"see `ceph fscrypt subtree ls {shell_word(found.name)}`"
-            raise RefusalError(
-                errno.ENOENT,
-                f"no subtree {path} is registered on {found.name}, nothing was changed; "
-                + (f'did you mean "{near[0]}"?' if near else listing),
-            )
+            raise unregistered(self._subtrees, found.fscid, found.name, path)
 
     def _namespace(self, found: FileSystem, path: str, wanted: Wanted, before: Gate | None) -> str:
         name = wanted.namespace if wanted.namespace is not None else before.namespace if before else ""

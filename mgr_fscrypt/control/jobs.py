@@ -22,9 +22,9 @@ from ..messages.service import (
     StartJob,
 )
 from ..messages.strict import MessageError
+from .asked import normal_path
 from .cluster import FileSystemMap, existing, names_of
 from .paging import more
-from .paths import PathError, normal
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -182,11 +182,9 @@ class Jobs:
         """
         try:
             number = existing(self._cluster, fs).fscid
-            where = normal(path)
+            where = normal_path(path)
         except RefusalError as refusal:
             return refusal.result
-        except PathError as error:
-            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
         try:
             said = self._service.asked(
                 lambda: StartJob(JobWish(self._new_id(), kind, number, where, dict(options)))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..messages.subtree import CIPHERS, MODES, PADDINGS
 from ..messages.subtree_job import CreateOptions
+from .asked import normal_path
 from .gates import Wanted
-from .paths import PathError, normal
 from .refusal import RefusalError
 from .text import is_unicode, shell_word
 
@@ -80,10 +80,7 @@ class NewSubtree:
         path = self.path
         if path is None:
             path = f"{VOLUMES}/{self.group or _NO_GROUP}/{self.subvolume}"
-        try:
-            found = normal(path)
-        except PathError as error:
-            raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+        found = normal_path(path)
         if found == "/":
             raise _refused("the root of a file system cannot be encrypted: name a directory in it")
         return found

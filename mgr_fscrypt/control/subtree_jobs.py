@@ -22,12 +22,12 @@ from ..messages.subtree_job import (
     RemoveOptions,
     as_options,
 )
+from .asked import normal_path
 from .gate_answers import Preview
 from .gates import Gates
 from .jobs import JobDetail, Jobs, client_line
 from .keys import KeyLine, Keys
 from .new_subtree import NewSubtree
-from .paths import PathError, normal
 from .refusal import RefusalError
 from .results import Result
 from .subtree_detail import SubtreeDetail
@@ -210,9 +210,9 @@ class SubtreeJobs:
         """Find out what a directory is that somebody encrypted, and register it."""
         key = None
         try:
-            where = normal(path)
-        except PathError as error:
-            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
+            where = normal_path(path)
+        except RefusalError as refusal:
+            return refusal.result
         there = self._answer(lambda: self._subtrees.room_for(fs_name, where))
         if not there.success:
             return there

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
 from ..store import ALL, Found, Place, Subtree, Wanted
+from .asked import normal_path
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .filters import named_place, place, wanted
 from .keys import KeyLine
 from .packed import PART, packed
 from .paging import page_size
-from .paths import PathError, normal, parents
+from .paths import parents
 from .refusal import RefusalError
 from .results import Result
 from .subtree_detail import SubtreeDetail
@@ -22,6 +23,14 @@ from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
 
 COMPARED = 100
 """Paths that one which is not registered is compared with: 1000 can take ceph-mgr's interpreter 1.5 s."""
+
+
+class ListedSubtrees(Protocol):
+    """Where subtrees are listed; `store.SubtreeTable` tells what it means."""
+
+    def page(self, fscid: int | None, after: Place, limit: int) -> Found:
+        """List in order."""
+        ...
 
 
 class SubtreeStore(Protocol):
@@ -129,7 +138,7 @@ class Subtrees:
     def room_for(self, fs_name: str, path: str) -> Result:
         """Could a subtree be made there, as far as is registered? One that is registered at the path is the answer."""
         try:
-            found, path = existing(self._cluster, fs_name), _normal(path)
+            found, path = existing(self._cluster, fs_name), normal_path(path)
             there = self._store.at(found.fscid, path)
             if there is None:
                 self._require_apart(found.fscid, fs_name, path)
@@ -143,7 +152,7 @@ class Subtrees:
         Raises:
             RefusalError: there is no such file system, or it is no path.
         """
-        return self._store.at(self._existing_or_gone(fs_name), _normal(path)) is not None
+        return self._store.at(self._existing_or_gone(fs_name), normal_path(path)) is not None
 
     def listing(
         self,
@@ -235,7 +244,7 @@ class Subtrees:
                 errno.EINVAL,
                 "no report was given, nothing was changed; give it with --report or -i FILE.json",
             )
-        path = _normal(path)
+        path = normal_path(path)
         try:
             facts = SubtreeFacts.decode(report)
         except MessageError as error:
@@ -300,24 +309,22 @@ class Subtrees:
             )
 
     def _registered(self, fscid: int, fs_name: str, path: str) -> Subtree:
-        path = _normal(path)
+        path = normal_path(path)
         subtree = self._store.at(fscid, path)
-        if subtree is not None:
-            return subtree
-        known = [each.path for each in self._store.page(fscid, Place(), COMPARED).subtrees]
-        near = get_close_matches(path, known, n=1)
-        listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
-        hint = f'did you mean "{near[0]}"?' if near else listing
-        raise RefusalError(
-            errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
-        )
+        if subtree is None:
+            raise unregistered(self._store, fscid, fs_name, path)
+        return subtree
 
 
-def _normal(path: str) -> str:
-    try:
-        return normal(path)
-    except PathError as error:
-        raise RefusalError(errno.EINVAL, f"{error}; nothing was changed") from error
+def unregistered(listed: ListedSubtrees, fscid: int, fs_name: str, path: str) -> RefusalError:
+    """What is said of a path at which no subtree is registered: the nearest that is one."""
+    known = [each.path for each in listed.page(fscid, Place(), COMPARED).subtrees]
+    near = get_close_matches(path, known, n=1)
+    listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
+    hint = f'did you mean "{near[0]}"?' if near else listing
+    return RefusalError(
+        errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
+    )
 
 
 def _forget_first(other: Subtree) -> str:
