@@ -38,10 +38,12 @@ class Release:
     packages: tuple[str, ...] = _PACKAGES
 
 
-# tested beside one release only: key managers and alert rules (promtool) do not know of Ceph
+# tested beside one release only: key managers and alert rules (promtool) do not know of Ceph, and Ceph's dashboard
+# runs our pages on this release alone (doc/facts.md, M1, M7)
 _KEY_MANAGERS = ("softhsm2",)
 _MONITORING = ("prometheus",)
+_PAGES = ("ceph-mgr-dashboard", "chromium", "chromium-driver", "fonts-dejavu-core")
 
-TENTACLE = Release("tentacle", "20.2", "forky", (*_PACKAGES, *_KEY_MANAGERS, *_MONITORING))
+TENTACLE = Release("tentacle", "20.2", "forky", (*_PACKAGES, *_KEY_MANAGERS, *_MONITORING, *_PAGES))
 REEF = Release("reef", "18.2", "trixie")
 RELEASES = {release.name: release for release in (TENTACLE, REEF)}
