@@ -110,6 +110,11 @@ def hidden_of(path: bytes) -> bytes:
     return joined(above or b"/", HIDDEN + sha256(name).hexdigest()[:16].encode())
 
 
+def no_migration(path: bytes) -> NotFoundError:
+    """What is to be raised where there is none."""
+    return NotFoundError(errno.ENOENT, "no migration is under way, or kept to be rolled back", path)
+
+
 class Journal:
     """The record in its place. `require_turn` is called before each change of it."""
 

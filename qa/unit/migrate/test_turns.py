@@ -147,7 +147,7 @@ def test_one_rename_too_many_of_a_sleeper_is_undone(one: Subject, mount: FakeMou
 
 
 def test_two_at_once_are_refused(one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mgr_fscrypt.migrate.migration._LEASE_TIMEOUT", 0)
+    monkeypatch.setattr("mgr_fscrypt.migrate.turns._LEASE_TIMEOUT", 0)
     other = another(mount.cluster, one)
     refused: list[BaseException] = []
 
