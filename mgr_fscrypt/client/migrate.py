@@ -23,6 +23,7 @@ from ..migrate import (
 from ..migrate.migration import PASSES
 from ..migrate.pace import UNLIMITED, Limits
 from ..migrate.plan import require_same
+from ..migrate.proving import compared
 from ..migrate.record import hidden_of
 from ..migrate.shards import Hands
 from ..migrate.trees import PlainTree
@@ -30,7 +31,6 @@ from ..migrate.turns import Turn
 from ..migrate.workers import workers
 from ..subtree_facts import facts_of
 from .advice import shown
-from .comparing import compared
 from .connection import Connection
 from .key_files import read_key, require_full_size
 from .outcome import Exit, Failure
