@@ -1,1 +1,1 @@
-"""The pages: views that turn control's values into HTML, with no script and nothing fetched from elsewhere."""
+"""The pages: what operations answer, as HTML that works without JavaScript; nothing is fetched from elsewhere."""

@@ -335,7 +335,6 @@ class _Story:
         self._command("ceph", "fscrypt", "key", "ls")
         self._scan()
         self._command("ceph", "fscrypt", "doctor", show=60)
-        self._write_page(Path(os.environ["CEPH_CONF"]).with_name("overview.html"))
         # the mgr tells of what has passed for some seconds yet
         until = time.monotonic() + _PATIENCE
         while (
@@ -368,17 +367,6 @@ class _Story:
         _, said = self._command("ceph", "fscrypt", "job", "show", job, "--format", "json", show=0)
         state: dict[str, Any] = json.loads(said)
         return state
-
-    def _write_page(self, page: Path) -> None:
-        for name, words in (("status", ["status"]), ("subtrees", ["subtree", "ls"])):
-            _, answer = self._command("ceph", "fscrypt", *words, "--format", "json", show=0)
-            (self._folder / f"{name}.json").write_text(answer)
-        inputs = [str(self._folder / f"{name}.json") for name in ("status", "subtrees")]
-        _, html = self._command(sys.executable, "-m", "dashboard_ui", *inputs, show=0)
-        page.write_text(html)
-        sys.stdout.write(
-            f"  the same as a page: {page} (`qa/run demo --keep` leaves it in the cluster's folder)\n"
-        )
 
     def _release(self) -> None:
         _heading(
