@@ -307,6 +307,7 @@ class Module(
             cluster=self,
             recorded=self.audit.recorded,
             hurry=self.observer.hurry,
+            marks=self,
             now=time.monotonic,
             log=self.log,
             **parts,
@@ -346,12 +347,12 @@ class Module(
         return [FileSystem(each["id"], each["mdsmap"]["fs_name"]) for each in present]
 
     def mark(self, name: str) -> str | None:
-        """See `control.scans.Marks`."""
+        """See `control.marks.Marks`."""
         found = self.get_store(name)
         return None if found is None else str(found)
 
     def set_mark(self, name: str, text: str) -> None:
-        """See `control.scans.Marks`. Waits for the monitors."""
+        """See `control.marks.Marks`. Waits for the monitors."""
         self.set_store(name, text)
 
     @contextmanager

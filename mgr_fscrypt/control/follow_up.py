@@ -1,19 +1,19 @@
 """What comes of jobs about subtrees: the register follows them, and a subtree that is being made goes on step by step.
 
 The service tells of jobs that came to an end; what they found is then registered, by whichever manager is there. That
-is the same when it is done twice. How far a subtree that is being made has come is in memory only: a manager that dies
-leaves a gate and maybe an empty directory behind, and the same command again goes on from there.
+is the same when it is done twice. The service tells for a minute: who was not there to hear it lists the jobs that are
+over, and a mark says which of them were seen to. How far a subtree that is being made has come is in memory only: a
+manager that dies leaves a gate and maybe an empty directory behind, and the same command again goes on from there.
 """
 
 import errno
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from logging import Logger
 
-from ..messages.job import OVER, Jobs, JobState
-from ..messages.service import JobQuestion
+from ..messages.job import MOST_IN_STATUS, MOST_ON_PAGE, OVER, JobPage, Jobs, JobState
+from ..messages.service import JobQuestion, JobsQuestion
 from ..messages.strict import MessageError
 from ..messages.subtree import SubtreeFacts
 from ..messages.subtree_job import (
@@ -39,6 +39,7 @@ from .gate_answers import GatePage
 from .gates import Gates
 from .jobs import JobDetail, JobService
 from .jobs import Jobs as JobCommands
+from .marks import Marks, SeenJobs
 from .new_subtree import NewSubtree
 from .refusal import RefusalError
 from .results import Result
@@ -53,8 +54,13 @@ PATIENCE = 600.0
 """Seconds that its gate has for being set."""
 MOST = 100
 """Subtrees that were made, or could not be, and are remembered."""
+SILENCE = 30.0
+"""Seconds without word of the service after which jobs may have ended of which it tells no longer."""
+REMEMBERED = 1000
+"""Jobs of a file system that were seen to: the service keeps no more of those that are over."""
 _KINDS = (CREATE, RELEASE, HOLD, REMOVE, LOOK)
-_REMEMBERED = 1000
+_NOT_FOUND = 5
+"""The exit code of a job that did not find its path."""
 
 
 @dataclass
@@ -65,12 +71,13 @@ class Creation:
         asked: what was asked for.
         identifier: of its key.
         where: the path as it was said; of a subvolume, that of its directory.
-        job: the one that it waits for.
-        stage: "looking", "gating", "making", "made" or "failed".
+        job: the one that it waits for; empty: it is to be begun.
+        stage: "looking", "gating", "making", "made"; "failing" (what is there by now is looked at) or "failed".
         why: what it waits for, or why it failed.
         path: where it will lie, once that is known.
         namespace: of its files.
         gated: its gate is new.
+        failure: why its making failed.
         since: when the stage began, by a clock that only goes forward.
     """
 
@@ -83,6 +90,7 @@ class Creation:
     path: str = ""
     namespace: str = ""
     gated: bool = False
+    failure: Result | None = None
     since: float = 0.0
 
     @property
@@ -126,6 +134,7 @@ class FollowUp:
         recorded: does work of a command about something, and records it in the audit.
         hurry: has gates carried out now.
         own: the entity of the engine service; empty: one whom no gate keeps out.
+        marks: which jobs were seen to, whichever manager did it.
         now: seconds that only go forward.
         log: where mistakes are told.
     """
@@ -143,6 +152,7 @@ class FollowUp:
         recorded: Callable[[str, Sequence[str], Callable[[], Result]], Result],
         hurry: Callable[[], None],
         own: Callable[[], str],
+        marks: Marks,
         now: Callable[[], float],
         log: Logger,
     ) -> None:
@@ -162,8 +172,11 @@ class FollowUp:
         self._news = threading.Event()
         self._stopping = False
         self._creations: list[Creation] = []
-        self._ended: tuple[str, ...] = ()
-        self._settled: deque[str] = deque(maxlen=_REMEMBERED)
+        # in the order of their ends
+        self._ended: dict[str, None] = {}
+        self._settled = SeenJobs(marks, REMEMBERED)
+        self._heard: float | None = None
+        self._missed = False
 
     # any thread
 
@@ -192,12 +205,20 @@ class FollowUp:
 
     def seen(self, jobs: Jobs | None) -> None:
         """The service told of these."""
-        told = () if jobs is None else jobs.told
+        if jobs is None:
+            return
         # the newest is told of first, and has to be registered last
-        ended = tuple(each.id for each in reversed(told) if each.kind in _KINDS and each.state in OVER)
+        over = [each for each in reversed(jobs.told) if each.state in OVER]
+        now = self._now()
         with self._turn:
-            self._ended = ended
-        if ended:
+            silent = self._heard is None or now - self._heard > SILENCE
+            # so many that there may be others
+            many = sum(each.state != "failed" for each in over) >= MOST_IN_STATUS
+            self._missed = self._missed or silent or many
+            self._heard = now
+            self._ended |= dict.fromkeys(each.id for each in over if each.kind in _KINDS)
+            news = self._missed or bool(self._ended)
+        if news:
             self._news.set()
 
     def told(self, known: Result, fs_name: str, path: str) -> Result:
@@ -231,11 +252,7 @@ class FollowUp:
 
     def round(self) -> None:
         """Once: register what jobs found, and go on with what is being made."""
-        with self._turn:
-            ended = self._ended
-        for job in ended:
-            if job not in self._settled:
-                self._end(job)
+        self._see_to_ended()
         for creation in self._under_way():
             before = creation.stage
             self._advance(creation)
@@ -248,20 +265,68 @@ class FollowUp:
         with self._turn:
             return [each for each in self._creations if not each.over]
 
+    def _see_to_ended(self) -> None:
+        """Register what jobs found that came to an end, in that order, until something does not answer."""
+        with self._turn:
+            missed = self._missed
+        try:
+            if missed:
+                self._list_ended()
+            with self._turn:
+                ended = tuple(self._ended)
+            for job in ended:
+                self._end(job)
+                with self._turn:
+                    del self._ended[job]
+        except RefusalError as refusal:
+            # the service or the database is away: the next time that the service tells of its jobs goes on here
+            self._log.info("what came of jobs is not registered now: %s", refusal.result.status)
+
+    def _list_ended(self) -> None:
+        """Find the jobs that nobody has seen to. Raises RefusalError."""
+        over = [
+            job
+            for job in self._all_jobs()
+            if job.over and job.wish.kind in _KINDS and not self._settled.has(job.wish.fscid, job.id)
+        ]
+        over.sort(key=lambda job: job.ended or 0.0)
+        with self._turn:
+            # those that were told of since come after them
+            self._ended = dict.fromkeys(job.id for job in over) | self._ended
+            self._missed = False
+
+    def _all_jobs(self) -> Iterator[JobState]:
+        """Without their results. Raises RefusalError."""
+        after = None
+        while True:
+            said = self._service.asked(lambda after=after: JobsQuestion(after, MOST_ON_PAGE))  # type: ignore[misc]
+            if not isinstance(said, JobPage):
+                raise RefusalError(errno.EPROTO, "the engine service answered something else")
+            yield from said.jobs
+            if said.following is None:
+                return
+            after = said.following
+
     def _end(self, job: str) -> None:
+        """Raises RefusalError: not now."""
+        if self._settled.knows(job):
+            return  # it is told of for a while
         try:
             state = self._state(job)
         except RefusalError as refusal:
             if refusal.result.code == errno.ENOENT:
-                self._settled.append(job)
+                return  # it was forgotten
+            raise
+        if self._settled.has(state.wish.fscid, job):
             return
         try:
             result = self._settle(state)
         except MessageError as error:
             self._log.error("job %s ended with what is none of its kind: %s", job, error)
             result = Result()
-        if result.code != errno.EAGAIN:
-            self._settled.append(job)
+        if result.code == errno.EAGAIN:
+            raise RefusalError(result.code, result.status)
+        self._settled.add(state.wish.fscid, job)
 
     def _settle(self, state: JobState) -> Result:
         """Have the register as the job left things. Raises MessageError."""
@@ -341,6 +406,8 @@ class FollowUp:
                     self._looked(creation, self._over(creation))
                 case "gating":
                     self._gated(creation)
+                case "failing":
+                    self._failing(creation)
                 case _:
                     self._made(creation, self._over(creation))
         except RefusalError as refusal:
@@ -408,18 +475,61 @@ class FollowUp:
             return
         self._require(self._settle(state))
         creation.stage = "made"
-        self._settled.append(state.id)
+        self._settled.add(state.wish.fscid, state.id)
 
     def _fail(self, creation: Creation, result: Result) -> None:
-        """It ends here; a gate that is new is taken back."""
+        """It ends here; a gate that is new is taken back, unless its subtree may be there."""
+        match creation.stage:
+            case "making" if creation.gated:
+                # the job may have set the policy before it failed
+                creation.stage, creation.failure, creation.job = "failing", result, ""
+            case "failing":
+                self._give_up(
+                    creation, f"its gate stays, for nobody could see whether it is needed: {result.status}"
+                )
+            case _:
+                creation.failure = result
+                self._take_back(creation)
+
+    def _failing(self, creation: Creation) -> None:
+        """Look at what is there now: a policy that was set keeps its gate, and is registered."""
         asked = creation.asked
+        if not creation.job:
+            options = as_options(LookOptions(verify=False, dry_run=False))
+            begun = self._require(self._jobs.begin(LOOK, asked.fs_name, creation.path, options))
+            if isinstance(begun.answer, JobDetail):
+                creation.job = begun.answer.job.id
+            return
+        state = self._state(creation.job)
+        if not state.over:
+            return
+        if state.state == "done":
+            found = read(LookResult, state.outcome(), "result")
+            if found.facts is None and not found.refusal:
+                self._take_back(creation)
+                return
+            self._require(self._settle(state))
+            self._give_up(creation, "its directory has a policy all the same, so its gate stays")
+        elif state.code == _NOT_FOUND:
+            self._take_back(creation)
+        else:
+            raise RefusalError(errno.ECANCELED, state.why or f"job {state.id} was {state.state}")
+
+    def _take_back(self, creation: Creation) -> None:
+        """Fail, and take back a gate that is new."""
         path = creation.path or creation.where
-        if creation.gated and self._drop_gate(asked.fs_name, path).code == errno.EAGAIN:
+        if creation.gated and self._drop_gate(creation.asked.fs_name, path).code == errno.EAGAIN:
             return  # the next turn fails again, and takes it back then
-        creation.stage, creation.why = "failed", result.status
+        self._give_up(creation)
+
+    def _give_up(self, creation: Creation, beside: str = "") -> None:
+        asked, result = creation.asked, creation.failure or Result()
+        path = creation.path or creation.where
+        why = "; ".join(filter(None, (result.status, beside)))
+        creation.stage, creation.why = "failed", why
         told = Result.failed(
             result.code,
-            f"{path} of {asked.fs_name} was not made: {result.status}; when that is seen to, run the command again",
+            f"{path} of {asked.fs_name} was not made: {why}; when that is seen to, run the command again",
         )
         self._act("subtree create", (asked.fs_name, path), lambda: told)
 

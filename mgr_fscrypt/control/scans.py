@@ -17,6 +17,7 @@ from ..messages.scan import FoundSubtree, ScanPage, ScanQuestion
 from ..messages.service import Ask, JobQuestion, JobsQuestion, Said
 from ..store import Found, Place, Subtree, Wanted
 from .cluster import FileSystem, FileSystemMap, existing
+from .marks import Marks
 from .paging import more
 from .refusal import RefusalError
 from .results import Part, Result
@@ -69,18 +70,6 @@ class ComparedSubtrees(Protocol):
 
     def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ...) -> Found:
         """List in order."""
-        ...
-
-
-class Marks(Protocol):
-    """A few words that outlive a manager, by name. Not for the database's thread."""
-
-    def mark(self, name: str) -> str | None:
-        """What was kept under that name."""
-        ...
-
-    def set_mark(self, name: str, text: str) -> None:
-        """Keep it."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mgr_fscrypt.control import Keys, Result, Subtrees, Tenants
-from mgr_fscrypt.control.follow_up import PATIENCE, CreationStory, FollowUp
+from mgr_fscrypt.control.follow_up import PATIENCE, SILENCE, CreationStory, FollowUp
 from mgr_fscrypt.control.gate_answers import UNPROTECTED
 from mgr_fscrypt.control.gates import Wanted
 from mgr_fscrypt.control.jobs import JobDetail, Jobs
@@ -23,9 +23,17 @@ from mgr_fscrypt.control.subtree_jobs import Begun, SubtreeJobs
 from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
 from mgr_fscrypt.format import AUTH_XATTR, MasterKey
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
-from mgr_fscrypt.messages.job import JobState
-from mgr_fscrypt.messages.service import Ask, JobQuestion, Said, StartJob
-from mgr_fscrypt.service.jobs import JobRefusedError, NoSuchJobError
+from mgr_fscrypt.messages.job import JobState, JobWish
+from mgr_fscrypt.messages.service import Ask, JobQuestion, JobsQuestion, Said, StartJob
+from mgr_fscrypt.service.jobs import (
+    Controls,
+    JobFailedError,
+    JobRefusedError,
+    Kind,
+    NoSuchJobError,
+    Outcome,
+)
+from mgr_fscrypt.service.jobs.runner import RECENT
 from mgr_fscrypt.service.kinds import kinds_of
 from mgr_fscrypt.service.kinds.place import Place
 from mgr_fscrypt.store import KeyTable, LocalDatabase, TenantTable
@@ -53,7 +61,9 @@ class Acts(World):
         if before is not None:
             self.servers = before.servers
             super().__post_init__()
+        self.marks: dict[str, str] = {} if before is None else before.marks
         self.there = True
+        self.away = False
         self.keys = Keys(store=KeyTable(database), cluster=self.servers, clock=lambda: self.now)
         self.tenants = Tenants(store=TenantTable(database), cluster=self.servers, clock=lambda: self.now)
         self.register_ = Subtrees(
@@ -69,7 +79,7 @@ class Acts(World):
             "subtrees": self.register_,
             "gates": self.gates,
             "jobs": jobs,
-            "answer": lambda work: work(),
+            "answer": self.work,
             "own": lambda: "",
         }
         self.follow = FollowUp(
@@ -78,6 +88,7 @@ class Acts(World):
             cluster=self.servers,
             recorded=self.record,
             hurry=lambda: None,
+            marks=self,
             now=lambda: self.now,
             log=logging.getLogger("test"),
             **parts,
@@ -99,12 +110,24 @@ class Acts(World):
                     return self.stage.runner.begin_job(wish)
                 case JobQuestion(id=job):
                     return self.stage.runner.state(job)
+                case JobsQuestion(after=after):
+                    return self.stage.runner.page(after, 2)
                 case other:
                     pytest.fail(f"nobody asks {other}")
         except JobRefusedError as error:
             raise RefusalError(errno.EPERM, str(error)) from error
         except NoSuchJobError as error:
             raise RefusalError(errno.ENOENT, str(error)) from error
+
+    def work(self, work: Callable[[], Result]) -> Result:
+        """The database, as `Waiting.answer` has it."""
+        return Result.failed(errno.EAGAIN, "it is away") if self.away else work()
+
+    def mark(self, name: str) -> str | None:
+        return self.marks.get(name)
+
+    def set_mark(self, name: str, text: str) -> None:
+        self.marks[name] = text
 
     def step(self) -> None:
         """The service works, and tells; the manager goes on from that."""
@@ -260,8 +283,65 @@ def test_a_gate_is_taken_back_where_the_making_fails(world: Acts):
     world.step()
     made(world.mount, b"/s/d")
     world.finish()
+    world.finish()
     assert world.story().stage == "failed"
     assert (world.osd("client.stray"), encrypted(world)) == (before, False)
+
+
+class Failing:
+    """A job `create` that fails after its policy was set, or before.
+
+    Args:
+        kind: the real one.
+        after: it fails after.
+    """
+
+    name, changes = "create", True
+
+    def __init__(self, kind: Kind, *, after: bool) -> None:
+        self._kind = kind
+        self._after = after
+
+    def accept(self, wish: JobWish) -> None:
+        self._kind.accept(wish)
+
+    def run(self, wish: JobWish, controls: Controls) -> Outcome:
+        if wish.options["dry_run"] or self._after:
+            outcome = self._kind.run(wish, controls)
+        if not wish.options["dry_run"]:
+            raise JobFailedError("it broke", remedy="mend it")
+        return outcome
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_failed_making_that_set_the_policy_keeps_its_gate(world: Acts, after: bool):
+    before = world.osd("client.stray")
+    kinds = [each for each in world.stage.kinds if each.name != "create"]
+    (create,) = (each for each in world.stage.kinds if each.name == "create")
+    world.stage = Stage(*kinds, Failing(create, after=after))
+    world.acts_.create(NEW)
+    world.finish()
+    world.finish()
+    assert encrypted(world) is after
+    if after:
+        assert (world.state("/s"), world.line().key_identifier) == ("set", KEY.hex())
+        assert "it broke; mend it; its directory has a policy all the same, so its gate stays" in str(
+            world.acts
+        )
+    else:
+        assert (world.story().stage, world.story().why) == ("failed", "it broke; mend it")
+        assert (world.osd("client.stray"), world.line()) == (before, None)
+
+
+def test_a_gate_stays_where_nobody_could_see_whether_it_is_needed(world: Acts):
+    kinds = [each for each in world.stage.kinds if each.name not in ("create", "adopt")]
+    (create,) = (each for each in world.stage.kinds if each.name == "create")
+    world.stage = Stage(*kinds, Failing(create, after=True))
+    world.acts_.create(NEW)
+    world.finish()
+    world.finish()
+    assert (world.state("/s"), world.story().stage) == ("set", "failed")
+    assert "its gate stays, for nobody could see whether it is needed" in world.story().why
 
 
 def test_a_gate_that_is_never_set_ends_it(world: Acts):
@@ -389,6 +469,74 @@ def test_what_was_done_last_is_what_is_registered(world: Acts):
     world.follow.seen(world.stage.runner.glance())
     world.follow.round()
     assert world.line().mode == "engine"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_jobs_found_while_no_manager_was_there_is_registered_by_the_next_one(
+    world: Acts, restarted: bool
+):
+    for path in ("/s", "/t", "/u"):
+        world.acts_.create(replace(NEW, path=path, namespace=None))
+        world.finish()
+    world.acts_.release("cephfs", "/s")
+    world.acts_.remove("cephfs", "/t", confirm="/t")
+    world.stage.go()
+    world.stage.clock.time += 1
+    world.acts_.hold("cephfs", "/u")
+    world.stage.go()
+    world.stage.clock.time += 10 * RECENT
+    if restarted:
+        world.stage.restart()
+    assert not [each for each in world.stage.runner.glance().told if each.state == "done"]
+    other = Acts(world.database, world)
+    other.finish()
+    assert [other.line(path) and other.line(path).mode for path in ("/s", "/t", "/u")] == [
+        "kernel",
+        None,
+        "engine",
+    ]
+    # once: what was said since of a subtree is not overwritten by an old job
+    other.register("/s", mode="engine")
+    after = Acts(other.database, other)
+    after.finish()
+    assert (after.line("/s").mode, after.acts) == ("engine", [])
+
+
+def test_what_jobs_found_while_the_database_was_away_is_registered_when_it_is_back(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    world.acts_.release("cephfs", "/s")
+    world.stage.go()
+    world.away = True
+    for _ in range(3):
+        world.follow.seen(world.stage.runner.glance())
+        world.follow.round()
+        world.stage.clock.time += RECENT
+        world.now += 1
+    assert world.line().mode == "engine"
+    world.away = False
+    world.follow.seen(world.stage.runner.glance())
+    world.follow.round()
+    assert world.line().mode == "kernel"
+
+
+def test_a_service_that_was_silent_for_long_is_asked_for_all(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    world.acts_.release("cephfs", "/s")
+    world.stage.go()
+    world.stage.clock.time += 10 * RECENT
+    world.follow.seen(world.stage.runner.glance())
+    world.follow.round()
+    assert world.line().mode == "engine", "it told all the time"
+    world.now += SILENCE + 1
+    world.there = False
+    world.follow.seen(world.stage.runner.glance())
+    world.follow.round()
+    world.there = True
+    world.follow.seen(world.stage.runner.glance())
+    world.follow.round()
+    assert world.line().mode == "kernel"
 
 
 def test_a_change_of_modes_that_takes_a_secret_is_the_line_for_a_client(world: Acts):
