@@ -29,7 +29,8 @@ class EvictionLine:
         ended: what it ended, and what was ended for this subtree before.
         ours: numbers of the sessions that are never ended.
         ranks: of the file system's MDSs.
-        inode: of the subtree's top directory; 0: it is not registered any more.
+        inode: of the subtree's top directory; 0: it is not registered at its path any more.
+        replaced: another subtree is registered there.
         unread: sessions that were not understood.
     """
 
@@ -42,6 +43,7 @@ class EvictionLine:
     ours: frozenset[int]
     ranks: tuple[int, ...]
     inode: int
+    replaced: bool
     unread: int
 
     @property
@@ -82,9 +84,11 @@ class EvictionLine:
                 f"--confirm {due}` lets so many more be ended"
             )
         if self.state == "stuck":
-            gone = (
-                "its gate is gone: set it again" if self.inode else "the subtree is not registered any more"
-            )
+            gone = "its gate is gone: set it again"
+            if self.replaced:
+                gone = f"another subtree is at that path by now: set `{rung}` again if that one is meant"
+            elif not self.inode:
+                gone = "the subtree is not registered any more: register it again"
             return f"nobody is ended: {gone}, or end the eviction by `ceph fscrypt gate set {self.where} observe`"
         return ""
 

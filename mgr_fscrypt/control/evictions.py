@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from ..store import Ended, Eviction, Gate
+from ..store import Ended, Eviction, Gate, Subtree
 from .asked import listed, normal_path, require_entities, require_fresh
 from .clients import Client, at_or_below
 from .cluster import FileSystem, FileSystemMap, existing, names_of
@@ -52,6 +52,10 @@ class EvictionStore(Protocol):
 
     def record(self, ended: Ended) -> None:
         """Record a session that is about to be ended."""
+        ...
+
+    def hand_over(self, ended: Ended, path: str) -> None:
+        """Have a session be one that was ended for another subtree instead."""
         ...
 
     def blocked(self, until: Mapping[str, int]) -> None:
@@ -164,7 +168,7 @@ class Evictions:
         before = self._store.at(fscid, path)
         blocked = self._not_needed(fscid, path)
         if lift and (blocked or before is not None):
-            gone = Eviction(fscid, path, "observe", 0, 0, (), (), int(self._clock()))
+            gone = Eviction(fscid, path, 0, "observe", 0, 0, (), (), int(self._clock()))
             self._store.put(
                 replace(before or gone, rung="observe", wanted=gone.wanted, complete=0, trouble="")
             )
@@ -180,18 +184,21 @@ class Evictions:
         return Result(status=f"no more sessions are ended{left}")
 
     def _not_needed(self, fscid: int, path: str) -> Sequence[Ended]:
-        """What is blocked for one subtree only; what another one's fence stands on becomes that fence's."""
-        left = []
-        fences = [each for each in self._store.all() if (each.fscid, each.rung) == (fscid, "fence")]
-        for ended in self.ended():
+        """What is blocked for one subtree only; what another one's eviction or fence stands on becomes that one's."""
+        others = [
+            each
+            for each in self._store.all()
+            if each.fscid == fscid and each.path != path and each.rung in ENDING
+        ]
+        left, all_ended = [], self.ended()
+        for ended in all_ended:
             if (ended.fscid, ended.path) == (fscid, path) and ended.until:
-                heir = next(
-                    (each for each in fences if each.path != path and _is_kept_out(ended, each)), None
-                )
+                also = {each.path for each in all_ended if each.address == ended.address}
+                heir = next((each for each in others if each.path in also or _is_kept_out(ended, each)), None)
                 if heir is None:
                     left.append(ended)
                 else:
-                    self._store.record(replace(ended, path=heir.path))
+                    self._store.hand_over(ended, heir.path)
         return left
 
     def begin(self, line: EvictionLine, due: Due) -> Result:
@@ -222,7 +229,7 @@ class Evictions:
     def _is_due(self, eviction: Eviction, client: Client) -> bool:
         """May it still be ended? Sessions before it took their time, and a gate may have let it in meanwhile."""
         gate = self._gate(eviction)
-        if self._subtrees.at(eviction.fscid, eviction.path) is None:
+        if self._subtree(eviction) is None:
             return False
         return (gate is not None or eviction.rung == "fence") and not left_alone(client, eviction, gate)
 
@@ -299,14 +306,19 @@ class Evictions:
         )
 
     def _chosen(self, eviction: Eviction, sight: Sight, census: Census) -> Chosen:
-        subtree, gate = self._subtrees.at(eviction.fscid, eviction.path), self._gate(eviction)
+        subtree, gate = self._subtree(eviction), self._gate(eviction)
         if subtree is None or eviction.rung not in ENDING:
             return Chosen()
         place = Place(eviction.path, subtree.mode, gate.namespace if gate else "")
         judge = Judge(self._subtrees, sight, census.entities, self._gates)
-        # where another one was registered there since, nobody was told of that before
+        # while it was not registered, nobody was told of anything
         told = replace(eviction, wanted=max(eviction.wanted, subtree.registered))
         return chosen(told, sight, place, gate, judge)
+
+    def _subtree(self, eviction: Eviction) -> Subtree | None:
+        """The one that it was asked for, where that is still registered at its path."""
+        there = self._subtrees.at(eviction.fscid, eviction.path)
+        return there if there is not None and there.inode == eviction.inode else None
 
     def _gate(self, eviction: Eviction) -> Gate | None:
         """The gate of its subtree that keeps entities out."""
@@ -317,7 +329,7 @@ class Evictions:
 
     def _line(self, eviction: Eviction, census: Census, all_ended: Sequence[Ended]) -> EvictionLine:
         sight = census.sights.get(eviction.fscid)
-        subtree = self._subtrees.at(eviction.fscid, eviction.path)
+        subtree = self._subtree(eviction)
         ended = tuple(
             each for each in all_ended if (each.fscid, each.path) == (eviction.fscid, eviction.path)
         )
@@ -335,6 +347,7 @@ class Evictions:
             ours=frozenset(each.number for each in clients if is_ours(each, census.entities)),
             ranks=() if sight is None else tuple(sight.served.ranks),
             inode=0 if subtree is None else subtree.inode,
+            replaced=subtree is None and self._subtrees.at(eviction.fscid, eviction.path) is not None,
             unread=0 if sight is None else sight.unread,
         )
         return replace(line, state=self._state(line, sight, census))
@@ -366,7 +379,7 @@ class Evictions:
         found = existing(self._cluster, wanted.fs_name)
         path, census = normal_path(wanted.path), self._census()
         require_fresh(census, found.fscid, self._clock())
-        self._require_subtree(found, path)
+        subtree = self._required(found, path)
         before = self._store.at(found.fscid, path)
         standing = before if before is not None and before.rung == wanted.rung else None
         spared = listed(wanted.keep, standing.spared if standing else ())
@@ -376,6 +389,7 @@ class Evictions:
         eviction = Eviction(
             fscid=found.fscid,
             path=path,
+            inode=subtree.inode,
             rung=wanted.rung,
             grace=_number("--grace", wanted.grace, standing.grace if standing else GRACE, _LONGEST_GRACE),
             most=_number("--confirm", wanted.confirm, MOST, 1_000_000),
@@ -392,13 +406,15 @@ class Evictions:
             )
         return eviction
 
-    def _require_subtree(self, found: FileSystem, path: str) -> None:
-        if self._subtrees.at(found.fscid, path) is None:
+    def _required(self, found: FileSystem, path: str) -> Subtree:
+        subtree = self._subtrees.at(found.fscid, path)
+        if subtree is None:
             raise RefusalError(
                 errno.ENOENT,
                 f"no subtree {path} is registered on {found.name}, nothing was changed; see `ceph fscrypt subtree ls "
                 f"{shell_word(found.name)}`",
             )
+        return subtree
 
 
 def _is_same(one: Eviction, other: Eviction) -> bool:
@@ -406,10 +422,12 @@ def _is_same(one: Eviction, other: Eviction) -> bool:
     return replace(one, wanted=0, complete=0, trouble="") == replace(other, wanted=0, complete=0, trouble="")
 
 
-def _is_kept_out(ended: Ended, fence: Eviction) -> bool:
-    """Would a fence have ended this session?"""
-    meets = at_or_below(fence.path, ended.root) or at_or_below(ended.root, fence.path)
-    return meets and ended.entity not in fence.spared
+def _is_kept_out(ended: Ended, other: Eviction) -> bool:
+    """Is it a fence that would have ended this session?"""
+    if other.rung != "fence":
+        return False
+    meets = at_or_below(other.path, ended.root) or at_or_below(ended.root, other.path)
+    return meets and ended.entity not in other.spared
 
 
 def _number(option: str, given: int | None, usual: int, most: int) -> int:

@@ -18,6 +18,7 @@ class Eviction:
     Args:
         fscid: the file system's number.
         path: of the subtree.
+        inode: of its top directory: another subtree at its path is not meant.
         rung: "evict" or "fence"; "observe" while what it did is being taken back.
         grace: seconds that a session has after it was told of.
         most: how many sessions may be ended in all before somebody is asked.
@@ -30,6 +31,7 @@ class Eviction:
 
     fscid: int
     path: str
+    inode: int
     rung: str
     grace: int
     most: int
@@ -42,7 +44,7 @@ class Eviction:
 
 @dataclass(frozen=True)
 class Ended:
-    """A session that was ended, or is just being ended.
+    """A session that was ended, or is just being ended; for two subtrees: once for each.
 
     Args:
         fscid: the file system's number.
@@ -126,6 +128,16 @@ class EvictionTable:
             )
             row = astuple(ended)
             db.execute(f"INSERT OR REPLACE INTO EndedSession ({_ENDED}) VALUES ({_ENDED_PLACES})", row)  # noqa: S608 - our own
+
+    def hand_over(self, ended: Ended, path: str) -> None:
+        """Have a session be one that was ended for the subtree of another path, and for this one no more."""
+        key = (ended.fscid, ended.session, ended.address, ended.path)
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE OR REPLACE EndedSession SET path = ? "
+                "WHERE fscid = ? AND session = ? AND address = ? AND path = ?",
+                (path, *key),
+            )
 
     def blocked(self, until: Mapping[str, int]) -> None:
         """Record for addresses of ended sessions until when they are on the blocklist."""

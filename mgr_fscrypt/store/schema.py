@@ -173,4 +173,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX EndedSessionByTime ON EndedSession (at)",
         "CREATE INDEX EndedSessionByAddress ON EndedSession (address)",
     ),
+    (
+        # whose it is: another subtree at its path is not meant. 0 is nobody's
+        "ALTER TABLE Eviction ADD COLUMN inode INTEGER NOT NULL DEFAULT 0",
+        """
+        UPDATE Eviction SET inode = IFNULL((
+            SELECT inode FROM Subtree WHERE Subtree.fscid = Eviction.fscid AND Subtree.path = Eviction.path), 0)
+        """,
+        # a session that was ended for two subtrees counts for both
+        "ALTER TABLE EndedSession RENAME TO EndedOnce",
+        """
+        CREATE TABLE EndedSession (
+            fscid INTEGER NOT NULL,
+            session INTEGER NOT NULL,
+            address TEXT NOT NULL,
+            path TEXT NOT NULL,
+            entity TEXT NOT NULL,
+            host TEXT NOT NULL,
+            software TEXT NOT NULL,
+            root TEXT NOT NULL,
+            why TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            until INTEGER NOT NULL,
+            lifted INTEGER NOT NULL,
+            PRIMARY KEY (fscid, session, address, path)
+        ) WITHOUT ROWID
+        """,
+        "INSERT INTO EndedSession SELECT * FROM EndedOnce",
+        "DROP TABLE EndedOnce",
+        "CREATE INDEX EndedSessionByTime ON EndedSession (at)",
+        "CREATE INDEX EndedSessionByAddress ON EndedSession (address)",
+    ),
 )

@@ -492,20 +492,57 @@ def test_what_another_fence_stands_on_stays_refused(world: World, rung: Wanted):
     assert world.servers.blocklist == {}
 
 
-def test_grace_begins_anew_for_another_subtree_at_the_path(world: World):
+def test_another_subtree_at_the_path_inherits_nothing(world: World):
+    known = world.subtrees.at(1, "/vault")
+    assert known is not None
+    world.rungs.set(FENCE)
+    world.subtrees.remove(1, "/vault")
+    world.settle()
+    assert (line(world).state, "not registered any more: register it" in line(world).asks) == ("stuck", True)
+    world.subtrees.put(replace(known, inode=4711))
+    world.settle()
+    assert (line(world).state, world.servers.done) == ("stuck", [])
+    assert (
+        "another subtree is at that path by now: set `fence` again"
+        in world.evictor.checks()[EVICTION]["detail"][0]
+    )
+    # which is not the same once more
+    assert "fence is set; 1 sessions" in world.rungs.set(FENCE).status
+    world.settle()
+    assert (line(world).state, ("evict", "1") in world.servers.done) == ("fenced", True)
+
+
+def test_grace_begins_anew_when_it_is_registered_again(world: World):
     known = world.subtrees.at(1, "/vault")
     assert known is not None
     world.rungs.set(replace(FENCE, grace=60))
     world.subtrees.remove(1, "/vault")
     world.now += 1000
     world.settle()
-    assert line(world).state == "stuck"
-    world.subtrees.put(replace(known, inode=4711, registered=int(world.now)))
+    world.subtrees.put(replace(known, registered=int(world.now)))
     world.settle()
     assert (line(world).state, world.servers.done) == ("announced", [])
     world.now += 61
     world.settle()
     assert ("evict", "1") in world.servers.done
+
+
+def test_a_session_that_is_ended_for_two_subtrees_counts_for_both(world: World):
+    world.register("/other")
+    for wanted in (FENCE, replace(FENCE, path="/other")):
+        world.rungs.set(wanted)
+    world.settle()
+    page = world.evictions.show("cephfs").answer
+    assert isinstance(page, EvictionPage)
+    assert [(each.eviction.path, [one.session for one in each.own]) for each in page.evictions] == [
+        ("/other", [1]),
+        ("/vault", [1]),
+    ]
+    # and stays refused until neither stands on it
+    for path, blocked in (("/other", 1), ("/vault", 0)):
+        world.rungs.set(replace(OBSERVE, path=path))
+        world.settle()
+        assert len(world.servers.blocklist) == blocked
 
 
 def test_options_of_other_rungs_are_refused(isolated: World):
