@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ..engine import BusyError
 from ..engine.fence import fence
 from ..format import MasterKey
 from ..migrate import (
@@ -51,17 +53,19 @@ class Wish:
         path: of the directory.
         decrypt: to plain.
         old_key: the file of the key that the source is encrypted with.
+        exclude: what is left out, by paths from the directory.
     """
 
     path: bytes
     decrypt: bool = False
     old_key: str | None = None
+    exclude: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Start:
-    """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, and what is
-    done about others."""
+    """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, what was
+    left out and is not any more, what is done about others, and where the comparison is told entry by entry."""
 
     plan: str | None = None
     even_changed: bool = False
@@ -72,11 +76,13 @@ class Start:
     namespace: str | None = None
     workers: int = WORKERS
     limits: Limits = UNLIMITED
+    include: tuple[bytes, ...] = ()
+    report: Path | None = None
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
     """Tell what would happen, and what is in the way."""
-    found = _looked_over(connection, reporter, _way(connection, wish))
+    found = _looked_over(connection, reporter, _way(connection, wish), wish.exclude)
     for obstacle, path, how in found.listed:
         word = "blocks" if obstacle.blocks else "note"
         reporter.answer(
@@ -122,22 +128,22 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
             "this stores what is encrypted in the clear, for good",
             remedy=f'if that is meant, add: --confirm "store {shown_path} in the clear"',
         )
-    work = _Work(connection, reporter, way.path, how.workers, how.limits.shared(how.workers + 1))
+    work = _Work(connection, reporter, way.path, how.workers, how.limits.shared(how.workers + 1), how.report)
     if work.migration.record() is None:
-        _begin(connection, reporter, way, how)
+        _begin(connection, reporter, way, how, wish.exclude)
     if how.offline:
         fence(connection.mount, way.path, way.path, evict=False)
     with work.drawn():
-        record = work.migration.start(way, how.plan or "", how.namespace)
+        record = work.migration.start(way, how.plan or "", how.namespace, wish.exclude, how.include)
         if record.state is State.COPYING:
             work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
         _tell(connection, reporter, way.path)
         late = _told_of_late_writes(reporter, way.path, work.migration.late_writes(record))
-        reporter.summary(_described(record) | late, f"{shown_path}: {_CUT_OVER}.")
+        left = _told_of_what_is_left_out(reporter, work.migration, record)
+        reporter.summary(_described(record) | late | left, f"{shown_path}: {_CUT_OVER}.")
         return Exit.DIFFERS if late["written_in_trash"] else Exit.DONE
-    for path, message in work.copied.problems:
-        reporter.note(f"{shown(path)}: {message}")
+    _tell_problems(reporter, work.copied)
     if how.copy_only:
         reporter.summary(
             _described(work.migration.required_record()) | _counts(work.copied),
@@ -146,7 +152,12 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
         )
         return Exit.DIFFERS if work.copied.problem_count else Exit.DONE
     with work.drawn():
-        done = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
+        try:
+            done = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
+        except BusyError:
+            # the last pass looked at them again
+            _tell_problems(reporter, work.copied)
+            raise
     _tell(connection, reporter, way.path)
     return _cut_over(connection, reporter, work, done)
 
@@ -158,6 +169,8 @@ def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
         f"{shown(path)}: {record.direction.value}, key {record.key}: {record.state.value}; {record.copied} files "
         f"({size_text(record.size)}) copied in {record.passes} passes"
     )
+    if record.excluded:
+        text += f"; {len(record.excluded)} left out"
     if record.state is State.DONE:
         text += (
             f"; {record.verified} entries verified; nothing was at the path for {1000 * record.gap:.1f} ms; the old "
@@ -167,11 +180,11 @@ def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
     return Exit.DONE
 
 
-def verify(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
-    """Compare both trees, whichever of them is in place."""
+def verify(connection: Connection, reporter: Reporter, wish: Wish, report: Path | None) -> Exit:
+    """Compare both trees, whichever of them is in place; all entries are told in files in the directory `report`."""
     _add_old_key(connection, wish)
     connection.require_keys()
-    work = _Work(connection, reporter, wish.path)
+    work = _Work(connection, reporter, wish.path, report=report)
     with work.drawn():
         verdict = work.verify(work.migration.required_record())
     for kind, below, how in verdict.listed:
@@ -212,14 +225,24 @@ def rollback(
 
 
 def purge(
-    connection: Connection, reporter: Reporter, path: bytes, *, lose_changes: bool, dry_run: bool
+    connection: Connection,
+    reporter: Reporter,
+    path: bytes,
+    *,
+    lose_changes: bool,
+    lose_excluded: bool,
+    dry_run: bool,
 ) -> Exit:
     """Remove the old tree."""
     migration = _Work(connection, reporter, path).migration
     what = f"the old tree, for good, of {shown(path)}"
     if dry_run:
-        return _would(reporter, migration.required_record(), f"remove {what}")
-    snapshots = [shown(each) for each in migration.purge(lose_changes=lose_changes)]
+        record = migration.required_record()
+        _told_of_what_is_left_out(reporter, migration, record)
+        return _would(reporter, record, f"remove {what}")
+    snapshots = [
+        shown(each) for each in migration.purge(lose_changes=lose_changes, lose_excluded=lose_excluded)
+    ]
     for each in snapshots:
         reporter.note(f"{each}: a snapshot of a directory above, which may hold the old tree still")
     reporter.summary({"path": shown(path), "done": "purge", "snapshots_above": snapshots}, f"removed {what}.")
@@ -268,23 +291,25 @@ def _add_old_key(connection: Connection, wish: Wish) -> None:
         connection.keys.keyring.add(read_key(wish.old_key))
 
 
-def _looked_over(connection: Connection, reporter: Reporter, way: Way) -> Plan:
+def _looked_over(connection: Connection, reporter: Reporter, way: Way, exclude: tuple[bytes, ...]) -> Plan:
     source = PlainTree(connection.mount) if way.direction is Direction.ENCRYPT else connection.files
     progress = Progress(reporter.progress_stream)
     try:
-        return look_over(connection.mount, connection.files, source, way, progress.entry)
+        return look_over(connection.mount, connection.files, source, way, progress.entry, exclude)
     finally:
         progress.close()
 
 
-def _begin(connection: Connection, reporter: Reporter, way: Way, how: Start) -> None:
+def _begin(
+    connection: Connection, reporter: Reporter, way: Way, how: Start, exclude: tuple[bytes, ...]
+) -> None:
     if how.plan is None:
         raise Failure(
             Exit.USAGE,
             "a migration begins with a plan",
             remedy="run `migrate plan`, and give its hash as --plan",
         )
-    found = _looked_over(connection, reporter, way)
+    found = _looked_over(connection, reporter, way, exclude)
     require_same(how.plan, found, even_changed=how.even_changed)
     if not found.clear:
         obstacle, path, _ = next(each for each in found.listed if each[0].blocks)
@@ -306,6 +331,19 @@ def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
     tell_manager_anew(connection, reporter, path, facts_of(connection.files, path))
 
 
+def _tell_problems(reporter: Reporter, copied: Copied) -> None:
+    for path, message in copied.problems:
+        reporter.note(f"{shown(path)}: {message}")
+    copied.problems.clear()
+
+
+def _told_of_what_is_left_out(reporter: Reporter, migration: Migration, record: Record) -> dict[str, object]:
+    left = [shown(each) for each in migration.left_out(record)]
+    for each in left:
+        reporter.note(f"{each}: was excluded: it is here only, and `migrate purge` asks before it removes it")
+    return {"excluded": left}
+
+
 def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) -> dict[str, list[str]]:
     for below in written:
         reporter.note(
@@ -318,12 +356,14 @@ def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) 
 def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: Late) -> Exit:
     path = work.path
     told = _told_of_late_writes(reporter, path, late.written)
+    record = work.migration.required_record()
     value = (
-        _described(work.migration.required_record())
+        _described(record)
         | _counts(work.copied)
         | _classes(late.verdict)
         | {"evicted": [str(each) for each in late.evicted]}
         | told
+        | _told_of_what_is_left_out(reporter, work.migration, record)
     )
     reporter.summary(
         value,
@@ -347,6 +387,7 @@ def _described(record: Record) -> dict[str, object]:
         "bytes": record.size,
         "verified": record.verified,
         "gap": record.gap,
+        "left_out": len(record.excluded),
     }
 
 
@@ -356,6 +397,7 @@ def _counts(copied: Copied) -> dict[str, object]:
         "current": copied.current,
         "changed_meanwhile": copied.changed,
         "problems": copied.problem_count,
+        "problems_by_class": {kind.value: count for kind, count in copied.classes.items()},
     }
 
 
@@ -378,6 +420,7 @@ class _Work:
     path: bytes
     workers: int = 0
     limits: Limits = UNLIMITED
+    report: Path | None = None
     copied: Copied = field(default_factory=Copied)
 
     def __post_init__(self) -> None:
@@ -403,7 +446,7 @@ class _Work:
     def verify(self, record: Record) -> Verdict:
         """By another process."""
         access = self.connection.mount.cluster.access
-        return compared(access, self.path, self._keys(record), self._compared)
+        return compared(access, self.path, self._keys(record), self._compared, self.report)
 
     def _hands(self, turn: Turn) -> AbstractContextManager[Hands]:
         access = self.connection.mount.cluster.access

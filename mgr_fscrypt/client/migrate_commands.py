@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from ..engine.paths import components
 from ..migrate.pace import Limits
@@ -25,6 +26,7 @@ START = """examples:
   cephfs-fscrypt migrate start /data --key new.key --plan HASH
   cephfs-fscrypt migrate start /data --key new.key                      (goes on after an interruption)
   cephfs-fscrypt migrate start /data --key new.key --plan HASH --copy-only
+  cephfs-fscrypt migrate start /data --key new.key --exclude tmp/broken.db
   cephfs-fscrypt migrate start /data --decrypt --key old.key --plan HASH --confirm "store /data in the clear"
 
 Copies beside the source, while others use it; then every client that can reach it has to be gone, both trees are
@@ -37,7 +39,8 @@ VERIFY = """examples:
   cephfs-fscrypt migrate verify /data --key new.key
   cephfs-fscrypt migrate verify /data --key new.key --old-key old.key --json
 
-Reads both trees anew, before or after the cut-over, until `purge`. What was written since the cut-over differs.
+Reads both trees anew, before or after the cut-over, until `purge`. What was written since the cut-over differs. Exit
+code 0: they are the same; 1: something differs, is missing, is too much, or could not be compared.
 """
 ROLLBACK = """examples:
   cephfs-fscrypt migrate rollback /data --key new.key
@@ -51,7 +54,8 @@ PURGE = """examples:
   cephfs-fscrypt migrate purge /data
 
 Refused while a directory of the old tree has snapshots, and where the old tree was written after it was compared,
-unless --lose-changes says that this may be lost.
+unless --lose-changes says that this may be lost; and while something lies there that was left out by --exclude, unless
+--lose-excluded says the same of that.
 """
 CANCEL = """examples:
   cephfs-fscrypt migrate cancel /data
@@ -67,8 +71,19 @@ def add_parsers(add: Add) -> None:
     """Register the verbs; `add` gives each the options of the cluster and of keys."""
     one = _on_path(add("plan", "tell what a migration would do, and what is in its way", PLAN))
     _direction(one)
+    _exclude(one)
     one = _on_path(add("start", "migrate a directory, or go on with it", START))
     _direction(one)
+    _exclude(one)
+    one.add_argument(
+        "--include",
+        metavar="BELOW",
+        type=_below,
+        action="append",
+        default=[],
+        help="what an earlier --exclude left out is migrated after all; repeatable",
+    )
+    _report(one)
     one.add_argument("--plan", metavar="HASH", help="what `migrate plan` ended with; needed to begin")
     one.add_argument(
         "--even-changed", action="store_true", help="though the tree has changed since it was planned"
@@ -103,6 +118,7 @@ def add_parsers(add: Add) -> None:
     _on_path(add("status", "tell how far a migration is", STATUS))
     one = _on_path(add("verify", "compare both trees of a migration", VERIFY))
     _old_key(one)
+    _report(one)
     one = _on_path(add("rollback", "bring the old tree back", ROLLBACK))
     _old_key(one)
     one.add_argument("--evict", action="store_true", help="cut off the clients that can reach it")
@@ -114,6 +130,11 @@ def add_parsers(add: Add) -> None:
     one.add_argument(
         "--lose-changes", action="store_true", help="what was written into the old tree late may be lost"
     )
+    one.add_argument(
+        "--lose-excluded",
+        action="store_true",
+        help="what was left out, and is in the old tree only, may be lost",
+    )
     _dry_run(one)
     _dry_run(_on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL)))
 
@@ -123,7 +144,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
     path = b"/" + b"/".join(components(options.path))
     match options.command.removeprefix("migrate "):
         case "plan":
-            return migrate.plan(connection, reporter, Wish(path, options.decrypt, options.old_key))
+            return migrate.plan(connection, reporter, _wish(options, path))
         case "start":
             how = Start(
                 plan=options.plan,
@@ -135,12 +156,14 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 namespace=options.namespace,
                 workers=options.workers,
                 limits=Limits(options.files_per_second, options.bytes_per_second),
+                include=tuple(options.include),
+                report=options.report,
             )
-            return migrate.start(connection, reporter, Wish(path, options.decrypt, options.old_key), how)
+            return migrate.start(connection, reporter, _wish(options, path), how)
         case "status":
             return migrate.status(connection, reporter, path)
         case "verify":
-            return migrate.verify(connection, reporter, Wish(path, old_key=options.old_key))
+            return migrate.verify(connection, reporter, Wish(path, old_key=options.old_key), options.report)
         case "rollback":
             return migrate.rollback(
                 connection,
@@ -152,12 +175,21 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
             )
         case "purge":
             return migrate.purge(
-                connection, reporter, path, lose_changes=options.lose_changes, dry_run=options.dry_run
+                connection,
+                reporter,
+                path,
+                lose_changes=options.lose_changes,
+                lose_excluded=options.lose_excluded,
+                dry_run=options.dry_run,
             )
         case "cancel":
             return migrate.cancel(connection, reporter, path, dry_run=options.dry_run)
         case other:
             raise ValueError(f"the parser knows a verb that is not carried out: {other}")
+
+
+def _wish(options: argparse.Namespace, path: bytes) -> Wish:
+    return Wish(path, options.decrypt, options.old_key, tuple(options.exclude))
 
 
 def _on_path(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -170,6 +202,33 @@ def _workers(text: str) -> int:
     if not 1 <= count <= _MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"from 1 to {_MOST_WORKERS}")
     return count
+
+
+def _below(text: str) -> bytes:
+    """From the directory that is migrated, whether or not it is written with a slash."""
+    return b"/" + os.fsencode(text).lstrip(b"/")
+
+
+def _exclude(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--exclude",
+        metavar="BELOW",
+        type=_below,
+        action="append",
+        default=[],
+        help="leave out this file, or directory with all in it, by its path from the directory that is migrated; "
+        "repeatable, and kept for later runs. At the cut-over it goes into the trash, and is nowhere else",
+    )
+
+
+def _report(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="tell what came of comparing each entry, in files of this local directory: same.jsonl, differ.jsonl, "
+        "missing.jsonl, extra.jsonl, error.jsonl",
+    )
 
 
 def _direction(one: argparse.ArgumentParser) -> None:

@@ -19,14 +19,19 @@ class NestedError(RefusedError):
     """EXDEV: it lies in the tree, and is not encrypted as that is."""
 
 
+class UnknownNameError(RefusedError):
+    """EINVAL: its name is not what its users know it by."""
+
+
 class Belonging:
-    """What belongs to the tree at `top`.
+    """What belongs to the tree at `top`, but for the inodes that are `excluded` (`excluding`).
 
     Raises:
         RefusedError: EINVAL: it is no encrypted tree, where one was to be.
     """
 
-    def __init__(self, tree: Tree, top: bytes) -> None:
+    def __init__(self, tree: Tree, top: bytes, excluded: frozenset[int] = frozenset()) -> None:
+        self._excluded = excluded
         self._tree = tree
         self._top = top
         self._policy = None if isinstance(tree, PlainTree) else _policy_of(tree, top, Kind.DIRECTORY)
@@ -44,7 +49,7 @@ class Belonging:
         Raises:
             LockedError: the key went: what could be read are no names.
         """
-        with closing(walk(self._tree, self._top)) as all_below:
+        with closing(walk(self._tree, self._top, self._excluded)) as all_below:
             for met in all_below:
                 if (
                     met.entry is not None
@@ -55,9 +60,9 @@ class Belonging:
                 yield met
 
     def require_name(self, path: bytes, entry: DirEntry | None) -> None:
-        """Raises `RefusedError` EINVAL: the name is not what its users know it by."""
+        """Raises `UnknownNameError`."""
         if entry is not None and entry.name_kind in (NameKind.FOREIGN, NameKind.HASHED):
-            raise RefusedError(
+            raise UnknownNameError(
                 errno.EINVAL,
                 f"its name cannot be carried over: {entry.name_kind.value}",
                 path,

@@ -46,64 +46,92 @@ class Verdict:
             self.listed.append((kind, below or b"/", how))
 
 
-def compare(sides: Sides, verdict: Verdict, go_on: Callable[[], None] = lambda: None) -> Verdict:
-    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry.
+def compare(
+    sides: Sides,
+    verdict: Verdict,
+    go_on: Callable[[], None] = lambda: None,
+    told: Callable[[str, bytes, str], None] = lambda *_: None,
+) -> Verdict:
+    """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry, and `told` with
+    each that was compared: class, path below the top, and how they differ.
 
     Raises:
         CephError: what concerns more than one file.
         LockedError: the key of a side is not here.
         RefusedError: a side that was to be encrypted is not.
     """
-    compared = _Compared(sides, verdict)
-    with closing(compared.old.walk()) as all_below:
-        for met in all_below:
-            go_on()
-            if met.leaving and met.error is None:
-                continue
-            try:
-                if met.error is not None:
-                    raise met.error
-                found = existing(sides.new, sides.new_top + met.below)
-                if found is None:
-                    verdict.add("missing", met.below)
-                    continue
-                how = compared.differences(met, found)
-            except OSError as error:
-                if not_of_one_file(error):
-                    raise
-                verdict.add("error", met.below, error.strerror or str(error))
-                continue
-            verdict.add("differ" if how else "same", met.below, ", ".join(how))
-    with closing(compared.copy.walk()) as all_below:
-        for met in all_below:
-            go_on()
-            if met.error is not None:
-                verdict.add("error", met.below, met.error.strerror or str(met.error))
-            elif not met.leaving and existing(sides.source, sides.top + met.below) is None:
-                verdict.add("extra", met.below)
+    compared = _Compared(sides, verdict, go_on, told)
+    compared.look_at_source()
+    compared.look_for_more()
     return verdict
 
 
 class _Compared:
     """Both trees, entry by entry."""
 
-    def __init__(self, sides: Sides, verdict: Verdict) -> None:
-        self.old = Belonging(sides.source, sides.top)
-        self.copy = Belonging(sides.new, sides.new_top)
+    def __init__(
+        self,
+        sides: Sides,
+        verdict: Verdict,
+        go_on: Callable[[], None],
+        told: Callable[[str, bytes, str], None],
+    ) -> None:
+        self._old = Belonging(sides.source, sides.top, sides.excluded)
+        self._copy = Belonging(sides.new, sides.new_top)
+        self._sides = sides
         self._source = sides.source
         self._new = sides.new
         self._top = sides.top
         self._new_top = sides.new_top
-        self._anchors = sides.anchors
         self._verdict = verdict
+        self._go_on = go_on
+        self._told = told
 
-    def differences(self, met: Met, there: Attributes) -> list[str]:
+    def look_at_source(self) -> None:
+        """Each entry of the source, and its copy."""
+        with closing(self._old.walk()) as all_below:
+            for met in all_below:
+                self._go_on()
+                if met.leaving and met.error is None:
+                    continue
+                try:
+                    if met.error is not None:
+                        raise met.error
+                    found = existing(self._new, self._new_top + met.below)
+                    if found is None:
+                        self._add("missing", met.below)
+                        continue
+                    how = self._differences(met, found)
+                except OSError as error:
+                    if not_of_one_file(error):
+                        raise
+                    self._add("error", met.below, error.strerror or str(error))
+                    continue
+                self._add("differ" if how else "same", met.below, ", ".join(how))
+
+    def look_for_more(self) -> None:
+        """What only the copy has."""
+        with closing(self._copy.walk()) as all_below:
+            for met in all_below:
+                self._go_on()
+                if met.error is not None:
+                    self._add("error", met.below, met.error.strerror or str(met.error))
+                elif not met.leaving:
+                    of = existing(self._source, self._top + met.below)
+                    if of is None or of.ino in self._sides.excluded:
+                        self._add("extra", met.below)
+
+    def _add(self, kind: str, below: bytes, how: str = "") -> None:
+        self._verdict.add(kind, below, how)
+        self._told(kind, below or b"/", how)
+
+    def _differences(self, met: Met, there: Attributes) -> list[str]:
         """The names of what is not the same; `there` is the copy. Raises `OSError`: they cannot be compared."""
         path, new_path = self._top + met.below, self._new_top + met.below
         found = self._source.stat(path)
-        self.old.require_name(path, met.entry)
-        self.old.require(path, found.kind)
-        self.copy.require(new_path, there.kind)
+        self._old.require_name(path, met.entry)
+        self._old.require(path, found.kind)
+        self._copy.require(new_path, there.kind)
         wanted, given = traits_of(self._source, path, found), traits_of(self._new, new_path, there)
         how = list(wanted.differences(given))
         if found.kind is not Kind.FILE or there.kind is not Kind.FILE:
@@ -123,7 +151,7 @@ class _Compared:
         its mark to be one of that copy: a name of the source that lies outside is one that the copy has not."""
         if found.nlink == there.nlink == 1:
             return True
-        anchor = existing(self._new, joined(self._anchors, b"%x" % found.ino))
+        anchor = existing(self._new, joined(self._sides.anchors, b"%x" % found.ino))
         anchored = anchor is not None and anchor.ino == there.ino
         return mark is not None and mark.ino == found.ino and there.nlink == found.nlink + anchored
 
@@ -144,7 +172,7 @@ def written_since(sides: Sides) -> list[bytes]:
     the top. Somebody wrote it after it was copied, or users of the new tree have replaced or removed the copy since:
     from here both look the same."""
     found: list[bytes] = []
-    with closing(walk(sides.source, sides.top)) as all_below:
+    with closing(walk(sides.source, sides.top, sides.excluded)) as all_below:
         for met in all_below:
             if len(found) == _LISTED:
                 break

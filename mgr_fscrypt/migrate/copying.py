@@ -88,7 +88,7 @@ class Pass:
         self._hands = hands or self._here
         self._handed_out = False
         self._repair = repair
-        self._belonging = Belonging(sides.source, sides.top)
+        self._belonging = Belonging(sides.source, sides.top, sides.excluded)
         self._copier = Copier(sides, self._belonging, go_on, copied, limits)
         self._lot = _Lot()
         self._under_way: deque[_Lot] = deque()
@@ -156,7 +156,8 @@ class Pass:
     def _remove_what_is_gone(self, source: bytes, new: bytes) -> None:
         with closing(self._new.scandir(new)) as entries:
             for entry in entries:
-                if existing(self._source, joined(source, entry.name)) is None:
+                there = existing(self._source, joined(source, entry.name))
+                if there is None or there.ino in self._sides.excluded:
                     self._go_on()
                     remove_all(self._new, joined(new, entry.name), self._go_on)
                     self._copied.removed += 1

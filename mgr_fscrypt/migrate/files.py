@@ -10,6 +10,7 @@ and every name of the copy is a link to that.
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from stat import S_IFREG
@@ -23,6 +24,7 @@ from ..format import BLOCK_SIZE
 from .belonging import Belonging
 from .marks import MARK, Mark, mark_of
 from .pace import Limits, Pace
+from .problems import Problem, problem_of
 from .traits import give, traits_of
 from .trees import NEW_FILE, Sides, existing, not_of_one_file, remove_all
 
@@ -42,7 +44,8 @@ class Copied:
         current: names of files that had their mark already, in the last pass.
         changed: sources that changed while they were copied: for the next pass.
         redone: shards that were done again after a death: what was copied before it counts as current then.
-        problems: the first hundred of `problem_count`: paths in the source, and what kept them from being copied.
+        problems: the first hundred of `problem_count`: paths in the source, and what kept them from being copied;
+            `classes`: how many of each class there are.
     """
 
     files: int = 0
@@ -54,6 +57,7 @@ class Copied:
     redone: int = 0
     problem_count: int = 0
     problems: list[tuple[bytes, str]] = field(default_factory=list)
+    classes: Counter[Problem] = field(default_factory=Counter)
 
     @property
     def work(self) -> int:
@@ -69,11 +73,18 @@ class Copied:
         self.current += other.current
         self.changed += other.changed
         self.problem_count += other.problem_count
+        self.classes += other.classes
         self.problems += other.problems[: _LISTED - len(self.problems)]
+
+    def begin_pass(self) -> None:
+        """What is told of the last pass only is forgotten."""
+        self.problem_count, self.problems, self.current = 0, [], 0
+        self.classes.clear()
 
     def add_problem(self, path: bytes, error: OSError) -> None:
         """Note one; it does not keep others from being copied."""
         self.problem_count += 1
+        self.classes[problem_of(error)] += 1
         if len(self.problems) < _LISTED:
             self.problems.append((path, error.strerror or str(error)))
 

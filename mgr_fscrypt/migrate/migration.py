@@ -12,7 +12,7 @@ One process works at a migration at a time, by the lease of the hidden directory
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -28,6 +28,7 @@ from ..engine.snapshot_names import SNAPSHOTS
 from .clearing import remove_half_made, remove_marks, remove_tree
 from .comparing import Verdict, written_since
 from .copying import Pass
+from .excluding import left_in, numbers_of
 from .files import Copied
 from .marks import MARK, mark_of
 from .pace import UNLIMITED, Limits
@@ -136,12 +137,21 @@ class Migration:
         source: Tree = self._plain if record.direction is Direction.ENCRYPT else self._files
         new: Tree = self._plain if record.direction is Direction.DECRYPT else self._files
         if record.state in (State.DONE, State.PURGING):
-            return Sides(source, self._places.old, new, self.path, self._places.anchors)
-        return Sides(source, self.path, new, self._places.new, self._places.anchors)
+            top, new_top = self._places.old, self.path
+        else:
+            top, new_top = self.path, self._places.new
+        return Sides(source, top, new, new_top, self._places.anchors, frozenset(record.excluded))
 
     # copying
 
-    def start(self, way: Way, plan: str, namespace: str | None = None) -> Record:
+    def start(
+        self,
+        way: Way,
+        plan: str,
+        namespace: str | None = None,
+        exclude: Iterable[bytes] = (),
+        include: Iterable[bytes] = (),
+    ) -> Record:
         """Begin, or go on where an earlier run ended: afterwards the source is in place, the new tree beside it, and a
         cut-over that was interrupted is finished or undone.
 
@@ -150,8 +160,10 @@ class Migration:
             plan: the plan's hash, for the record, which keeps of it what tells nothing of the tree.
             namespace: the RADOS namespace of the new tree's files; None: that of the source. It counts when the new
                 tree is begun: later nobody can change it.
+            exclude: what is left out from now on, by paths that begin at the top; `include` takes it back.
 
         Raises:
+            NotFoundError: nothing is there to be left out.
             RefusedError: EEXIST: another migration of it is under way or kept; ENOTEMPTY: the hidden directory is
                 not ours.
             BusyError: another process works at it.
@@ -182,7 +194,22 @@ class Migration:
                 )
             if record.state is State.COPYING:
                 record = self._preparing.prepared(record, way, namespace)
+            return self._chosen(record, tuple(exclude), tuple(include))
+
+    def _chosen(self, record: Record, exclude: tuple[bytes, ...], include: tuple[bytes, ...]) -> Record:
+        if not exclude and not include:
             return record
+        require_state(
+            self._places,
+            record,
+            State.COPYING,
+            f"it is {record.state.value}",
+            "Leave --exclude and --include out",
+        )
+        sides = self.sides(record)
+        excluded = sides.excluded | numbers_of(sides.source, sides.top, exclude)
+        excluded -= numbers_of(sides.source, sides.top, include)
+        return self._journal.write(replace(record, excluded=tuple(sorted(excluded))))
 
     def converge(self, copied: Copied, *, passes: int = PASSES) -> None:
         """Copy until nothing was left to do in a pass, or so many passes are over; `copied` counts over all.
@@ -216,7 +243,7 @@ class Migration:
             self._require_all_copied(copied)
             record = self._copying()
             self._told(Step.VERIFYING)
-            record = replace(record, trash=fingerprint(self._mount, self.path, self._go_on))
+            record = replace(record, trash=self._fingerprint(record, self.path))
             self._turns.require()
             verdict = verify(record)
             if not verdict.equal:
@@ -236,9 +263,13 @@ class Migration:
         """What the trash has otherwise than it was copied, as paths below the top (`written_since`); nothing where it
         is as it was before the verification, whatever has become of the new tree."""
         sides = self.sides(record)
-        if fingerprint(self._mount, sides.top, self._watched) == record.trash:
+        if fingerprint(self._mount, sides.top, self._watched, sides.excluded) == record.trash:
             return []
         return written_since(sides)
+
+    def left_out(self, record: Record) -> list[bytes]:
+        """Where what was excluded lies now, in the source or in the trash, by stored paths."""
+        return left_in(self._mount, self.sides(record).top, frozenset(record.excluded), self._watched)
 
     def _exchange(self, record: Record) -> float:
         """The two renames; the seconds between them."""
@@ -291,20 +322,23 @@ class Migration:
             self._journal.enter(record, State.COPYING)
             return gap
 
-    def purge(self, *, lose_changes: bool = False) -> list[bytes]:
+    def purge(self, *, lose_changes: bool = False, lose_excluded: bool = False) -> list[bytes]:
         """Remove the trash, and all traces. May be run again after an interruption. The answer: snapshots of the
         directories above, by their paths, which may hold the old tree still.
 
         Args:
             lose_changes: though the trash was written after it was compared.
+            lose_excluded: though what was excluded is in the trash only.
 
         Raises:
             RefusedError: EINVAL: there was no cut-over; ENOTEMPTY: a directory of the trash has snapshots.
-            BusyError: the trash was written after it was compared.
+            BusyError: the trash was written after it was compared, or what was excluded is there.
             DamagedError: not the new tree is at the path, or not the old one in the trash.
         """
         with self._turns.alone():
-            self._removing.purge(self._required_settled(), lose_changes=lose_changes)
+            self._removing.purge(
+                self._required_settled(), lose_changes=lose_changes, lose_excluded=lose_excluded
+            )
         above = self.path.rpartition(b"/")[0] or b"/"
         place = joined(above, SNAPSHOTS)
         return [joined(place, name) for name in snapshots_of(self._mount, Directory(above, above, 0))]
@@ -325,11 +359,14 @@ class Migration:
         self._turns.require()
         self._watched()
 
+    def _fingerprint(self, record: Record, top: bytes) -> str:
+        return fingerprint(self._mount, top, self._go_on, frozenset(record.excluded))
+
     def _passes(self, record: Record, copied: Copied, most: int) -> None:
         with self._hands() as hands:
             for _ in range(most):
                 before, files, size = copied.work, copied.files, copied.size
-                copied.problem_count, copied.problems, copied.current = 0, [], 0
+                copied.begin_pass()
                 self._pass(record, copied, hands)
                 record = self._journal.write(
                     replace(
@@ -373,11 +410,14 @@ class Migration:
     def _require_all_copied(self, copied: Copied) -> None:
         if copied.problem_count:
             path, how = copied.problems[0]
+            kinds = ", ".join(f"{count} {kind.value}" for kind, count in copied.classes.most_common())
             raise BusyError(
                 errno.EBUSY,
-                f"{copied.problem_count} could not be copied, the first: {path.decode(errors='replace')}: {how}",
+                f"{copied.problem_count} could not be copied ({kinds}), the first: {path.decode(errors='replace')}: "
+                f"{how}",
                 self.path,
-                remedy="Nothing was exchanged. See to them, or remove them, and run the same again.",
+                remedy="Nothing was exchanged. See to them, remove them, or leave them out with --exclude, and run it "
+                "again.",
             )
 
     def _require_unchanged(self, record: Record) -> None:
@@ -394,7 +434,7 @@ class Migration:
                 self.path,
                 remedy="Nothing was exchanged. See who writes there, and run the same again.",
             )
-        if late.redone and fingerprint(self._mount, self.path, self._go_on) != record.trash:
+        if late.redone and self._fingerprint(record, self.path) != record.trash:
             raise BusyError(
                 errno.EBUSY,
                 "the source was changed while it was verified, and those who copied what was changed have died",

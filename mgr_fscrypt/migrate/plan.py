@@ -6,7 +6,7 @@ import json
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,9 +19,10 @@ from ..engine.directories import Directory
 from ..engine.fence import strangers
 from ..engine.making import UNFINISHED
 from ..engine.modes import snapshots_of
-from ..engine.paths import components
+from ..engine.paths import components, joined
 from ..format import NOHASH_MAX, TARGET_MAX, raw_size
 from .belonging import Belonging, NestedError
+from .excluding import numbers_of
 from .record import HIDDEN, Direction
 from .traits import QUOTAS
 from .trees import Met, PlainTree, Tree, not_of_one_file
@@ -58,6 +59,9 @@ class Obstacle(Enum):
     UNKNOWN_NAME = _Weight("unknown-name", True, "its name is not encrypted under its directory's key")
     SPACE = _Weight("space", True, "there is not room enough for both trees at once")
     QUOTA = _Weight("quota", True, "a quota above it does not allow both trees at once")
+    EXCLUDED = _Weight(
+        "excluded", False, "left out: at the cut-over it goes into the trash, and is nowhere else"
+    )
     SPECIAL = _Weight(
         "special", False, "a FIFO, socket or device: made anew; what has it open keeps the old one"
     )
@@ -180,16 +184,22 @@ def look_over(
     source: Tree,
     way: Way,
     go_on: Callable[[], None] = lambda: None,
+    exclude: Iterable[bytes] = (),
 ) -> Plan:
-    """Walk the tree and note everything; nothing is written. `go_on` is called before each entry.
+    """Walk the tree and note everything; nothing is written. `go_on` is called before each entry; what lies at the
+    paths `exclude`, which begin at the top, is left out.
 
     Raises:
+        NotFoundError: nothing is there to be left out.
         RefusedError: what is there is no tree that can go that way, by itself.
         LockedError: the source is encrypted, and its key is not here.
     """
     require_way(mount, files, way)
     plan = Plan(way, _totals(mount, way.path))
-    with closing(_Look(source, plan)) as look, closing(look.walk()) as all_below:
+    excluded = numbers_of(source, way.path, exclude)
+    for below in exclude:
+        plan.add(Obstacle.EXCLUDED, joined(way.path, below.strip(b"/")))
+    with closing(_Look(source, plan, excluded)) as look, closing(look.walk()) as all_below:
         for met in all_below:
             go_on()
             look.meet(met)
@@ -250,12 +260,12 @@ class _Look:
     """One walk, and another one where files have names outside. The inodes with several names are counted in a database
     on the local disk: there may be any number. Only numbers are in it: the names may be those of an encrypted tree."""
 
-    def __init__(self, source: Tree, plan: Plan) -> None:
+    def __init__(self, source: Tree, plan: Plan, excluded: frozenset[int]) -> None:
         self._source = source
         self._plan = plan
         self._encrypts = plan.way.direction is not Direction.DECRYPT
         self._sum = 0
-        self._belonging = Belonging(source, plan.way.path)
+        self._belonging = Belonging(source, plan.way.path, excluded)
         self._seen = sqlite3.connect("")
         self._seen.execute("CREATE TABLE seen (ino TEXT PRIMARY KEY, left INTEGER)")
 

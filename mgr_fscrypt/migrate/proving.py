@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from ..ceph.access import Access
 from ..ceph.connect import connect
@@ -19,6 +20,7 @@ from ..engine import BusyError, FileSystem, Keyring
 from ..format import MasterKey
 from .comparing import Verdict, compare
 from .migration import Migration
+from .reports import reports
 from .spawning import SPAWNED, apart_from_here
 
 _TELL = 0.2
@@ -26,12 +28,17 @@ _TELL = 0.2
 
 
 def compared(
-    access: Access, path: bytes, keys: Iterable[MasterKey], told: Callable[[Verdict], None]
+    access: Access,
+    path: bytes,
+    keys: Iterable[MasterKey],
+    told: Callable[[Verdict], None],
+    report: Path | None = None,
 ) -> Verdict:
     """Compare what is migrated at `path`.
 
     Args:
         told: called some times a second, with the counts so far; what it raises ends the comparison.
+        report: a local directory in which each entry is told (`reports`).
 
     Raises:
         BusyError: EIO: the process that compares died.
@@ -39,7 +46,7 @@ def compared(
     """
     answers, saying = SPAWNED.Pipe(duplex=False)
     secrets = [key.expose() for key in keys]
-    child = SPAWNED.Process(target=_prove, args=(access, path, secrets, saying), daemon=True)
+    child = SPAWNED.Process(target=_prove, args=(access, path, secrets, saying, report), daemon=True)
     with apart_from_here():
         child.start()
     saying.close()
@@ -76,7 +83,9 @@ def _heard(answers: Connection, path: bytes, told: Callable[[Verdict], None]) ->
             return verdict
 
 
-def _prove(access: Access, path: bytes, secrets: list[bytes], saying: Connection) -> None:
+def _prove(
+    access: Access, path: bytes, secrets: list[bytes], saying: Connection, report: Path | None
+) -> None:
     """The child."""
     keep_out_of_core_dumps()
     end_with_parent()
@@ -91,7 +100,12 @@ def _prove(access: Access, path: bytes, secrets: list[bytes], saying: Connection
     try:
         with connect(access) as mount, FileSystem(mount, keyring) as files:
             migration = Migration(mount, files, path)
-            compare(migration.sides(migration.required_record()), verdict, _Teller(verdict, saying))
+            sides, teller = migration.sides(migration.required_record()), _Teller(verdict, saying)
+            if report is None:
+                compare(sides, verdict, teller)
+            else:
+                with reports(report) as found:
+                    compare(sides, verdict, teller, found.add)
     except OSError as error:
         saying.send((True, error))
         return

@@ -64,6 +64,7 @@ class Record:
         verified: entries that were compared before it.
         trash: of the old tree, when that began (`trees.fingerprint`): another one since then says that it was written.
         passes, copied, size: of all runs; files and bytes.
+        excluded: the numbers of what is left out (`excluding`), in ascending order.
     """
 
     cluster: str
@@ -81,6 +82,7 @@ class Record:
     passes: int = 0
     copied: int = 0
     size: int = 0
+    excluded: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
         """As it is stored."""
@@ -99,6 +101,7 @@ class Record:
             raise ValueError("a record of another version")
         try:
             value["state"], value["direction"] = State(value["state"]), Direction(value["direction"])
+            value["excluded"] = tuple(value.get("excluded", ()))
             return cls(**value)
         except (KeyError, TypeError) as error:
             raise ValueError(str(error)) from error

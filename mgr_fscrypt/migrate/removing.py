@@ -11,6 +11,7 @@ from ..ceph.errors import CephError
 from ..ceph.interface import Mount
 from ..engine import BusyError, RefusedError
 from .clearing import remove_marks, remove_tree, require_no_snapshots
+from .excluding import left_in
 from .places import Places
 from .record import Journal, Record, State
 from .trees import fingerprint
@@ -30,13 +31,15 @@ class Removing:
         self._journal = journal
         self._go_on = go_on
 
-    def purge(self, record: Record, *, lose_changes: bool) -> None:
+    def purge(self, record: Record, *, lose_changes: bool, lose_excluded: bool) -> None:
         """Raises as `migration.Migration.purge`."""
         places = self._places
         if record.state is not State.PURGING:
             require_state(places, record, State.DONE, "it was not cut over", "use `migrate cancel`")
             places.require(record, record.new, record.source, 0)
             require_no_snapshots(self._mount, places.old, places.path, self._go_on)
+            if not lose_excluded:
+                self._require_none_left_out(record)
             if not lose_changes:
                 self._require_unwritten(record)
             record = self._journal.enter(record, State.PURGING)
@@ -85,8 +88,21 @@ class Removing:
             raise self._places.elsewhere(record) from error
         self._mount.sync()
 
+    def _require_none_left_out(self, record: Record) -> None:
+        left = left_in(self._mount, self._places.old, frozenset(record.excluded), self._go_on)
+        if left:
+            raise BusyError(
+                errno.EBUSY,
+                f"{len(left)} were excluded, and are in the trash only, the first: {left[0].decode(errors='replace')}",
+                self._places.path,
+                remedy="Nothing was removed. Move them out of it, or purge with --lose-excluded.",
+            )
+
     def _require_unwritten(self, record: Record) -> None:
-        if fingerprint(self._mount, self._places.old, self._go_on) != record.trash:
+        if (
+            fingerprint(self._mount, self._places.old, self._go_on, frozenset(record.excluded))
+            != record.trash
+        ):
             raise BusyError(
                 errno.EBUSY,
                 f"the old tree was written after it was compared, by a client that nobody knew of: what it wrote is in "

@@ -62,7 +62,7 @@ def carry_out(sides: Sides, go_on: Callable[[], None], shard: Shard, limits: Lim
     Raises what concerns more than one entry, as `copying.Pass.run`.
     """
     copied = Copied()
-    copier = Copier(sides, Belonging(sides.source, sides.top), go_on, copied, limits)
+    copier = Copier(sides, Belonging(sides.source, sides.top, sides.excluded), go_on, copied, limits)
     for each in shard.entries:
         go_on()
         copier.attempt(each.below, partial(copier.bring, each.below, each.kind, fresh=each.fresh))

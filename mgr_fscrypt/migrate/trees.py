@@ -214,14 +214,15 @@ class PlainTree:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both trees of a migration: the source below `top`, the new one below `new_top`. In `anchors` lie names of the new
-    tree's files with several, until the cut-over."""
+    """Both trees of a migration: the source below `top`, but for the inodes that are `excluded`, the new one below
+    `new_top`. In `anchors` lie names of the new tree's files with several, until the cut-over."""
 
     source: Tree
     top: bytes
     new: Tree
     new_top: bytes
     anchors: bytes
+    excluded: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -241,9 +242,9 @@ class Met:
         return self.entry is None or self.entry.kind is Kind.DIRECTORY
 
 
-def walk(tree: Tree, top: bytes) -> Generator[Met]:
-    """All below `top`, and it. In memory is one open stream a level. What others remove meanwhile is passed over.
-    Whoever does not run it to its end closes it."""
+def walk(tree: Tree, top: bytes, excluded: frozenset[int] = frozenset()) -> Generator[Met]:
+    """All below `top`, and it, but for the inodes that are `excluded`, with all below them. In memory is one open
+    stream a level. What others remove meanwhile is passed over. Whoever does not run it to its end closes it."""
     yield Met(b"", None)
     streams = [(Met(b"", None), tree.scandir(top))]
     try:
@@ -261,6 +262,8 @@ def walk(tree: Tree, top: bytes) -> Generator[Met]:
             if entry is None:
                 streams.pop()
                 yield Met(above.below, above.entry, leaving=True, error=error)
+                continue
+            if entry.ino in excluded:
                 continue
             below = joined(above.below, entry.name) if above.below else b"/" + entry.name
             met = Met(below, entry)
@@ -285,15 +288,18 @@ def existing(tree: Tree, path: bytes) -> Attributes | None:
         return None
 
 
-def fingerprint(mount: Mount, top: bytes, go_on: Callable[[], None]) -> str:
+def fingerprint(
+    mount: Mount, top: bytes, go_on: Callable[[], None], excluded: frozenset[int] = frozenset()
+) -> str:
     """Of all names below `top` as stored, with the inode of each and, but for directories, its change attribute:
-    whoever writes, makes, removes or renames something changes it. `go_on` is called before each entry.
+    whoever writes, makes, removes or renames something changes it; but not what is `excluded`. `go_on` is called before
+    each entry.
 
     Change attributes of directories are left out, as the MDS may bring them up to date late. It is a sum, so the order
     of a listing does not matter.
     """
     total = 0
-    with closing(walk(PlainTree(mount), top)) as all_below:
+    with closing(walk(PlainTree(mount), top, excluded)) as all_below:
         for met in all_below:
             go_on()
             if met.error is not None:

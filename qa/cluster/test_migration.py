@@ -82,32 +82,40 @@ def path() -> Iterator[bytes]:
 
 
 def test_a_person_migrates_a_tree_and_goes_on(
-    cluster: Cluster, path: bytes, key: Path, old_key: Path
+    cluster: Cluster, path: bytes, key: Path, old_key: Path, tmp_path: Path
 ) -> None:
-    top, keyed = path.decode(), ("--key", old_key)
+    top, keyed, long = path.decode(), ("--key", old_key), "n" * 200
     with connect(Access()) as mount:
         before = picture(PlainTree(mount), path)
-        mount.mkdir(path + b"/" + b"n" * 200, 0o755)
+        mount.mkdir(path + b"/" + long.encode(), 0o755)
         # a client that can reach it, and something in the way
         found = run("migrate", "plan", top, *keyed, "--json")
         *obstacles, plan = map(json.loads, found.stdout.splitlines())
         assert (found.returncode, plan["clear"]) == (1, False)
         assert [each["obstacle"] for each in obstacles if each["blocks"]] == ["name"]
         assert "session" in plan["obstacles"]
-        mount.rmdir(path + b"/" + b"n" * 200)
+        keyed = (*keyed, "--exclude", long)
+        plan = json.loads(done("migrate", "plan", top, *keyed, "--json").splitlines()[-1])
+        assert (plan["clear"], plan["obstacles"]["excluded"]) == (True, 1)
         mount.utimens(path, 1000, 5000)
         mount.sync()
         words = refused(3, "migrate", "start", top, *keyed, "--even-changed", "--plan", plan["plan"])
         assert "1 other client(s) can reach it" in words
     # the rest is no one's: it goes on with what was copied
-    told = json.loads(done("migrate", "start", top, *keyed, "--json"))
+    answer = run("migrate", "start", top, "--key", old_key, "--report", tmp_path / "report", "--json")
+    told, keyed = json.loads(answer.stdout), ("--key", old_key)
+    assert answer.returncode == 0
+    assert f"{long}: was excluded: it is here only" in answer.stderr.decode()
+    reported = {each.stem: len(each.read_text().splitlines()) for each in (tmp_path / "report").iterdir()}
+    assert reported == {"same": len(before), "differ": 0, "missing": 0, "extra": 0, "error": 0}
     assert (told["state"], told["files"], told["same"]) == ("done", 0, len(before))
     assert told["copied"] == len(FILES)
     assert 0 < told["gap"] < 5
     assert top in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
     done("put", *keyed, __file__, f"{top}/new")
     assert "not the same" in refused(3, "migrate", "rollback", top, *keyed)
-    done("migrate", "purge", top)
+    assert "--lose-excluded" in refused(3, "migrate", "purge", top)
+    done("migrate", "purge", top, "--lose-excluded")
     both = ("--key", key, "--old-key", old_key)
     planned = done("migrate", "plan", top, *both).split()[-1]
     done("migrate", "start", top, *both, "--plan", planned, "--namespace", "fscrypt-moved")

@@ -4,7 +4,7 @@ import os
 import stat
 import struct
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -159,8 +159,8 @@ class Subject:
     def migration(self) -> Migration:
         return Migration(self.mount, self.files, self.path)
 
-    def plan(self) -> Plan:
-        return look_over(self.mount, self.files, self.source, self.way)
+    def plan(self, exclude: Iterable[bytes] = ()) -> Plan:
+        return look_over(self.mount, self.files, self.source, self.way, exclude=exclude)
 
     def copy(self) -> Copied:
         """All but the cut-over."""

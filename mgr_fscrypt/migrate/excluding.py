@@ -1,0 +1,60 @@
+"""Entries that a migration leaves out because somebody named them: what cannot be moved need not hold up the rest.
+
+They are known by the numbers of their inodes, as their names are nobody's to keep (`record`): all names of a file, and
+a directory with all below it. What takes the place of an excluded entry under its name is another inode, and is copied.
+The copier, the comparison and the fingerprint pass them over, so at the cut-over they go into the trash with the old
+tree, and are nowhere else.
+"""
+
+import errno
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+from ..ceph.errors import NotFoundError
+from ..ceph.interface import Mount
+from ..engine import RefusedError
+from ..engine.paths import components
+from .trees import PlainTree, Tree, walk
+
+
+def numbers_of(tree: Tree, top: bytes, named: Iterable[bytes]) -> frozenset[int]:
+    """The inodes that lie at these paths, which begin at `top`. They are found in the listings of their directories: a
+    file that cannot even be looked at has a number there. A name that cannot be decrypted counts as it is stored.
+
+    Raises:
+        RefusedError: EINVAL: it is the whole tree.
+        NotFoundError: nothing is there.
+    """
+    return frozenset(_number_of(tree, top, components(each)) for each in named)
+
+
+def _number_of(tree: Tree, top: bytes, names: tuple[bytes, ...]) -> int:
+    if not names:
+        raise RefusedError(
+            errno.EINVAL,
+            "that would leave out the whole tree",
+            top,
+            remedy="Name something in it, or end the migration with `migrate cancel`. Nothing was changed.",
+        )
+    above = b"/".join((top, *names[:-1]))
+    with closing(tree.scandir(above)) as entries:
+        for entry in entries:
+            if names[-1] in (entry.name, entry.stored):
+                return entry.ino
+    raise NotFoundError(
+        errno.ENOENT, "nothing of that name is there to be left out", above + b"/" + names[-1]
+    )
+
+
+def left_in(mount: Mount, stored: bytes, excluded: frozenset[int], go_on: Callable[[], None]) -> list[bytes]:
+    """Where excluded entries lie in the tree at `stored`, by their stored paths. `go_on` is called before each
+    entry."""
+    found: list[bytes] = []
+    if not excluded:
+        return found
+    with closing(walk(PlainTree(mount), stored)) as all_below:
+        for met in all_below:
+            go_on()
+            if met.entry is not None and not met.leaving and met.entry.ino in excluded:
+                found.append(stored + met.below)
+    return found
