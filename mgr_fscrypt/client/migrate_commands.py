@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..engine.paths import components
-from ..migrate.pace import Limits
 from . import migrate
-from .cache_options import bytes_of
 from .connection import Connection
+from .limit_options import add_limit_options, chosen_limits
 from .migrate import Start, Wish
 from .outcome import Exit
 from .report import Reporter
@@ -104,12 +103,7 @@ def add_parsers(add: Add) -> None:
         metavar="N",
         help=f"processes that copy at the same time (default: {migrate.WORKERS})",
     )
-    one.add_argument(
-        "--files-per-second", type=float, default=0.0, metavar="N", help="copy no faster than this"
-    )
-    one.add_argument(
-        "--bytes-per-second", type=bytes_of, default=0, metavar="SIZE", help="such as 500K or 20M"
-    )
+    add_limit_options(one)
     ways = one.add_mutually_exclusive_group()
     ways.add_argument(
         "--offline", action="store_true", help="nobody uses it: checked before anything is copied"
@@ -155,7 +149,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 copy_only=options.copy_only,
                 namespace=options.namespace,
                 workers=options.workers,
-                limits=Limits(options.files_per_second, options.bytes_per_second),
+                limits=chosen_limits(options),
                 include=tuple(options.include),
                 report=options.report,
             )

@@ -101,6 +101,7 @@ class Pass:
         with closing(self._belonging.walk()) as all_below:
             for met in all_below:
                 self._go_on()
+                self._copier.wait_for_window()
                 self._copier.attempt(met.below, partial(self._meet, met))
                 if self._lot.full:
                     self._hand_out()

@@ -23,7 +23,7 @@ from ..engine.paths import joined
 from ..format import BLOCK_SIZE
 from .belonging import Belonging
 from .marks import MARK, Mark, mark_of
-from .pace import Limits, Pace
+from .pace import Asked, Limits, Pace
 from .problems import Problem, problem_of
 from .traits import give, traits_of
 from .trees import NEW_FILE, Sides, existing, not_of_one_file, remove_all
@@ -153,6 +153,10 @@ class Copier:
                 raise
             self._copied.add_problem(path, error)
 
+    def wait_for_window(self) -> None:
+        """Returns when it may be copied."""
+        self._pace.wait_for_window()
+
     def bring(self, below: bytes, kind: Kind, *, fresh: bool) -> None:
         """A file, link or special file that a listing told of, by its path below the top. `fresh`: nothing is known to
         be in its place, since the directory was made by this pass."""
@@ -214,7 +218,9 @@ class Copier:
         return there is not None and there.kind_bits == S_IFREG and mark_of(self._new, new) == _mark(before)
 
     def _copy(self, item: _Item) -> None:
-        with self._source.open(item.source, os.O_RDONLY) as old:
+        with self._pace.timed(Asked.MDS):
+            opened = self._source.open(item.source, os.O_RDONLY)
+        with opened as old:
             self._belonging.require(item.source, Kind.FILE)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             # the right mode from the start saves a round trip; nobody else can reach it there
@@ -222,7 +228,8 @@ class Copier:
                 size = old.size
                 for start, stop in pieces(0, size):
                     self._go_on()
-                    data = memoryview(old.pread(stop - start, start))
+                    with self._pace.timed(Asked.OSD):
+                        data = memoryview(old.pread(stop - start, start))
                     for begin, end in written(data):
                         new.pwrite(data[begin:end], start + begin)
                     self._bytes += len(data)

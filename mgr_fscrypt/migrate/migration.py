@@ -31,7 +31,7 @@ from .copying import Pass
 from .excluding import left_in, numbers_of
 from .files import Copied
 from .marks import MARK, mark_of
-from .pace import UNLIMITED, Limits
+from .pace import UNLIMITED, Limits, Pace, local_time
 from .places import Places
 from .plan import Way
 from .preparing import Preparing
@@ -51,6 +51,7 @@ _LAST_PASSES = 3
 class Step(Enum):
     """What a migration is at."""
 
+    WAITING = "waiting for the window"
     COPYING = "copying"
     FENCING = "fencing"
     FINISHING = "last pass"
@@ -87,7 +88,7 @@ class Migration:
         watched: called before each entry and each piece of a file that is copied.
         hands: opens who copies while it is this process's turn; they have let go of both trees when it is closed. By
             default this process copies.
-        limits: how fast this process copies.
+        limits: how fast this process copies, and when.
     """
 
     def __init__(
@@ -218,13 +219,15 @@ class Migration:
         """
         with self._turns.alone():
             record = self._copying()
+            self._wait_for_window()
             self._told(Step.COPYING)
-            self._passes(record, copied, passes)
+            self._passes(record, copied, passes, fenced=False)
 
     # cutting over
 
     def cut_over(self, copied: Copied, verify: Callable[[Record], Verdict], *, evict: bool) -> Late:
-        """Fence, copy what is left, verify, and exchange the trees.
+        """Fence, copy what is left, verify, and exchange the trees. It waits for its window to begin, and for none from
+        then on: nobody can use the tree meanwhile.
 
         Args:
             verify: compares both sides, by means of its own, and has let go of them when it returns.
@@ -236,10 +239,11 @@ class Migration:
         """
         with self._turns.alone():
             record = self._copying()
+            self._wait_for_window()
             self._told(Step.FENCING)
             evicted = fence(self._mount, self.path, self.path, evict=evict)
             self._told(Step.FINISHING)
-            self._passes(record, copied, _LAST_PASSES)
+            self._passes(record, copied, _LAST_PASSES, fenced=True)
             self._require_all_copied(copied)
             record = self._copying()
             self._told(Step.VERIFYING)
@@ -362,12 +366,18 @@ class Migration:
     def _fingerprint(self, record: Record, top: bytes) -> str:
         return fingerprint(self._mount, top, self._go_on, frozenset(record.excluded))
 
-    def _passes(self, record: Record, copied: Copied, most: int) -> None:
-        with self._hands() as hands:
+    def _wait_for_window(self) -> None:
+        window = self._limits.window
+        if window is not None and window.closed_for(local_time()):
+            self._told(Step.WAITING)
+            Pace(self._limits, self._go_on).wait_for_window()
+
+    def _passes(self, record: Record, copied: Copied, most: int, *, fenced: bool) -> None:
+        with self._hands(fenced=fenced) as hands:
             for _ in range(most):
                 before, files, size = copied.work, copied.files, copied.size
                 copied.begin_pass()
-                self._pass(record, copied, hands)
+                self._pass(record, copied, hands, fenced=fenced)
                 record = self._journal.write(
                     replace(
                         record,
@@ -380,20 +390,21 @@ class Migration:
                     return
 
     @contextmanager
-    def _hands(self) -> Iterator[Hands | None]:
-        turn = self._turns.current
+    def _hands(self, *, fenced: bool) -> Iterator[Hands | None]:
+        turn = self._turns.current(fenced=fenced)
         if self._open_hands is None or turn is None:
             yield None
         else:
             with self._open_hands(turn) as hands:
                 yield hands
 
-    def _pass(self, record: Record, copied: Copied, hands: Hands | None) -> None:
+    def _pass(self, record: Record, copied: Copied, hands: Hands | None, *, fenced: bool) -> None:
         def repair() -> None:
             if record.direction is not Direction.DECRYPT:
                 remove_half_made(self._mount, self._places.work, self._go_on)
 
-        Pass(self.sides(record), self._go_on, copied, hands, repair, self._limits).run()
+        limits = self._limits.at_any_time if fenced else self._limits
+        Pass(self.sides(record), self._go_on, copied, hands, repair, limits).run()
 
     def _require_equal(self, verdict: Verdict, remedy: str) -> None:
         if not verdict.equal:
@@ -424,8 +435,8 @@ class Migration:
         """Nobody has written into the source while it was verified: one more pass finds nothing to do. What those did
         who died in it nobody knows, so then the source itself is asked."""
         late = Copied()
-        with self._hands() as hands:
-            self._pass(record, late, hands)
+        with self._hands(fenced=True) as hands:
+            self._pass(record, late, hands, fenced=True)
         self._require_all_copied(late)
         if late.work:
             raise BusyError(

@@ -65,6 +65,7 @@ def carry_out(sides: Sides, go_on: Callable[[], None], shard: Shard, limits: Lim
     copier = Copier(sides, Belonging(sides.source, sides.top, sides.excluded), go_on, copied, limits)
     for each in shard.entries:
         go_on()
+        copier.wait_for_window()
         copier.attempt(each.below, partial(copier.bring, each.below, each.kind, fresh=each.fresh))
         if copier.full:
             copier.finish()

@@ -27,11 +27,13 @@ class Turn:
         path: of what is migrated.
         ino: the number of the hidden directory, whose lease it is.
         token: of the lease's holder.
+        fenced: nobody can reach the tree, so nothing waits for a window.
     """
 
     path: bytes
     ino: int
     token: str
+    fenced: bool = False
 
 
 class Turns:
@@ -75,12 +77,11 @@ class Turns:
             finally:
                 self._lease = None
 
-    @property
-    def current(self) -> Turn | None:
+    def current(self, *, fenced: bool) -> Turn | None:
         """This process's turn, for those that copy for it."""
         if self._lease is None:
             return None
-        return Turn(self._places.path, self._leased, self._lease.token)
+        return Turn(self._places.path, self._leased, self._lease.token, fenced)
 
     def require(self) -> None:
         """Make sure that it is still this process's turn.

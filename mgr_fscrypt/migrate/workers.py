@@ -64,7 +64,7 @@ class Workers:
     """As `shards.Hands`."""
 
     def __init__(self, access: Access, secrets: list[bytes], count: int, turn: Turn, limits: Limits) -> None:
-        self._limits = limits
+        self._limits = limits.at_any_time if turn.fenced else limits
         self._access = access
         self._secrets = secrets
         self._count = count

@@ -15,7 +15,7 @@ from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import BusyError, FileSystem, LockedError, NotFencedError
 from mgr_fscrypt.engine.making import UNFINISHED
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
-from mgr_fscrypt.migrate.pace import Limits
+from mgr_fscrypt.migrate.pace import Asked, Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
@@ -208,6 +208,7 @@ def test_hands_that_die_each_time_end_the_pass(one: Subject, mount: FakeMount) -
 def test_all_that_is_copied_counts_for_the_limits(mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Limits] = []
     counted = Counter[str]()
+    timed = Counter[Asked]()
 
     class Counting:
         def __init__(self, limits: Limits, _: Callable[[], None]) -> None:
@@ -215,6 +216,13 @@ def test_all_that_is_copied_counts_for_the_limits(mount: FakeMount, monkeypatch:
 
         def done(self, **more: int) -> None:
             counted.update(more)
+
+        def timed(self, asked: Asked) -> nullcontext[None]:
+            timed[asked] += 1
+            return nullcontext()
+
+        def wait_for_window(self) -> None:
+            pass
 
     monkeypatch.setattr("mgr_fscrypt.migrate.files.Pace", Counting)
     one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH))
@@ -225,6 +233,7 @@ def test_all_that_is_copied_counts_for_the_limits(mount: FakeMount, monkeypatch:
     assert set(kept) == {limits}
     # a link and a FIFO as well; zeros are read, too
     assert counted == {"files": len(FILES) + 2, "size": sum(map(len, FILES.values()))}
+    assert timed == {Asked.MDS: len(FILES), Asked.OSD: len(FILES) - 1}
 
 
 def test_a_shard_that_is_carried_out_twice_does_no_harm(one: Subject) -> None:
