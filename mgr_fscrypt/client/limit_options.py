@@ -12,9 +12,7 @@ _LATENCY = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s)")
 
 def add_limit_options(options: argparse.ArgumentParser) -> None:
     """`--files-per-second`, `--bytes-per-second`, `--latency` and `--window`."""
-    options.add_argument(
-        "--files-per-second", type=rate, default=0.0, metavar="N", help="copy no faster than this"
-    )
+    add_removal_limits(options)
     options.add_argument(
         "--bytes-per-second", type=size, default=0, metavar="SIZE", help="such as 500K or 20M"
     )
@@ -33,9 +31,21 @@ def add_limit_options(options: argparse.ArgumentParser) -> None:
     )
 
 
+def add_removal_limits(options: argparse.ArgumentParser) -> None:
+    """`--files-per-second` alone."""
+    options.add_argument(
+        "--files-per-second", type=rate, default=0.0, metavar="N", help="no faster than this"
+    )
+
+
 def chosen_limits(options: argparse.Namespace) -> Limits:
-    """What the options of a command ask for."""
+    """What the options of `add_limit_options` ask for."""
     return Limits(options.files_per_second, options.bytes_per_second, options.latency, options.window)
+
+
+def chosen_removal_limits(options: argparse.Namespace) -> Limits:
+    """What those of `add_removal_limits` ask for."""
+    return Limits(options.files_per_second)
 
 
 def rate(text: str) -> float:

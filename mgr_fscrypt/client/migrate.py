@@ -1,5 +1,6 @@
 """``migrate plan|start|status|verify|rollback|purge|cancel`` (doc/migration.md)."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from .outcome import Exit, Failure
 from .progress import Progress, size_text
 from .register import tell_manager_anew
 from .report import Reporter
+from .times import moment
 
 WORKERS = 4
 """Processes that copy, by default: they wait for the cluster most of the time."""
@@ -78,6 +80,7 @@ class Start:
     limits: Limits = UNLIMITED
     include: tuple[bytes, ...] = ()
     report: Path | None = None
+    keep: int | None = None
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
@@ -134,7 +137,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
     if how.offline:
         fence(connection.mount, way.path, way.path, evict=False)
     with work.drawn():
-        record = work.migration.start(way, how.plan or "", how.namespace, wish.exclude, how.include)
+        record = work.migration.start(way, how.plan or "", how.namespace, wish.exclude, how.include, how.keep)
         if record.state is State.COPYING:
             work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
@@ -174,7 +177,7 @@ def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
     if record.state is State.DONE:
         text += (
             f"; {record.verified} entries verified; nothing was at the path for {1000 * record.gap:.1f} ms; the old "
-            f"tree is kept in {shown(hidden_of(path))}"
+            f"tree is kept in {shown(hidden_of(path))}{_kept(record)}"
         )
     reporter.answer(_described(record), text)
     return Exit.DONE
@@ -231,11 +234,20 @@ def purge(
     *,
     lose_changes: bool,
     lose_excluded: bool,
+    due: bool,
+    limits: Limits,
     dry_run: bool,
 ) -> Exit:
     """Remove the old tree."""
-    migration = _Work(connection, reporter, path).migration
+    migration = _Work(connection, reporter, path, limits=limits).migration
     what = f"the old tree, for good, of {shown(path)}"
+    if due:
+        record = migration.required_record()
+        if not record.due(time.time()):
+            kept = _kept(record) if record.state is State.DONE else ""
+            text = f"{shown(path)}: nothing was removed: it is {record.state.value}{kept}"
+            reporter.summary(_described(record) | {"due": False}, text)
+            return Exit.DONE
     if dry_run:
         record = migration.required_record()
         _told_of_what_is_left_out(reporter, migration, record)
@@ -249,9 +261,9 @@ def purge(
     return Exit.DONE
 
 
-def cancel(connection: Connection, reporter: Reporter, path: bytes, *, dry_run: bool) -> Exit:
+def cancel(connection: Connection, reporter: Reporter, path: bytes, *, limits: Limits, dry_run: bool) -> Exit:
     """Remove the new tree."""
-    migration = _Work(connection, reporter, path).migration
+    migration = _Work(connection, reporter, path, limits=limits).migration
     what = f"the new tree of {shown(path)}"
     if dry_run:
         return _would(reporter, migration.required_record(), f"remove {what}")
@@ -344,6 +356,10 @@ def _told_of_what_is_left_out(reporter: Reporter, migration: Migration, record: 
     return {"excluded": left}
 
 
+def _kept(record: Record) -> str:
+    return f" until {moment(record.kept_until)}" if record.kept_until else " until somebody purges it"
+
+
 def _told_of_late_writes(reporter: Reporter, path: bytes, written: list[bytes]) -> dict[str, list[str]]:
     for below in written:
         reporter.note(
@@ -369,8 +385,8 @@ def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: L
         value,
         f"{shown(path)} is exchanged: {work.copied.files} files copied now ({size_text(work.copied.size)}); "
         f"{late.verdict.same} entries verified by another process; nothing was at the path for "
-        f"{1000 * late.gap:.1f} ms. The old tree is kept: `migrate purge` removes it, `migrate rollback` "
-        f"brings it back.",
+        f"{1000 * late.gap:.1f} ms. The old tree is kept{_kept(record)}: `migrate purge` removes it, `migrate "
+        f"rollback` brings it back.",
     )
     return Exit.DIFFERS if late.written else Exit.DONE
 
@@ -388,6 +404,7 @@ def _described(record: Record) -> dict[str, object]:
         "verified": record.verified,
         "gap": record.gap,
         "left_out": len(record.excluded),
+        "kept_until": record.kept_until,
     }
 
 
@@ -464,7 +481,8 @@ class _Work:
     def _step(self, step: Step) -> None:
         self._progress.close()
         self._progress = Progress(self.reporter.progress_stream)
-        if self.reporter.progress_stream is not None and self.reporter.progress_stream.isatty():
+        on_terminal = self.reporter.progress_stream is not None and self.reporter.progress_stream.isatty()
+        if on_terminal or step is Step.WAITING:
             self.reporter.note(f"{shown(self.path)}: {step.value}")
 
     def _watch(self) -> None:

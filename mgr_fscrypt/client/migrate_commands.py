@@ -8,10 +8,11 @@ from pathlib import Path
 from ..engine.paths import components
 from . import migrate
 from .connection import Connection
-from .limit_options import add_limit_options, chosen_limits
+from .limit_options import add_limit_options, add_removal_limits, chosen_limits, chosen_removal_limits
 from .migrate import Start, Wish
 from .outcome import Exit
 from .report import Reporter
+from .times import duration
 
 PLAN = """examples:
   cephfs-fscrypt migrate plan /data --key new.key                       (plain data becomes encrypted)
@@ -51,6 +52,7 @@ first, which needs the keys, unless --lose-changes says that it may be lost.
 PURGE = """examples:
   cephfs-fscrypt migrate purge /data --dry-run
   cephfs-fscrypt migrate purge /data
+  cephfs-fscrypt migrate purge /data --due --files-per-second 200       (for a timer, with `start --keep-trash 7d`)
 
 Refused while a directory of the old tree has snapshots, and where the old tree was written after it was compared,
 unless --lose-changes says that this may be lost; and while something lies there that was left out by --exclude, unless
@@ -104,6 +106,12 @@ def add_parsers(add: Add) -> None:
         help=f"processes that copy at the same time (default: {migrate.WORKERS})",
     )
     add_limit_options(one)
+    one.add_argument(
+        "--keep-trash",
+        type=duration,
+        metavar="TIME",
+        help="such as 7d: from when on `purge --due` may remove the old tree; after the cut-over, from now on",
+    )
     ways = one.add_mutually_exclusive_group()
     ways.add_argument(
         "--offline", action="store_true", help="nobody uses it: checked before anything is copied"
@@ -129,8 +137,14 @@ def add_parsers(add: Add) -> None:
         action="store_true",
         help="what was left out, and is in the old tree only, may be lost",
     )
+    one.add_argument(
+        "--due", action="store_true", help="only where the time of `start --keep-trash` has come: for a timer"
+    )
+    add_removal_limits(one)
     _dry_run(one)
-    _dry_run(_on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL)))
+    one = _on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL))
+    add_removal_limits(one)
+    _dry_run(one)
 
 
 def run(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
@@ -152,6 +166,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 limits=chosen_limits(options),
                 include=tuple(options.include),
                 report=options.report,
+                keep=options.keep_trash,
             )
             return migrate.start(connection, reporter, _wish(options, path), how)
         case "status":
@@ -174,10 +189,14 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 path,
                 lose_changes=options.lose_changes,
                 lose_excluded=options.lose_excluded,
+                due=options.due,
+                limits=chosen_removal_limits(options),
                 dry_run=options.dry_run,
             )
         case "cancel":
-            return migrate.cancel(connection, reporter, path, dry_run=options.dry_run)
+            return migrate.cancel(
+                connection, reporter, path, limits=chosen_removal_limits(options), dry_run=options.dry_run
+            )
         case other:
             raise ValueError(f"the parser knows a verb that is not carried out: {other}")
 

@@ -12,6 +12,7 @@ One process works at a migration at a time, by the lease of the hidden directory
 """
 
 import errno
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -88,7 +89,7 @@ class Migration:
         watched: called before each entry and each piece of a file that is copied.
         hands: opens who copies while it is this process's turn; they have let go of both trees when it is closed. By
             default this process copies.
-        limits: how fast this process copies, and when.
+        limits: how fast this process copies, and when; and how fast it removes.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Migration:
         self._journal = Journal(mount, self._places.hidden, self._turns.require)
         self._settling = Settling(mount, self._places, self._turns, self._journal)
         self._preparing = Preparing(mount, files, self._places, self._journal, self._go_on)
-        self._removing = Removing(mount, self._places, self._turns, self._journal, self._go_on)
+        self._removing = Removing(mount, self._places, self._turns, self._journal, self._go_on, limits)
 
     # looking
 
@@ -152,6 +153,7 @@ class Migration:
         namespace: str | None = None,
         exclude: Iterable[bytes] = (),
         include: Iterable[bytes] = (),
+        keep: int | None = None,
     ) -> Record:
         """Begin, or go on where an earlier run ended: afterwards the source is in place, the new tree beside it, and a
         cut-over that was interrupted is finished or undone.
@@ -162,6 +164,8 @@ class Migration:
             namespace: the RADOS namespace of the new tree's files; None: that of the source. It counts when the new
                 tree is begun: later nobody can change it.
             exclude: what is left out from now on, by paths that begin at the top; `include` takes it back.
+            keep: seconds that the trash is to be kept; 0: until somebody purges it. None: as it was said before. After
+                the cut-over they count from now on.
 
         Raises:
             NotFoundError: nothing is there to be left out.
@@ -195,7 +199,8 @@ class Migration:
                 )
             if record.state is State.COPYING:
                 record = self._preparing.prepared(record, way, namespace)
-            return self._chosen(record, tuple(exclude), tuple(include))
+            record = self._chosen(record, tuple(exclude), tuple(include))
+            return record if keep is None else self._journal.write(record.keeping(keep, time.time()))
 
     def _chosen(self, record: Record, exclude: tuple[bytes, ...], include: tuple[bytes, ...]) -> Record:
         if not exclude and not include:
@@ -278,7 +283,8 @@ class Migration:
     def _exchange(self, record: Record) -> float:
         """The two renames; the seconds between them."""
         self._told(Step.CUTTING)
-        record = self._journal.enter(record, State.CUTTING)
+        until = int(time.time()) + record.keep if record.keep else 0
+        record = self._journal.enter(replace(record, kept_until=until), State.CUTTING)
         gap = self._turns.renamed((self.path, self._places.old), (self._places.new, self.path))
         self._journal.enter(replace(record, gap=gap), State.DONE)
         return gap
@@ -327,8 +333,8 @@ class Migration:
             return gap
 
     def purge(self, *, lose_changes: bool = False, lose_excluded: bool = False) -> list[bytes]:
-        """Remove the trash, and all traces. May be run again after an interruption. The answer: snapshots of the
-        directories above, by their paths, which may hold the old tree still.
+        """Remove the trash, and all traces, no faster than the limits. May be run again after an interruption. The
+        answer: snapshots of the directories above, by their paths, which may hold the old tree still.
 
         Args:
             lose_changes: though the trash was written after it was compared.
@@ -348,7 +354,8 @@ class Migration:
         return [joined(place, name) for name in snapshots_of(self._mount, Directory(above, above, 0))]
 
     def cancel(self) -> None:
-        """Remove the new tree; the source is as it was. May be run again after an interruption.
+        """Remove the new tree, no faster than the limits; the source is as it was. May be run again after an
+        interruption.
 
         Raises:
             RefusedError: EINVAL: it was cut over.

@@ -64,6 +64,8 @@ class Record:
         verified: entries that were compared before it.
         trash: of the old tree, when that began (`trees.fingerprint`): another one since then says that it was written.
         passes, copied, size: of all runs; files and bytes.
+        keep: seconds that the trash is to be kept from the cut-over on; 0: until somebody purges it.
+        kept_until: when it may go, in seconds since 1970; 0: nobody said so.
         excluded: the numbers of what is left out (`excluding`), in ascending order.
     """
 
@@ -82,7 +84,18 @@ class Record:
     passes: int = 0
     copied: int = 0
     size: int = 0
+    keep: int = 0
+    kept_until: int = 0
     excluded: tuple[int, ...] = ()
+
+    def keeping(self, seconds: int, now: float) -> "Record":
+        """The record where the trash is to be kept so long, from now on where there is one."""
+        until = int(now) + seconds if seconds and self.state is State.DONE else 0
+        return replace(self, keep=seconds, kept_until=until)
+
+    def due(self, now: float) -> bool:
+        """Has the time of the trash come? So it has where its purge was begun."""
+        return self.state is State.PURGING or (self.state is State.DONE and 0 < self.kept_until <= now)
 
     def encode(self) -> bytes:
         """As it is stored."""

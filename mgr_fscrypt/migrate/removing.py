@@ -12,6 +12,7 @@ from ..ceph.interface import Mount
 from ..engine import BusyError, RefusedError
 from .clearing import remove_marks, remove_tree, require_no_snapshots
 from .excluding import left_in
+from .pace import Limits, Pace
 from .places import Places
 from .record import Journal, Record, State
 from .trees import fingerprint
@@ -20,11 +21,18 @@ from .turns import Turns
 
 class Removing:
     """For the holder of the turn. Each may be called again after an interruption. `go_on` is called before each
-    entry."""
+    entry; entries are removed no faster than files may be copied, and in the same window."""
 
     def __init__(
-        self, mount: Mount, places: Places, turns: Turns, journal: Journal, go_on: Callable[[], None]
+        self,
+        mount: Mount,
+        places: Places,
+        turns: Turns,
+        journal: Journal,
+        go_on: Callable[[], None],
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._mount = mount
         self._places = places
         self._turns = turns
@@ -49,9 +57,9 @@ class Removing:
         places.require(record, record.new, 0, 0)
         if places.number(places.gone) not in (0, record.source):
             raise places.elsewhere(record)
-        remove_tree(self._mount, places.gone, places.path, self._go_on, kept=record.new)
+        remove_tree(self._mount, places.gone, places.path, self._paced(), kept=record.new)
         places.require(record, record.new, 0, 0)
-        remove_marks(self._mount, places.path, self._go_on)
+        remove_marks(self._mount, places.path, self._paced())
         self._leave(record)
 
     def cancel(self, record: Record) -> None:
@@ -65,8 +73,18 @@ class Removing:
             places.require_source(record)
             self._set_aside(record, places.work)
         places.require_source(record)
-        remove_tree(self._mount, places.gone, places.path, self._go_on, kept=record.source)
+        remove_tree(self._mount, places.gone, places.path, self._paced(), kept=record.source)
         self._leave(record)
+
+    def _paced(self) -> Callable[[], None]:
+        """`go_on`, but no more often than the limits say."""
+        pace = Pace(self._limits, self._go_on)
+
+        def go_on() -> None:
+            self._go_on()
+            pace.done(files=1)
+
+        return go_on
 
     def _set_aside(self, record: Record, place: bytes) -> None:
         """Into the place from where it is removed, which is empty."""

@@ -102,7 +102,8 @@ def test_a_person_migrates_a_tree_and_goes_on(
         words = refused(3, "migrate", "start", top, *keyed, "--even-changed", "--plan", plan["plan"])
         assert "1 other client(s) can reach it" in words
     # the rest is no one's: it goes on with what was copied
-    answer = run("migrate", "start", top, "--key", old_key, "--report", tmp_path / "report", "--json")
+    how = ("--report", tmp_path / "report", "--keep-trash", "7d")
+    answer = run("migrate", "start", top, "--key", old_key, *how, "--json")
     told, keyed = json.loads(answer.stdout), ("--key", old_key)
     assert answer.returncode == 0
     assert f"{long}: was excluded: it is here only" in answer.stderr.decode()
@@ -114,6 +115,7 @@ def test_a_person_migrates_a_tree_and_goes_on(
     assert top in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
     done("put", *keyed, __file__, f"{top}/new")
     assert "not the same" in refused(3, "migrate", "rollback", top, *keyed)
+    assert "nothing was removed: it is done until 20" in done("migrate", "purge", top, "--due")
     assert "--lose-excluded" in refused(3, "migrate", "purge", top)
     done("migrate", "purge", top, "--lose-excluded")
     both = ("--key", key, "--old-key", old_key)
