@@ -26,11 +26,13 @@ def translated(action: str, subject: bytes | str | None = None) -> Iterator[None
 
 @dataclass(frozen=True)
 class FileSystem:
-    """A CephFS file system: its number, which never changes, its name, and its pool for metadata."""
+    """A CephFS file system: its number, which never changes, its name, its pool for metadata, and the first one for
+    data, which files lie in by default."""
 
     fscid: int
     name: str
     metadata_pool: str
+    data_pool: str
 
 
 class Cluster:
@@ -99,8 +101,9 @@ class Cluster:
             found = each["mdsmap"]
             if found["fs_name"] == name or (name is None and each["id"] == known["default_fscid"]):
                 with translated("look up pool"):
-                    pool = self._rados.pool_reverse_lookup(found["metadata_pool"])
-                return FileSystem(each["id"], str(found["fs_name"]), str(pool))
+                    metadata = self._rados.pool_reverse_lookup(found["metadata_pool"])
+                    data = self._rados.pool_reverse_lookup(found["data_pools"][0])
+                return FileSystem(each["id"], str(found["fs_name"]), str(metadata), str(data))
         raise error_of(errno.ENOENT, "fs dump", name or "a default file system")
 
     def erasure_coded(self, pool: str) -> bool:

@@ -671,7 +671,8 @@ class CephMount:
             gather_nothing(self._library)
             for name, value in options.items():
                 self._library.conf_set(name, value)
-            self._library.mount(mount_root=access.root, filesystem_name=access.file_system)
+            with self._watched_over():
+                self._library.mount(mount_root=access.root, filesystem_name=access.file_system)
         except cephfs.Error as error:
             self._library.shutdown()
             number = getattr(error, "errno", 0) or errno.EIO
@@ -683,6 +684,21 @@ class CephMount:
                 ) from error
             raise error_of(number, "mount", access.root) from error
         self._own.add(self.address)
+
+    @contextmanager
+    def _watched_over(self) -> Iterator[None]:
+        """For a mount, which waits for what a client had in its root that died. One of another entity, which only the
+        MDS can be asked to end, has to be waited for."""
+        leases = self.cluster.ioctx(self.cluster.file_system().data_pool, NAMESPACE)
+        calls, access = Calls(), self.cluster.access
+        remedies = Remedies(partial(reset, access), _not_yet)
+        calls.begun[id(self)] = time.monotonic()
+        watcher = Watcher(leases, access.entity, lambda: self._uuid, calls, remedies)
+        try:
+            yield
+        finally:
+            watcher.end()
+            leases.close()
 
     def _judge_releases(self) -> None:
         library = Release(*self._library.version())
@@ -724,6 +740,10 @@ class CephMount:
 
 # d_type is the type bits of st_mode, shifted
 _DTYPE_SHIFT = 12
+
+
+def _not_yet(_: str) -> None:
+    raise CephError(errno.EOPNOTSUPP, "only a client that has mounted can ask the MDS to end it")
 
 
 def _entry_of(entry: Any) -> Entry:

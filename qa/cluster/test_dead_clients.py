@@ -24,7 +24,7 @@ from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.ceph.presence import Registry
 from mgr_fscrypt.engine import File, FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from qa.fakes.engine_cases import SECRET
+from qa.fakes.engine_cases import SECRET, remove
 from qa.lab.cluster import Cluster
 from qa.load.promptness import prompt
 
@@ -217,6 +217,27 @@ def test_a_killed_reader_holds_nobody_up_for_long(
     assert_forgotten(registry)
 
 
+def test_a_client_that_died_keeps_nobody_from_mounting_what_it_was_at_work_on(
+    mount: CephMount, subtree: str, registry: Registry
+) -> None:
+    top = f"{subtree}-mounted".encode()
+    mount.mkdir(top, 0o755)
+    mount.sync()
+    maker = subprocess.Popen([sys.executable, "-c", MAKER, top.hex()], stdout=subprocess.PIPE, text=True)
+    assert maker.stdout is not None
+    assert maker.stdout.readline() == "ready\n"
+    maker.kill()
+    maker.communicate()
+    begun = time.monotonic()
+    with connect(Access(root=top)) as other:
+        took = time.monotonic() - begun
+        print(f"mounted after a maker's death: {took:.2f} s")
+        remove(other, b"/made")
+    mount.rmdir(top)
+    prompt(took, HELD_UP)
+    assert_forgotten(registry)
+
+
 def test_twenty_killed_clients_hold_nobody_up_for_long(
     files: FileSystem, subtree: str, registry: Registry
 ) -> None:
@@ -311,6 +332,19 @@ from mgr_fscrypt.ceph.connect import connect
 with connect(Access()) as mount:
     fd = mount.open(bytes.fromhex(sys.argv[1]), os.O_RDONLY)
     mount.pread(fd, 4096, 0)
+    print("ready", flush=True)
+    time.sleep(99)
+"""
+MAKER = """
+import os, sys, time
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+with connect(Access()) as mount:
+    top = bytes.fromhex(sys.argv[1])
+    mount.mkdir(top + b"/made", 0o755)
+    mount.sync()
+    mount.chmod(top, 0o711)
+    mount.utimens(top, 1, 2)
     print("ready", flush=True)
     time.sleep(99)
 """
