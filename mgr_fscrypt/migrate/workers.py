@@ -160,7 +160,8 @@ def _begin(
     end_with_parent()
     parent = multiprocessing.parent_process()
     if parent is None or parent.pid != os.getppid():
-        raise StoppedError
+        # it died before the kernel knew that this one is to go with it: there is nobody to be told
+        os._exit(1)
     # a terminal's signals are for the parent, which ends its workers in good order
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _Worker.here = _Worker(access, secrets, turn, sessions.get(), stopped)

@@ -1,7 +1,8 @@
 """Whole migrations whose processes are killed at random moments, and what has to be true after each death.
 
-Each has a root of its own in the file system, which its clients mount: so several may run side by side, though each
-evicts whoever can reach its tree.
+Each has a root of its own in the file system, which its clients mount; what is above is mounted by nobody but who
+makes and removes it, in a home of its own: so several may run side by side, though each evicts whoever can reach its
+tree. A word of its own is in names, targets and contents of the tree, and all objects are searched for it.
 """
 
 import os
@@ -10,19 +11,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import rados
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.interface import Mount
+from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem
+from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Direction, State, Step, Way
 from mgr_fscrypt.migrate.marks import MARK
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing, walk
+from qa.demo.scan import scan_pool
+from qa.fakes.engine_cases import remove
 from qa.fakes.migration_cases import WAYS, Subject, build, file_system, finished, make_source, picture
 
 PATH = b"/tree"
@@ -40,6 +48,8 @@ _STEPS = (
 _LIFE = {Step.COPYING: 2.5, Step.VERIFYING: 1.0}
 """Seconds after the begin of a step within which the kill comes, where it is not a tenth."""
 _WORKERS = 2
+_GONE = 180.0
+"""Seconds within which the objects of what was removed have to be gone: the MDS deletes them when it has time."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +79,38 @@ class Killed:
     """One migration.
 
     Attributes:
-        root: a directory that does not exist yet.
+        home: a directory that nobody else uses.
+        name: what does not exist in it yet.
     """
 
-    root: bytes
+    home: bytes
+    name: bytes
     direction: Direction
     deaths: int = 0
     kept: int = 0
 
+    @property
+    def root(self) -> bytes:
+        """What its clients mount."""
+        return joined(self.home, self.name)
+
+    @property
+    def word(self) -> bytes:
+        """What is in names, targets and contents of this tree, and nowhere else."""
+        return b"of " + self.name
+
     def run(self, kills: Sequence[Kill]) -> str | None:
-        """To its end, and purged; what was wrong. Raises what nobody foresaw."""
-        with connect(Access()) as mount:
-            make_source(mount, self.direction, self.root + PATH, _fill)
+        """To its end, and purged; what was wrong, else it is removed as well. Raises what nobody foresaw."""
+        with connect(Access(root=self.home)) as mount:
+            make_source(mount, self.direction, b"/" + self.name + PATH, partial(_fill, self.word))
         with connect(Access(root=self.root)) as mount, file_system(mount) as files:
             before, source = picture(self._old(mount, files), PATH), mount.stat(PATH).ino
         kept = dict[bytes, int]()
         for kill in kills:
             self.deaths += self._migrate(kill)
             with connect(Access(root=self.root)) as mount, file_system(mount) as files:
-                if wrong := self._lost(mount, files, source, before):
+                wrong = self._lost(mount, files, source, before) or self._open_to_servers(mount)
+                if wrong:
                     return f"{wrong}, after {kill}"
                 kept = finished(Subject(mount, files, way_of(self.direction))) | kept
         self.kept = len(kept)
@@ -101,12 +124,17 @@ class Killed:
             if wrong := self._lost(mount, files, source, before):
                 return f"{wrong}, at the end"
             one.migration.purge()
+            mount.sync()
+            if wrong := self._left_to_servers(mount):
+                return wrong
             if existing(PlainTree(mount), hidden_of(PATH)) is not None:
                 return "the hidden directory is left"
             if picture(one.new, PATH) != before:
                 return "the new tree is not what the old one was"
             if any(MARK in mount.listxattr(PATH + met.below) for met in walk(PlainTree(mount), PATH)):
                 return "a mark is left"
+        with connect(Access(root=self.home)) as mount:
+            remove(mount, b"/" + self.name)
         return None
 
     def _old(self, mount: Mount, files: FileSystem) -> Tree:
@@ -120,6 +148,38 @@ class Killed:
                 same = picture(self._old(mount, files), place) == before
                 return None if same else "the source was changed"
         return "the source is nowhere"
+
+    def _open_to_servers(self, mount: CephMount) -> str | None:
+        """While the source is there: what is in the clear is the source's own, where that is plain."""
+        if self.direction is Direction.DECRYPT:
+            return None
+        plain = set[int]()
+        if self.direction is Direction.ENCRYPT:
+            for place in (PATH, hidden_of(PATH) + b"/old"):
+                if existing(PlainTree(mount), place) is not None:
+                    plain |= _inodes(mount, place)
+        strange = self._found(_contents, mount) - plain
+        return f"contents in the clear, of inodes {_hex(strange)}" if strange else None
+
+    def _left_to_servers(self, mount: CephMount) -> str | None:
+        """When the source is gone: nothing is in the clear, but for a new tree that is plain, which is all there."""
+        plain = _inodes(mount, PATH) if self.direction is Direction.DECRYPT else set[int]()
+        deadline = time.monotonic() + _GONE
+        while left := self._found(_contents, mount) - plain:
+            if time.monotonic() > deadline:
+                return f"contents in the clear are left, of inodes {_hex(left)}"
+            time.sleep(1)
+        if self.direction is Direction.DECRYPT and not self._found(_contents, mount):
+            return "the search finds nothing where all is in the clear"
+        if self.direction is Direction.REENCRYPT and (named := self._found(_names, mount)):
+            return f"names in the clear, in objects of {_hex(named)}"
+        return None
+
+    def _found(self, where: Callable[[CephMount], str], mount: CephMount) -> set[int]:
+        """The inodes of objects of a pool, attributes and all, that have the word."""
+        with rados.Rados(conffile=mount.cluster.access.conf_file) as cluster:
+            scanned = scan_pool(cluster, where(mount), [self.word], with_omap=True)
+        return {int(name.partition(".")[0], 16) for name in scanned.found}
 
     def _migrate(self, kill: Kill | None) -> bool:
         """Let a process do it, or go on with it; was it ended by the kill?"""
@@ -162,9 +222,26 @@ def _kill_a_worker(process: int) -> None:
                 return
 
 
-def _fill(tree: Tree, top: bytes) -> None:
+def _contents(mount: CephMount) -> str:
+    return mount.data_pool()
+
+
+def _names(mount: CephMount) -> str:
+    return mount.cluster.file_system().metadata_pool
+
+
+def _inodes(mount: Mount, top: bytes) -> set[int]:
+    return {met.entry.ino for met in walk(PlainTree(mount), top) if met.entry is not None}
+
+
+def _hex(inodes: set[int]) -> str:
+    return ", ".join(f"{ino:x}" for ino in sorted(inodes)[:5])
+
+
+def _fill(word: bytes, tree: Tree, top: bytes) -> None:
     build(tree, top)
     for number in range(MANY):
-        with tree.open(top + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
-            file.pwrite(b"%d " % number * (number + 1), 0)
+        with tree.open(top + b"/d/%d %b" % (number, word), os.O_RDWR | os.O_CREAT, 0o600) as file:
+            file.pwrite(word + b"%d " % number * (number + 1), 0)
+    tree.symlink(word, top + b"/d/e/" + word)
     tree.sync()
