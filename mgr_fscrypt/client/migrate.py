@@ -28,6 +28,7 @@ from ..migrate.pace import UNLIMITED, Limits
 from ..migrate.plan import require_same
 from ..migrate.proving import compared
 from ..migrate.record import hidden_of
+from ..migrate.reports import told_in
 from ..migrate.shards import Hands
 from ..migrate.trees import PlainTree
 from ..migrate.turns import Turn
@@ -183,13 +184,20 @@ def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
     return Exit.DONE
 
 
-def verify(connection: Connection, reporter: Reporter, wish: Wish, report: Path | None) -> Exit:
-    """Compare both trees, whichever of them is in place; all entries are told in files in the directory `report`."""
-    _add_old_key(connection, wish)
-    connection.require_keys()
+def verify(
+    connection: Connection, reporter: Reporter, wish: Wish, report: Path | None, *, no_key: bool
+) -> Exit:
+    """Compare both trees, whichever of them is in place; with `no_key` the new one with its manifest. All entries are
+    told in files in the directory `report`."""
     work = _Work(connection, reporter, wish.path, report=report)
-    with work.drawn():
-        verdict = work.verify(work.migration.required_record())
+    if no_key:
+        with work.drawn():
+            verdict = work.verify_without_key()
+    else:
+        _add_old_key(connection, wish)
+        connection.require_keys()
+        with work.drawn():
+            verdict = work.verify(work.migration.required_record(), manifest=False)
     for kind, below, how in verdict.listed:
         reporter.answer(
             {"class": kind, "path": shown(wish.path + below), "how": shown(how)},
@@ -460,10 +468,16 @@ class _Work:
         finally:
             self._progress.close()
 
-    def verify(self, record: Record) -> Verdict:
-        """By another process."""
-        access = self.connection.mount.cluster.access
-        return compared(access, self.path, self._keys(record), self._compared, self.report)
+    def verify(self, record: Record, *, manifest: bool = True) -> Verdict:
+        """By another process; with `manifest` this one has the turn."""
+        access, keys = self.connection.mount.cluster.access, self._keys(record)
+        return compared(access, self.path, keys, self._compared, self.report, manifest=manifest)
+
+    def verify_without_key(self) -> Verdict:
+        """By this process, which has none."""
+        verdict = Verdict()
+        with told_in(self.report) as told:
+            return self.migration.compare_without_key(verdict, lambda: self._compared(verdict), told)
 
     def _hands(self, turn: Turn) -> AbstractContextManager[Hands]:
         access = self.connection.mount.cluster.access

@@ -38,8 +38,10 @@ STATUS = """examples:
 VERIFY = """examples:
   cephfs-fscrypt migrate verify /data --key new.key
   cephfs-fscrypt migrate verify /data --key new.key --old-key old.key --json
+  cephfs-fscrypt migrate verify /data --no-key
 
-Reads both trees anew, before or after the cut-over, until `purge`. What was written since the cut-over differs. Exit
+Reads both trees anew, before or after the cut-over, until `purge`. What was written since the cut-over differs. With
+--no-key the new tree alone is read, as it is stored, and compared with what it was when it was verified. Exit
 code 0: they are the same; 1: something differs, is missing, is too much, or could not be compared.
 """
 ROLLBACK = """examples:
@@ -120,6 +122,9 @@ def add_parsers(add: Add) -> None:
     _on_path(add("status", "tell how far a migration is", STATUS))
     one = _on_path(add("verify", "compare both trees of a migration", VERIFY))
     _old_key(one)
+    one.add_argument(
+        "--no-key", action="store_true", help="compare the new tree, as it is stored, with its manifest"
+    )
     _report(one)
     one = _on_path(add("rollback", "bring the old tree back", ROLLBACK))
     _old_key(one)
@@ -172,7 +177,13 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
         case "status":
             return migrate.status(connection, reporter, path)
         case "verify":
-            return migrate.verify(connection, reporter, Wish(path, old_key=options.old_key), options.report)
+            return migrate.verify(
+                connection,
+                reporter,
+                Wish(path, old_key=options.old_key),
+                options.report,
+                no_key=options.no_key,
+            )
         case "rollback":
             return migrate.rollback(
                 connection,

@@ -4,11 +4,12 @@
 and on `engine.FileSystem` only.
 """
 
-from .comparing import Verdict, compare
+from .comparing import compare
 from .files import Copied
 from .migration import Late, Migration, Step
 from .plan import Obstacle, Plan, Way, look_over
 from .record import Direction, Record, State
+from .verdict import Verdict
 
 __all__ = [
     "Copied",

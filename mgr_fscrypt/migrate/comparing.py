@@ -6,44 +6,19 @@ Nothing is taken from the copier's memory; whoever wants a proof lets another pr
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 
 from ..ceph.interface import Kind
 from ..engine import Attributes
 from ..engine.blocks import pieces
 from ..engine.paths import joined
 from .belonging import Belonging
+from .manifest import Manifest
 from .marks import Mark, mark_of
 from .traits import traits_of
 from .trees import Met, Sides, Tree, existing, not_of_one_file, walk
+from .verdict import Verdict
 
-CLASSES = ("same", "differ", "missing", "extra", "error")
 _LISTED = 100
-
-
-@dataclass
-class Verdict:
-    """How many of each class there are, and the bytes of the files that were compared; `listed` are the first hundred
-    of those that are not the same: class, path below the top, and how they differ."""
-
-    same: int = 0
-    differ: int = 0
-    missing: int = 0
-    extra: int = 0
-    error: int = 0
-    size: int = 0
-    listed: list[tuple[str, bytes, str]] = field(default_factory=list)
-
-    @property
-    def equal(self) -> bool:
-        """Is the new tree the source?"""
-        return not (self.differ or self.missing or self.extra or self.error)
-
-    def add(self, kind: str, below: bytes, how: str = "") -> None:
-        """Count one."""
-        setattr(self, kind, getattr(self, kind) + 1)
-        if kind != "same" and len(self.listed) < _LISTED:
-            self.listed.append((kind, below or b"/", how))
 
 
 def compare(
@@ -51,9 +26,11 @@ def compare(
     verdict: Verdict,
     go_on: Callable[[], None] = lambda: None,
     told: Callable[[str, bytes, str], None] = lambda *_: None,
+    manifest: Manifest | None = None,
 ) -> Verdict:
     """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry, and `told` with
-    each that was compared: class, path below the top, and how they differ.
+    each that was compared: class, path below the top, and how they differ. The new tree goes into the `manifest`, if
+    there is to be one.
 
     Raises:
         CephError: what concerns more than one file.
@@ -62,7 +39,9 @@ def compare(
     """
     compared = _Compared(sides, verdict, go_on, told)
     compared.look_at_source()
-    compared.look_for_more()
+    compared.look_at_copy(manifest)
+    if manifest is not None:
+        verdict.manifest = manifest.digest()
     return verdict
 
 
@@ -109,17 +88,25 @@ class _Compared:
                     continue
                 self._add("differ" if how else "same", met.below, ", ".join(how))
 
-    def look_for_more(self) -> None:
-        """What only the copy has."""
+    def look_at_copy(self, manifest: Manifest | None) -> None:
+        """What only the copy has; all else is added to the manifest."""
+        stored: list[bytes] = []
         with closing(self._copy.walk()) as all_below:
             for met in all_below:
                 self._go_on()
                 if met.error is not None:
                     self._add("error", met.below, met.error.strerror or str(met.error))
-                elif not met.leaving:
-                    of = existing(self._source, self._top + met.below)
-                    if of is None or of.ino in self._sides.excluded:
-                        self._add("extra", met.below)
+                if met.leaving:
+                    stored.pop()
+                    continue
+                below = b"" if met.entry is None else stored[-1] + b"/" + met.entry.stored
+                if met.is_directory:
+                    stored.append(below)
+                of = existing(self._source, self._top + met.below)
+                if of is None or of.ino in self._sides.excluded:
+                    self._add("extra", met.below)
+                elif manifest is not None:
+                    manifest.add(below)
 
     def _add(self, kind: str, below: bytes, how: str = "") -> None:
         self._verdict.add(kind, below, how)

@@ -27,10 +27,11 @@ from ..engine.modes import snapshots_of
 from ..engine.paths import joined
 from ..engine.snapshot_names import SNAPSHOTS
 from .clearing import remove_half_made, remove_marks, remove_tree
-from .comparing import Verdict, written_since
+from .comparing import compare, written_since
 from .copying import Pass
 from .excluding import left_in, numbers_of
 from .files import Copied
+from .manifest import Manifest, compare_with_manifest
 from .marks import MARK, mark_of
 from .pace import UNLIMITED, Limits, Pace, local_time
 from .places import Places
@@ -42,6 +43,7 @@ from .settling import Settling
 from .shards import Hands
 from .trees import PlainTree, Sides, Tree, fingerprint
 from .turns import Turn, Turns
+from .verdict import Verdict
 
 PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
@@ -143,6 +145,50 @@ class Migration:
         else:
             top, new_top = self.path, self._places.new
         return Sides(source, top, new, new_top, self._places.anchors, frozenset(record.excluded))
+
+    # comparing
+
+    def compare(
+        self,
+        verdict: Verdict,
+        go_on: Callable[[], None] = lambda: None,
+        told: Callable[[str, bytes, str], None] = lambda *_: None,
+        *,
+        manifest: bool = False,
+    ) -> Verdict:
+        """Compare both sides, in the process that is to verify: raises as `comparing.compare`. With `manifest`, and
+        before the cut-over, the manifest is written meanwhile: for a process with the turn, or that works for it."""
+        record = self.required_record()
+        sides = self.sides(record)
+        if not manifest or record.state is not State.COPYING:
+            return compare(sides, verdict, go_on, told)
+        with Manifest(self._mount, self._places.manifest, sides.new_top) as written:
+            return compare(sides, verdict, go_on, told, written)
+
+    def compare_without_key(
+        self,
+        verdict: Verdict,
+        go_on: Callable[[], None] = lambda: None,
+        told: Callable[[str, bytes, str], None] = lambda *_: None,
+    ) -> Verdict:
+        """Compare the new tree, as it is stored, with what it was when it was verified: raises as
+        `manifest.compare_with_manifest`.
+
+        Raises:
+            RefusedError: EINVAL: it was not verified yet.
+        """
+        record = self.required_record()
+        if not record.manifest:
+            raise RefusedError(
+                errno.EINVAL,
+                "it was not verified yet, so nobody knows what is to be there",
+                self.path,
+                remedy="Verify with the keys, or see `migrate status`.",
+            )
+        top = self.sides(record).new_top
+        return compare_with_manifest(
+            self._mount, self._places.manifest, record.manifest, top, verdict, go_on, told
+        )
 
     # copying
 
@@ -262,7 +308,7 @@ class Migration:
             )
             self._require_unchanged(record)
             self._require_no_strangers()
-            record = replace(record, verified=verdict.same)
+            record = replace(record, verified=verdict.same, manifest=verdict.manifest)
             gap = self._exchange(record)
             self._told(Step.CLEARING)
             record = self._settled_as(State.DONE)

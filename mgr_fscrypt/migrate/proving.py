@@ -18,10 +18,10 @@ from ..ceph.connect import connect
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
 from ..engine import BusyError, FileSystem, Keyring
 from ..format import MasterKey
-from .comparing import Verdict, compare
 from .migration import Migration
-from .reports import reports
+from .reports import told_in
 from .spawning import SPAWNED, apart_from_here
+from .verdict import Verdict
 
 _TELL = 0.2
 """Seconds between two words of the child."""
@@ -33,12 +33,15 @@ def compared(
     keys: Iterable[MasterKey],
     told: Callable[[Verdict], None],
     report: Path | None = None,
+    *,
+    manifest: bool = True,
 ) -> Verdict:
     """Compare what is migrated at `path`.
 
     Args:
         told: called some times a second, with the counts so far; what it raises ends the comparison.
         report: a local directory in which each entry is told (`reports`).
+        manifest: as `Migration.compare`; only for who has the turn.
 
     Raises:
         BusyError: EIO: the process that compares died.
@@ -46,7 +49,9 @@ def compared(
     """
     answers, saying = SPAWNED.Pipe(duplex=False)
     secrets = [key.expose() for key in keys]
-    child = SPAWNED.Process(target=_prove, args=(access, path, secrets, saying, report), daemon=True)
+    child = SPAWNED.Process(
+        target=_prove, args=(access, path, secrets, saying, report, manifest), daemon=True
+    )
     with apart_from_here():
         child.start()
     saying.close()
@@ -84,7 +89,12 @@ def _heard(answers: Connection, path: bytes, told: Callable[[Verdict], None]) ->
 
 
 def _prove(
-    access: Access, path: bytes, secrets: list[bytes], saying: Connection, report: Path | None
+    access: Access,
+    path: bytes,
+    secrets: list[bytes],
+    saying: Connection,
+    report: Path | None,
+    manifest: bool,
 ) -> None:
     """The child."""
     keep_out_of_core_dumps()
@@ -99,13 +109,9 @@ def _prove(
     verdict = Verdict()
     try:
         with connect(access) as mount, FileSystem(mount, keyring) as files:
-            migration = Migration(mount, files, path)
-            sides, teller = migration.sides(migration.required_record()), _Teller(verdict, saying)
-            if report is None:
-                compare(sides, verdict, teller)
-            else:
-                with reports(report) as found:
-                    compare(sides, verdict, teller, found.add)
+            migration, teller = Migration(mount, files, path), _Teller(verdict, saying)
+            with told_in(report) as told:
+                migration.compare(verdict, teller, told, manifest=manifest)
     except OSError as error:
         saying.send((True, error))
         return

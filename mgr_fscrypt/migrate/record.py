@@ -63,6 +63,7 @@ class Record:
         gap: seconds without anything at the path, measured at the last cut-over.
         verified: entries that were compared before it.
         trash: of the old tree, when that began (`trees.fingerprint`): another one since then says that it was written.
+        manifest: digest of the manifest that the last verification wrote (`manifest`); empty until there is one.
         passes, copied, size: of all runs; files and bytes.
         keep: seconds that the trash is to be kept from the cut-over on; 0: until somebody purges it.
         kept_until: when it may go, in seconds since 1970; 0: nobody said so.
@@ -81,6 +82,7 @@ class Record:
     gap: float = 0.0
     verified: int = 0
     trash: str = ""
+    manifest: str = ""
     passes: int = 0
     copied: int = 0
     size: int = 0

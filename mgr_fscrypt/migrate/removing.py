@@ -99,6 +99,8 @@ class Removing:
         try:
             if self._places.number(self._places.work):
                 self._mount.rmdir(self._places.work)
+            if self._places.number(self._places.manifest):
+                self._mount.unlink(self._places.manifest)
             self._mount.rmdir(self._places.hidden)
         except CephError as error:
             if error.errno != errno.ENOTEMPTY:

@@ -6,11 +6,11 @@ differs. Names of encrypted files stand there in the clear, so the files are for
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .comparing import CLASSES
+from .verdict import CLASSES
 
 
 class Reports:
@@ -37,6 +37,20 @@ def reports(directory: Path) -> Iterator[Reports]:
     """
     with ExitStack() as opened:
         yield Reports(directory, opened)
+
+
+@contextmanager
+def told_in(directory: Path | None) -> Iterator[Callable[[str, bytes, str], None]]:
+    """What tells entries in them: class, path below the top, how it differs. Without a directory nobody is told.
+
+    Raises:
+        OSError: as `reports`.
+    """
+    if directory is None:
+        yield lambda *_: None
+    else:
+        with reports(directory) as found:
+            yield found.add
 
 
 def file_of(directory: Path, kind: str) -> Path:

@@ -27,7 +27,6 @@ from mgr_fscrypt.migrate import (
     Step,
     Verdict,
     Way,
-    compare,
     look_over,
 )
 from mgr_fscrypt.migrate.marks import MARK, Mark, mark_of
@@ -173,7 +172,8 @@ class Subject:
         """By a client of its own."""
         with self.mount.fresh() as fresh, file_system(fresh) as files:
             migration = Migration(fresh, files, self.path)
-            return compare(migration.sides(record), Verdict())
+            assert migration.required_record().state is record.state
+            return migration.compare(Verdict(), manifest=True)
 
     def cut_over(self) -> Late:
         return self.migration.cut_over(Copied(), self.verify, evict=False)
@@ -273,6 +273,57 @@ class MigrationCases:
             assert picture(PlainTree(fresh) if direction is Direction.DECRYPT else files, one.path) == before
             for met in walk(PlainTree(fresh), one.path):
                 assert MARK not in fresh.listxattr(one.path + met.below)
+
+    @pytest.mark.parametrize("direction", Direction)
+    def test_without_a_key_the_new_tree_is_compared_with_its_manifest(
+        self, made: Callable[[Direction], Subject], direction: Direction, mount: Mount
+    ) -> None:
+        one = made(direction)
+        one.copy()
+        with pytest.raises(RefusedError, match="not verified yet"):
+            one.migration.compare_without_key(Verdict())
+        before = len(picture(one.source, one.path))
+        one.cut_over()
+
+        def looked() -> Verdict:
+            # nobody has a key here
+            with mount.fresh() as fresh, FileSystem(fresh, Keyring()) as files:
+                return Migration(fresh, files, one.path).compare_without_key(Verdict())
+
+        assert (looked().same, looked().listed) == (before, [])
+        stored = {each.name: each.stored for each in one.new.scandir(one.path)}
+        named = {name: b"/" + stored[name] for name in (b"one", b"empty", b"d", b"a link")}
+        (fifo,) = (each.stored for each in one.new.scandir(one.path + b"/d") if each.name == FIFO[3:])
+        with PlainTree(mount).open(one.path + named[b"one"], os.O_RDWR) as file:
+            file.pwrite(b"?", file.size)
+        mount.utimens(one.path + named[b"one"], 1000, 2000)
+        mount.chmod(one.path + named[b"empty"], 0o604)
+        mount.unlink(one.path + named[b"a link"])
+        mount.mknod(one.path + b"/more", stat.S_IFIFO | 0o600, 0)
+        mount.unlink(one.path + named[b"d"] + b"/" + fifo)
+        mount.utimens(one.path, 1000, 5000)
+        mount.utimens(one.path + named[b"d"], 1000, 4500)
+        mount.sync()
+        found = looked()
+        assert {(kind, below): how for kind, below, how in found.listed} == {
+            ("differ", named[b"one"]): "size, attributes, contents",
+            ("differ", named[b"empty"]): "attributes",
+            ("differ", named[b"d"]): "attributes",
+            ("missing", named[b"a link"]): "",
+            ("missing", named[b"d"] + b"/" + fifo): "",
+            ("extra", b"/more"): "",
+        }
+        assert (found.same, found.error) == (before - 5, 0)
+        with PlainTree(mount).open(hidden_of(one.path) + b"/manifest", os.O_RDWR) as file:
+            lines = file.pread(file.size, 0)
+            if direction is not Direction.DECRYPT:
+                assert not any(name.rpartition(b"/")[2] in lines for name in (b"holed", b"linked too"))
+            file.pwrite(b" ", file.size)
+        mount.sync()
+        with pytest.raises(DamagedError, match="is not the one"):
+            looked()
+        one.migration.rollback(evict=False, verify=None)
+        one.migration.cancel()
 
     def test_what_changes_meanwhile_is_brought_over_by_the_next_pass(
         self, made: Callable[[Direction], Subject], mount: Mount, plain: Mount
