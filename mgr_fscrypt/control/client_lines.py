@@ -38,7 +38,7 @@ def left_to_a_client(
     words: Sequence[str],
     options: Mapping[str, str | bool | None] | None = None,
     *,
-    why: str = "takes what the manager must not have",
+    why: str = "this takes what the manager must not have, nothing was changed",
 ) -> Result:
     """Refuse, with the line for a client.
 
@@ -68,6 +68,6 @@ def left_to_a_client(
     line = " ".join(map(shell_word, ["cephfs-fscrypt", *said]))
     return Result(
         errno.EOPNOTSUPP,
-        f"{why}, run on a client: {line}",
+        f"{why}; run on a client: {line}",
         ClientLine(line),
     )

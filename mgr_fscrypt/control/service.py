@@ -28,7 +28,7 @@ from ..messages.service import (
     Unlock,
     Wipe,
 )
-from ..messages.strict import MessageError
+from ..messages.strict import KEY_IDENTIFIER, KEY_IDENTIFIER_IS, MessageError
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -214,7 +214,12 @@ class ServiceKeeper(Generic[Settings]):
             self._backoff.reset()
         if wanted is None:
             self._worked = self._now()
-            self._tell("off")
+            self._tell(
+                "off",
+                failure="this manager asks none: the option `service` is off, or there is no file system; jobs that "
+                "are kept go on where one works, and nobody begins others",
+                remedy="to have it ask one: `ceph config set mgr mgr/fscrypt/service child`, or `socket`",
+            )
             self._learn(None)
             self._wait(LOOK)
             return
@@ -254,11 +259,11 @@ class ServiceKeeper(Generic[Settings]):
 
     def unlock(self, identifier: str, seconds: float) -> Result:
         """Have the service unlock a key and keep it for a time, by its key manager."""
-        return self._commanded(lambda: Unlock(identifier, seconds), f"key {identifier}")
+        return self._told_of_key(identifier, lambda: Unlock(identifier, seconds))
 
     def lock(self, identifier: str) -> Result:
         """Have the service wipe a key, until it is told to unlock it."""
-        return self._commanded(lambda: Lock(identifier), f"key {identifier}")
+        return self._told_of_key(identifier, lambda: Lock(identifier))
 
     def wiped(self, done: Result) -> Result:
         """Have the service wipe the keys that something shut; its result, with why they may be there for a while.
@@ -315,6 +320,16 @@ class ServiceKeeper(Generic[Settings]):
                 _ERRNOS.get(said.code, errno.EAGAIN), "; ".join(filter(None, (said.text, said.remedy)))
             )
         return said
+
+    def _told_of_key(self, identifier: str, ask: Callable[[], Ask]) -> Result:
+        if not KEY_IDENTIFIER.fullmatch(identifier):
+            return Result.failed(
+                errno.EINVAL,
+                # what was given is not repeated: it may be anything
+                f"name the key by its identifier, {KEY_IDENTIFIER_IS}; nothing was changed; "
+                "`ceph fscrypt key ls` has it",
+            )
+        return self._commanded(ask, f"key {identifier}")
 
     def _commanded(self, ask: Callable[[], Ask], subject: str) -> Result:
         try:

@@ -58,7 +58,7 @@ class GateCommands(Desk):
         gateway: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Keep clients out of a subtree: RUNG observe, isolate, exclude, evict, fence; of the file system /: require"""
+        """Keep clients out of a subtree. RUNG: observe (take it back), isolate, exclude (caps), evict, fence (sessions); require, of PATH /. Caps: --namespace NAME of its files, --admit ENTITY,... who may, --keep NAME,... namespaces of others, --open PATH,... what others reach. Sessions: --grace SECONDS, --confirm N at most, --keep ENTITY,..., --gateway ENTITY,..."""  # noqa: E501 - ceph -h prints it as it stands
         wanted = Wanted(fs, path, rung, namespace, admit, keep, open, grace, confirm, gateway)
         said = {
             "namespace": namespace,

@@ -12,6 +12,7 @@ class JobCommands(Desk):
     @Command("fscrypt job ls", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def list_jobs(
         self,
+        _end_positional_: int = 0,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word

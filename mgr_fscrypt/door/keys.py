@@ -18,7 +18,7 @@ class KeyCommands(Desk):
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List master keys that were reported, of one file system or all; --after shows the next page"""
+        """List master keys that are known, of one file system or all; --after shows the next page"""
         return self.reply(lambda: self.keys.listing(fs, after, limit), format)
 
     @Command("fscrypt key show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -35,7 +35,7 @@ class KeyCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Record what a lockbox was reported to be, by --report or -i FILE; `key rescan` does so for all"""
+        """Record what a client reports of a key (no secret), by --report or -i FILE; `key rescan` does so for all"""
         text = report or inbuf
         return self.act(
             "key adopt",
@@ -47,7 +47,7 @@ class KeyCommands(Desk):
 
     @Command("fscrypt key rescan", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def rescan_keys(self, fs: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Have the engine service read what is kept of keys and tenants, and the lists made anew by it"""
+        """Make `key ls` and `tenant ls` anew from what is kept in the cluster, which the engine service reads"""
         return self.act_at_once("key rescan", (fs,), lambda: self.rescans.begin(fs), format)
 
     @Command("fscrypt key unlock", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's

@@ -30,16 +30,16 @@ class KmsCommands(Desk):
         file: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that makes a key manager known: its TYPE, where it is, which of its keys, and the name of the FILE with its credentials on each host"""  # noqa: E501 - ceph -h prints it as it stands
+        """Print the cephfs-fscrypt line that makes a key manager known under the name KMS: its TYPE (vault, ...), its ADDRESS, which of ITS KEYs, and the name of the FILE with its credentials on each host"""  # noqa: E501 - ceph -h prints it as it stands
         options = {"kind": type, "address": address, "key": its_key, "file": file}
         return self.left_to_a_client(fs, ["kms", "add", kms], format, options)
 
     @Command("fscrypt kms trust", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def trust_manager(self, fs: str, kms: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Tell the line for a host that has it use its credentials for the settings of a key manager"""
+        """Print the cephfs-fscrypt line that lets the credentials on a host be used with the settings of a key manager"""  # noqa: E501 - ceph -h prints it as it stands
         return self.left_to_a_client(fs, ["kms", "trust", kms], format)
 
     @Command("fscrypt kms rm", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def remove_manager(self, fs: str, kms: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Tell the line for a client that forgets a key manager; what it wrapped stays wrapped"""
+        """Print the cephfs-fscrypt line that forgets a key manager; what it wrapped stays wrapped"""
         return self.left_to_a_client(fs, ["kms", "rm", kms], format)

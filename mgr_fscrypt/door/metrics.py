@@ -11,5 +11,5 @@ class MetricsCommands(Desk):
 
     @Command("fscrypt metrics", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def tell_metrics(self, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Print metrics in the text format of Prometheus (doc/monitoring.md has the list)"""
+        """Print metrics in the text format of Prometheus"""
         return self.reply_at_once(self.metrics.measure, format)

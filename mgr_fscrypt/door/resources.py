@@ -22,7 +22,7 @@ class ResourceCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Make things as the resources in -i FILE (YAML or JSON) declare them; twice does no more than once"""
+        """Make things as -i FILE (YAML or JSON) declares them, as `show` prints it; twice does no more than once"""
         try:
             resources = declared(inbuf)
         except RefusalError as refusal:
@@ -52,7 +52,7 @@ class ResourceCommands(Desk):
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Print what there is as resources, which apply takes; --after shows the next page"""
+        """Print what there is as a file that `apply` takes; --after shows the next page"""
         managers, untold = self.key_managers.declared()
 
         def shown() -> Result:

@@ -20,7 +20,7 @@ class ScanCommands(Desk):
         rate: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Have the engine service look for encrypted subtrees, and for what does not belong into them; a job"""
+        """Look for encrypted subtrees, and for what does not belong into them, by a job; `subtree scanned` shows what it found, --register registers it; --rate: entries a second at most"""  # noqa: E501 - ceph -h prints it as it stands
         options = {"register": True} if register else {}
         said = options if rate is None else options | {"rate": rate}
         about = (fs, path or "/", *(f"--{name}" for name in said))
@@ -34,5 +34,5 @@ class ScanCommands(Desk):
         after: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Show what the newest scan found beside what is registered, and what brings the register up to date"""
+        """Show what the newest scan found beside what is registered, and what brings the register up to date; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
         return self.reply_at_once(lambda: self.scans.listing(fs, after), format)

@@ -11,5 +11,5 @@ class ServiceCommands(Desk):
 
     @Command("fscrypt service status", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_service(self, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Show the engine service: whether it works, the keys in its memory, and its key managers"""
+        """Show the engine service: whether it works, the keys in its memory, and how it met key managers last"""
         return self.reply_at_once(self.service.status, format)

@@ -44,7 +44,7 @@ class SubtreeCommands(Desk):
 
     @Command("fscrypt subtree show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_subtree(self, fs: str, path: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Show what is known of one registered subtree, and of its key"""
+        """Show what is known of one registered subtree, and of its key; of one that is being made, how far that is"""
         return self.reply(lambda: self.follow_up.told(self.subtrees.show(fs, path), fs, path), format)
 
     @Command("fscrypt subtree create", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -67,7 +67,7 @@ class SubtreeCommands(Desk):
         dry_run: bool = False,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Make an encrypted subtree of a directory or of a subvolume, by a job: first a gate and a RADOS namespace keep others out, then it gets its policy; --unprotected goes without"""  # noqa: E501 - ceph -h prints it as it stands
+        """Make an encrypted subtree of a directory or of a subvolume, by a job: first a gate and a RADOS namespace keep all out but --admit ENTITY,..., then it gets its policy; --unprotected: without. --master-key NAME is needed; --keep and --open as of `gate set`"""  # noqa: E501 - ceph -h prints it as it stands
         asked = NewSubtree(
             fs_name=fs,
             path=path,
@@ -138,7 +138,7 @@ class SubtreeCommands(Desk):
         dry_run: bool = False,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Remove a subtree that is empty, its gate and its record, by a job; --with-contents: and all that is in it. --confirm PATH: its path once more"""  # noqa: E501 - ceph -h prints it as it stands
+        """Remove a subtree that is empty, its gate and its record, by a job; --with-contents: with all that is in it. Asks for its path once more, --confirm PATH; --dry-run tells what would go"""  # noqa: E501 - ceph -h prints it as it stands
         return self.act_at_once(
             "subtree rm",
             (fs, path, *["--with-contents"] * with_contents),
@@ -182,10 +182,11 @@ class SubtreeCommands(Desk):
         self,
         fs: str,
         path: str,
+        _end_positional_: int = 0,
         rate: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Begin a job that looks for damage in a registered subtree, with its key, and changes nothing; --rate: entries a second at most"""  # noqa: E501 - ceph -h prints it as it stands
+        """Look for damage in a registered subtree, with its key, by a job that changes nothing; --rate: entries a second at most"""  # noqa: E501 - ceph -h prints it as it stands
         return self.act_at_once(
             "subtree verify", (fs, path), lambda: self.jobs.verify(fs, path, rate=rate), format
         )

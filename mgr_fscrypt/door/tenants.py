@@ -18,7 +18,7 @@ class TenantCommands(Desk):
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List tenants whose keys were reported: how old they are, and when they are to be rotated"""
+        """List tenants, how old their keys are, and when they are to be rotated; --after shows the next page"""
         return self.reply(lambda: self.tenants.listing(fs, after, limit), format)
 
     @Command("fscrypt tenant adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -30,7 +30,7 @@ class TenantCommands(Desk):
         inbuf: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Record what a tenant's key was reported to be, by --report or -i FILE; `key rescan` does so for all"""
+        """Record what a client reports of a tenant's key (no secret), by --report or -i FILE; `key rescan` does so for all"""  # noqa: E501 - ceph -h prints it as it stands
         return self.act(
             "tenant adopt",
             (fs,),
@@ -41,7 +41,7 @@ class TenantCommands(Desk):
 
     @Command("fscrypt tenant create", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def create_tenant(self, fs: str, tenant: str, kms: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
-        """Tell the line for a client that makes the key of a tenant, which a key manager wraps"""
+        """Print the cephfs-fscrypt line that makes the key of a tenant, wrapped by the key manager KMS"""
         return self.left_to_a_client(fs, ["tenant", "create", tenant], format, {"kms": kms})
 
     @Command("fscrypt tenant rotate", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -52,7 +52,7 @@ class TenantCommands(Desk):
         kms_too: bool = False,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that makes a new key for a tenant, and wraps its master keys under it"""
+        """Print the cephfs-fscrypt line that makes a new key for a tenant and wraps its master keys under it; --kms-too: and a new version of the key of its key manager"""  # noqa: E501 - ceph -h prints it as it stands
         return self.left_to_a_client(fs, ["tenant", "rotate", tenant], format, {"kms-too": kms_too})
 
     @Command("fscrypt tenant rotate-every", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -63,7 +63,7 @@ class TenantCommands(Desk):
         time: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that has the engine service rotate the key of a tenant by itself (90d, never)"""
+        """Print the cephfs-fscrypt line that has the engine service rotate the key of a tenant by itself (90d, never)"""  # noqa: E501 - ceph -h prints it as it stands
         return self.left_to_a_client(fs, ["tenant", "rotate-every", tenant, time], format)
 
     @Command("fscrypt tenant add", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -74,7 +74,7 @@ class TenantCommands(Desk):
         kind: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that adds a protector of KIND to the key of a tenant (kms:NAME, recovery-code)"""
+        """Print the cephfs-fscrypt line that adds a protector of KIND to the key of a tenant (kms:NAME, recovery-code)"""  # noqa: E501 - ceph -h prints it as it stands
         return self.left_to_a_client(fs, ["tenant", "add", tenant], format, {"with": kind})
 
     @Command("fscrypt tenant rewrap", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -86,7 +86,7 @@ class TenantCommands(Desk):
         kind: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that wraps the key of a tenant anew for one of its protectors"""
+        """Print the cephfs-fscrypt line that wraps the key of a tenant anew for one of its protectors"""
         return self.left_to_a_client(fs, ["tenant", "rewrap", tenant, protector], format, {"with": kind})
 
     @Command("fscrypt tenant test", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -97,7 +97,7 @@ class TenantCommands(Desk):
         protector: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that opens the key of a tenant by one protector, and notes that it works"""
+        """Print the cephfs-fscrypt line that opens the key of a tenant by one protector, and notes that it works"""
         return self.left_to_a_client(fs, ["tenant", "test", tenant, protector], format)
 
     @Command("fscrypt tenant remove", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -108,5 +108,5 @@ class TenantCommands(Desk):
         protector: str,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Tell the line for a client that removes a protector from the key of a tenant"""
+        """Print the cephfs-fscrypt line that removes a protector from the key of a tenant"""
         return self.left_to_a_client(fs, ["tenant", "remove", tenant, protector], format)

@@ -236,7 +236,7 @@ class JobPage:
 
 def expect_job(text: str) -> None:
     """Raise ``MessageError`` unless this is the id of a job."""
-    expect(_ID.fullmatch(text) is not None, "id", "32 lower-case hexadecimal digits")
+    expect(_ID.fullmatch(text) is not None, "id", "32 lower-case hexadecimal digits, as `job ls` has them")
 
 
 def brief(job: JobState) -> JobBrief:

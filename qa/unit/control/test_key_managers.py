@@ -134,7 +134,7 @@ def test_a_line_for_a_client_is_safe_in_a_shell():
     assert result.rendered(None) == (
         -errno.EOPNOTSUPP,
         line,
-        f"takes what the manager must not have, run on a client: {line}",
+        f"this takes what the manager must not have, nothing was changed; run on a client: {line}",
     )
     assert isinstance(result.answer, ClientLine)
     assert ClientLine.restored(result.answer.simplified()) == result.answer

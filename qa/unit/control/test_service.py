@@ -267,6 +267,7 @@ def test_one_that_is_not_wanted_ends_and_health_is_silent():
     stage.rounds(30)
     assert stage.started[0][1].closed
     assert stage.report().state == "off"
+    assert "nobody begins others\n  to have it ask one: `ceph config set" in stage.report().plain()
     assert stage.keeper.checks() == {}
     stage.way = "child"
     stage.rounds(1)
