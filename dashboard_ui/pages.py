@@ -3,14 +3,16 @@
 import mimetypes
 from pathlib import Path
 
+from .acts import BY_ADDRESS
+from .doing import Doing
 from .rendering import Renderer
+from .views import VIEWS
 from .visit import Page, Visit
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = (HERE / "static", HERE / "assets")
-"""Where files without a login lie: our own, and what `npm run build` made of packages of others."""
-
-_OVERVIEW = {"overview": "status", "subtrees": "subtree ls"}
+"""Where files lie that nobody has to be logged in for: our own, and what `dashboard_ui.build` made of others'."""
+_READ = ("GET", "HEAD")
 
 
 class Pages:
@@ -23,16 +25,32 @@ class Pages:
     def __init__(self, folders: tuple[Path, ...] = FOLDERS) -> None:
         self._files = {file.name: file for folder in folders if folder.is_dir() for file in folder.iterdir()}
         self._renderer = Renderer(assets=frozenset(self._files))
+        self._doing = Doing(self._renderer)
 
     def respond(self, visit: Visit) -> Page:
         """Give the page for a visit; what is posted is done by it.
 
         Never raises because of what was asked.
         """
-        if visit.path != "/":
+        act = BY_ADDRESS.get(visit.path)
+        if act is not None and visit.method == "POST":
+            return self._doing.posted(visit, act)
+        if visit.method not in _READ:
+            allowed = {"Allow": "GET, HEAD" if act is None else "GET, HEAD, POST"}
+            return self._renderer.page(visit, "lost.html", status=405, headers=allowed)
+        if act is not None:
+            return self._doing.form(visit, act)
+        view = VIEWS.get(visit.path)
+        if view is None:
             return self._renderer.page(visit, "lost.html", status=404)
-        answers = {name: visit.caller.call(command, {}) for name, command in _OVERVIEW.items()}
-        return self._renderer.page(visit, "overview.html", answers)
+        shown = view(visit)
+        if shown.text is not None:
+            kept = {
+                "Content-Type": "application/json",
+                "Content-Disposition": 'attachment; filename="errors.json"',
+            }
+            return Page(200, shown.text, kept)
+        return self._renderer.page(visit, shown.template, shown.values)
 
     def asset(self, path: str) -> Page | None:
         """Give a static file, for the part of the address after ``assets/``; None where there is none."""

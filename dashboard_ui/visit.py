@@ -60,7 +60,7 @@ class Visit:
         query: parameters of the address.
         form: fields of a POST whose token the door has checked; else nothing.
         base: where the pages hang, without a slash at its end: "" or "/ui-fscrypt".
-        csrf: the token that each form carries, in its field ``csrf``.
+        csrf: the token that each form carries, in its field ``csrf``; the same during a whole session.
         nonce: that of the answer's Content-Security-Policy.
         caller: who asks.
         logout: where a form is posted to that ends the session, below `base`; None where that is another's to do.

@@ -1,0 +1,143 @@
+"""Forms: what was typed becomes an operation; what it says is shown, or told by the page that follows."""
+
+import errno
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from .acts import Act, Values
+from .rendering import Renderer
+from .telling import sealed
+from .visit import Answer, Arguments, Page, Visit
+
+LONGEST = 4096
+"""Characters that a field takes."""
+_TYPED = "typed"
+_STATUS = {errno.ENOENT: 404, errno.EEXIST: 409, errno.EBUSY: 409, errno.EACCES: 403, errno.EAGAIN: 503}
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """What was typed: as it was, as the command takes it, and what is wrong with it, by field."""
+
+    values: Values
+    arguments: Arguments
+    wrong: Values = field(default_factory=dict)
+
+
+class Doing:
+    """Serves the forms of acts.
+
+    Args:
+        renderer: makes pages.
+    """
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def form(self, visit: Visit, act: Act) -> Page:
+        """The form, with fields filled in that the address has."""
+        values = {
+            each.name: visit.query[each.name][:LONGEST] for each in act.fields if each.name in visit.query
+        }
+        return self._page(visit, act, _typed(act, values, complete=False))
+
+    def posted(self, visit: Visit, act: Act) -> Page:
+        """Do it, or rehearse it; the form again where something is wrong."""
+        values = {name: each.strip()[:LONGEST] for name, each in visit.form.items()}
+        typed = _typed(act, values, complete=True)
+        if "rehearse" in visit.form and act.rehearsal:
+            said = None if typed.wrong else visit.caller.call(act.rehearsal, _rehearsal(act, typed.arguments))
+            return self._page(visit, act, typed, rehearsed=said, status=422 if typed.wrong else 200)
+        wrong = {**typed.wrong, **_mistyped(act, values)}
+        if wrong:
+            return self._page(visit, act, _Typed(values, typed.arguments, wrong), status=422)
+        arguments = dict(typed.arguments)
+        if act.confirm:
+            arguments["confirm"] = values[_TYPED]
+        answer = visit.caller.call(act.command, arguments)
+        if answer.code == 0:
+            return Page(303, "", {"Location": visit.base + _followed(visit, act, values, answer)})
+        if answer.code == errno.EOPNOTSUPP:
+            # what takes a key, or what opens one: the line for a client
+            line = (answer.value or {}).get("line")
+            return self._page(visit, act, typed, line=line, refused=None if line else answer)
+        return self._page(visit, act, typed, refused=answer, status=_STATUS.get(answer.code, 422))
+
+    def _page(
+        self,
+        visit: Visit,
+        act: Act,
+        typed: _Typed,
+        *,
+        status: int = 200,
+        rehearsed: Answer | None = None,
+        refused: Answer | None = None,
+        line: str | None = None,
+    ) -> Page:
+        values: dict[str, Any] = {
+            "act": act,
+            "typed": typed.values,
+            "wrong": typed.wrong,
+            "rehearsed": rehearsed,
+            "refused": refused,
+            "client_line": line,
+            "cli": visit.caller.line(act.command, typed.arguments),
+            "allowed": visit.caller.may(act.command),
+        }
+        return self._renderer.page(visit, "act.html", values, status=status)
+
+
+def _typed(act: Act, values: Values, *, complete: bool) -> _Typed:
+    """Read fields as the command takes them.
+
+    Args:
+        act: whose fields.
+        values: what was typed.
+        complete: whether what is missing is wrong.
+    """
+    arguments: dict[str, str | int | bool] = {}
+    wrong: dict[str, str] = {}
+    for each in act.fields:
+        text = values.get(each.name, "")
+        if not text:
+            if each.required and complete:
+                wrong[each.name] = "This is needed."
+        elif each.kind == "flag":
+            arguments[each.name] = True
+        elif each.kind == "number" or (each.kind == "choice" and text.isdecimal()):
+            if text.isascii() and text.isdecimal() and len(text) < 16:
+                arguments[each.name] = int(text)
+            else:
+                wrong[each.name] = "This has to be a number, 0 or more."
+        elif each.kind == "choice" and text not in each.choices:
+            wrong[each.name] = "This is none of the choices."
+        else:
+            # a word that is there and empty is not one that is left out
+            arguments[each.name] = "" if text == '""' else text
+    return _Typed(values, arguments, wrong)
+
+
+def _mistyped(act: Act, values: Values) -> Values:
+    if act.typed and values.get(_TYPED, "") != values.get(act.typed, ""):
+        return {_TYPED: f"This is not what it is called: {values.get(act.typed, '')}"}
+    return {}
+
+
+def _rehearsal(act: Act, arguments: Arguments) -> Arguments:
+    return {**arguments, "dry_run": True} if act.rehearsal == act.command else arguments
+
+
+def _followed(visit: Visit, act: Act, values: Values, answer: Answer) -> str:
+    """The page that follows what was done, below the base: the job, where one was begun; with what was said."""
+    begun = answer.value or {}
+    begun = begun.get("job", begun)
+    home = act.way_home(values)
+    if (
+        act.command.partition(" ")[0] != "job"
+        and isinstance(begun, dict)
+        and {"id", "kind", "state"} <= begun.keys()
+    ):
+        home = f"/jobs/show?{urlencode({'job': begun['id']})}"
+    sign = "&" if "?" in home else "?"
+    return f"{home}{sign}{urlencode(sealed(visit, answer.status))}"

@@ -1,0 +1,104 @@
+// What makes the pages better where there is JavaScript. They work without it.
+"use strict";
+
+(() => {
+  const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+  const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
+
+  // A session that is over answers with the login: go there, and back.
+  const fetched = async (address, options = {}) => {
+    const answer = await fetch(address, { credentials: "same-origin", ...options });
+    if (answer.redirected && new URL(answer.url).pathname !== new URL(address, location.href).pathname) {
+      location.reload();
+    }
+    return parsed(await answer.text());
+  };
+
+  const replace = (here, there) => {
+    if (!there || here.innerHTML === there.innerHTML) return;
+    // whoever is in there with the keyboard, or reads a copied line, is not thrown out
+    if (here.contains(document.activeElement)) return;
+    here.innerHTML = there.innerHTML;
+    prepare(here);
+  };
+
+  // Parts that move: looked at anew every so many seconds, while somebody looks.
+  const live = async (part) => {
+    const seconds = Number(part.dataset.live);
+    for (;;) {
+      await pause(seconds);
+      if (!part.isConnected) return;
+      if (document.hidden) continue;
+      try {
+        const found = (await fetched(location.href)).getElementById(part.id);
+        const settled = found && !found.dataset.live;
+        replace(part, found);
+        part.dataset.seen = String(Number(part.dataset.seen || 0) + 1);
+        if (settled && !part.contains(document.activeElement)) return;
+      } catch {
+        await pause(5);
+      }
+    }
+  };
+
+  // What would be done, while it is being typed.
+  const check = (form) => {
+    const shown = document.getElementById("check");
+    let asked = 0;
+    let timer;
+    const ask = async () => {
+      const turn = ++asked;
+      const fields = new URLSearchParams(new FormData(form));
+      fields.delete("typed");
+      fields.set("rehearse", "yes");
+      try {
+        const found = (await fetched(form.action, { method: "POST", body: fields })).getElementById("check");
+        if (turn === asked) replace(shown, found);
+      } catch {
+        // the button does the same
+      }
+    };
+    form.addEventListener("input", () => {
+      clearTimeout(timer);
+      const missing = [...form.querySelectorAll("[required]")].some((field) => !field.value);
+      if (!missing) timer = setTimeout(ask, 700);
+    });
+  };
+
+  const countdown = async (time) => {
+    const until = 1000 * Number(time.dataset.until);
+    while (time.isConnected) {
+      const left = Math.max(0, Math.floor((until - Date.now()) / 1000));
+      const parts = [Math.floor(left / 86400) + " d", Math.floor(left / 3600) % 24 + " h", Math.floor(left / 60) % 60 + " min", left % 60 + " s"];
+      time.textContent = left ? parts.slice(parts.findIndex((part) => !part.startsWith("0 "))).join(" ") : "the waiting time is over";
+      if (!left) return;
+      await pause(1);
+    }
+  };
+
+  const copying = (button) => {
+    if (!navigator.clipboard) return;
+    button.hidden = false;
+    const label = button.firstChild;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      label.textContent = "Copied";
+      await pause(2);
+      label.textContent = "Copy";
+    });
+  };
+
+  const prepare = (part) => {
+    part.querySelectorAll("[data-copy]").forEach(copying);
+    part.querySelectorAll("[data-until]").forEach(countdown);
+  };
+
+  prepare(document);
+  document.querySelectorAll("[data-live]").forEach(live);
+  document.querySelectorAll("[data-check]").forEach(check);
+  const here = document.querySelector(".places [aria-current]");
+  const places = here && here.closest("nav");
+  if (places) places.scrollLeft = here.offsetLeft - 16;
+  const trouble = document.getElementById("trouble");
+  if (trouble) trouble.focus();
+})();

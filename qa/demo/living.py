@@ -1,0 +1,166 @@
+"""A cluster with some life in it, to click through: keys of all ages, subtrees, jobs, a client that can do harm.
+
+The keys lie in files in the place of a key manager, as in tests; what the manager believes of them is reported to it,
+as clients do.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgr_fscrypt.format import MasterKey
+from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
+from qa.fakes.file_service import interpreter
+from qa.lab.cluster import Cluster
+
+_DAY = 86_400
+_TENANT = "acme"
+_CLIENT = "client.legacy"
+"""An entity whose caps reach all that is encrypted."""
+_STAYS = """
+import sys, time, cephfs
+mount = cephfs.LibCephFS(conffile=sys.argv[1], auth_id="legacy")
+mount.conf_set("keyring", sys.argv[2])
+mount.mount()
+mount.stat(b"/")
+while True:
+    time.sleep(60)
+"""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A key that is reported; days are from now."""
+
+    name: str
+    age: int
+    state: str = "active"
+    expires: int = 0
+    due: int = 0
+    drill: int = 0
+
+
+_KEYS = (
+    _Kept("payroll", 400, expires=20, drill=-3),
+    _Kept("research", 45, expires=320, drill=60),
+    _Kept("archive", 1200, state="disabled"),
+    _Kept("merger", 12, state="destroying", due=6),
+)
+
+
+def enliven(cluster: Cluster) -> None:
+    """Make it so; once for a cluster. Processes that it starts go on until the cluster ends.
+
+    Raises:
+        ClusterError: something was refused, or took too long.
+    """
+    folder = cluster.directory / "living"
+    folder.mkdir()
+    keys = folder / "keys"
+    keys.mkdir(mode=0o700)
+    _serve(cluster, folder, keys)
+    _report_tenant(cluster)
+    for kept in _KEYS:
+        _report(cluster, keys, kept)
+    _connect(cluster, folder)
+    # open to all: that is what there is something to say about
+    _make(cluster, "/payroll", "payroll", "--unprotected")
+    _make(cluster, "/research", "research")
+    _fill(cluster, folder, keys, "/payroll")
+    cluster.ceph("fscrypt", "subtree", "verify", "cephfs", "/payroll")
+
+
+def _serve(cluster: Cluster, folder: Path, keys: Path) -> None:
+    (folder / "service").mkdir()
+    python = interpreter(folder / "service", keys)
+    cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service_python", str(python))
+    cluster.wait("the engine service", lambda: _serves(cluster, str(keys)))
+
+
+def _serves(cluster: Cluster, keys: str) -> bool:
+    process = (cluster.ceph_json("fscrypt", "service", "status")["service"] or {}).get("pid")
+    command = Path("/proc", str(process), "cmdline")
+    # the one before it may have just ended
+    return process is not None and command.exists() and keys in command.read_text()
+
+
+def _report_tenant(cluster: Cluster) -> None:
+    now = int(time.time())
+    facts = TenantFacts(_TENANT, 3, now - 80 * _DAY, 90 * _DAY, ("files",), ("recovery-code",))
+    cluster.ceph("fscrypt", "tenant", "adopt", "cephfs", "-i", "-", stdin=facts.encode())
+
+
+def _report(cluster: Cluster, keys: Path, kept: _Kept) -> None:
+    # the same ones again and again: what is shown does not change from run to run
+    master = MasterKey(hashlib.sha512(kept.name.encode()).digest())
+    file = keys / master.identifier.hex()
+    file.touch(0o600)
+    file.write_bytes(master.expose())
+    now = int(time.time())
+    made = now - kept.age * _DAY
+    protectors = (
+        ProtectorFacts("kms", "tenant", made, now - 3600),
+        ProtectorFacts("recovery-code", "recovery-code", made, 0 if kept.name == "archive" else made),
+    )
+    facts = KeyFacts(
+        identifier=master.identifier.hex(),
+        name=kept.name,
+        tenant=_TENANT,
+        state=kept.state,
+        generation=1,
+        created=made,
+        expires=now + kept.expires * _DAY if kept.expires else 0,
+        due=now + kept.due * _DAY if kept.due else 0,
+        drill_due=now + kept.drill * _DAY if kept.drill else 0,
+        protectors=protectors,
+    )
+    cluster.ceph("fscrypt", "key", "adopt", "cephfs", "-i", "-", stdin=facts.encode())
+
+
+def _make(cluster: Cluster, path: str, key: str, *options: str) -> None:
+    cluster.ceph("fscrypt", "subtree", "create", "cephfs", path, "--master-key", key, *options)
+    cluster.wait(f"the subtree {path}", lambda: path in _registered(cluster))
+
+
+def _registered(cluster: Cluster) -> Sequence[str]:
+    return [each["path"] for each in cluster.ceph_json("fscrypt", "subtree", "ls", "cephfs")["subtrees"]]
+
+
+def _fill(cluster: Cluster, folder: Path, keys: Path, path: str) -> None:
+    """A thousand small files: a job has something to count."""
+    tree = folder / "tree"
+    tree.mkdir()
+    shutil.copytree(Path(json.__file__).parent, tree / "json")
+    for number in range(1000):
+        (tree / f"letter-{number:04}").write_text(f"Dear customer {number},\n")
+    identifier = next(
+        each["key_identifier"]
+        for each in cluster.ceph_json("fscrypt", "subtree", "ls", "cephfs")["subtrees"]
+        if each["path"] == path
+    )
+    subprocess.run(
+        ["cephfs-fscrypt", "put", str(tree), path, "--key", str(keys / identifier)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "CEPH_CONF": str(cluster.directory / "ceph.conf")},
+    )
+
+
+def _connect(cluster: Cluster, folder: Path) -> None:
+    keyring = folder / "keyring"
+    caps = ("mon", "allow r", "osd", "allow rw tag cephfs data=cephfs", "mds", "allow rw")
+    keyring.write_text(cluster.ceph("auth", "get-or-create", _CLIENT, *caps))
+    with (folder / "client.log").open("w") as log:
+        subprocess.Popen(
+            [sys.executable, "-c", _STAYS, str(cluster.directory / "ceph.conf"), str(keyring)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )

@@ -1,0 +1,199 @@
+"""Every page, on what real commands answered once (qa/vectors/pages.json)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard_ui.acts import ACTS
+from dashboard_ui.pages import Pages
+from dashboard_ui.views import VIEWS
+from dashboard_ui.visit import Answer, Page
+from qa.fakes.visitors import FakeCaller, visit
+from qa.unit.dashboard.markup import Markup
+
+TOLD: Mapping[str, Any] = json.loads(
+    (Path(__file__).resolve().parents[2] / "vectors" / "pages.json").read_text()
+)
+SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+PAGES = Pages()
+
+
+def shown(
+    page_path: str, answers: Mapping[str, Any] = TOLD, base: str = "", **query: str
+) -> tuple[Page, Markup]:
+    page = PAGES.respond(visit(FakeCaller(answers), page_path, query=query, base=base))
+    assert isinstance(page.body, str)
+    return page, Markup(page.body) if page.body.startswith("<!doctype") else Markup("")
+
+
+def hostile(value: Any) -> Any:
+    """The same, with script in every text."""
+    match value:
+        case dict():
+            return {name: hostile(each) for name, each in value.items()}
+        case list():
+            return [hostile(each) for each in value]
+        case str():
+            return SCRIPT
+        case _:
+            return value
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_a_page_shows_what_was_told(path: str):
+    page, markup = shown(path)
+    assert page.status == 200
+    assert "Not told" not in markup.text
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_a_page_tells_why_it_cannot_tell(path: str):
+    page, markup = shown(path, {})
+    assert page.status == 200
+    assert "nothing is known of" in markup.text
+
+
+@pytest.mark.parametrize("path", [*VIEWS, *(act.address for act in ACTS)])
+def test_markup_in_any_value_is_text(path: str):
+    answers = {name: hostile(each) for name, each in TOLD.items()}
+    for told in (answers, {name: Answer(5, SCRIPT) for name in TOLD}):
+        words = dict.fromkeys(("fs", "path", "key", "kms", "job", "text", "said", "after", "sort"), SCRIPT)
+        page, markup = shown(path, told, **words)
+        assert [each for each in markup.named("script") if "src" not in each] == []
+        assert markup.named("img") == []
+        assert "onerror" not in {name for _, given in markup.elements for name in given}
+        assert "javascript:" not in page.body
+
+
+@pytest.mark.parametrize("path", [*VIEWS, *(act.address for act in ACTS)])
+def test_a_page_can_be_heard_and_fetches_nothing_from_elsewhere(path: str):
+    _, markup = shown(path, base="/below")
+    if not markup.elements:
+        return
+    assert markup.named("html") == [{"lang": "en"}]
+    assert len(markup.named("h1")) == 1
+    identifiers = [given["id"] for _, given in markup.elements if "id" in given]
+    assert len(set(identifiers)) == len(identifiers)
+    for name in ("aria-labelledby", "aria-describedby", "for"):
+        asked = {word for _, given in markup.elements for word in (given.get(name) or "").split()}
+        assert asked <= set(identifiers)
+    assert len(markup.named("caption")) == len(markup.named("table"))
+    assert all(each.get("scope") in ("col", "row") for each in markup.named("th"))
+    assert not any("style" in given for _, given in markup.elements)
+    assert markup.named("style") == []
+    places = [
+        given[name]
+        for _, given in markup.elements
+        for name in ("href", "src", "action")
+        if given.get(name) is not None
+    ]
+    assert all(place.startswith(("/below/", "#")) for place in places if place is not None)
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_every_form_that_posts_has_the_token(path: str):
+    _, markup = shown(path)
+    posted = [form for form in markup.forms if form.method == "post"]
+    assert all(form.fields["csrf"] == "the-token" for form in posted)
+    assert all("csrf" not in form.fields for form in markup.forms if form.method == "get")
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_what_a_role_does_not_allow_is_not_offered(path: str):
+    caller = FakeCaller(TOLD, role="read-only", refused=frozenset(act.command for act in ACTS))
+    body = PAGES.respond(visit(caller, path)).body
+    assert isinstance(body, str)
+    assert "/do/" not in body
+
+
+def test_the_filters_of_subtrees_go_to_the_command():
+    caller = FakeCaller(TOLD)
+    asked = {"fs": "cephfs", "mode": "engine", "text": "pay", "below": "/x", "strange": "y"}
+    PAGES.respond(visit(caller, "/subtrees", query=asked))
+    del asked["strange"]
+    assert caller.asked[0] == ("subtree ls", {**asked, "limit": 100})
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"), [("path", "/demo/ledger"), ("-path", "/research"), ("x", "/demo/ledger")]
+)
+def test_a_page_of_subtrees_is_sorted(sort: str, first: str):
+    _, markup = shown("/subtrees", sort=sort)
+    paths = [text for text in ("/demo/ledger", "/research") if text in markup.text]
+    assert min(paths, key=markup.text.index) == first
+
+
+def test_the_next_page_keeps_the_filters():
+    answers = {**TOLD, "subtree ls": {**TOLD["subtree ls"], "following": "1:/z"}}
+    _, markup = shown("/subtrees", answers, mode="engine", said="x", seal="y")
+    (following,) = [each["href"] for each in markup.named("a") if "after=" in (each["href"] or "")]
+    assert following == "/subtrees?mode=engine&after=1%3A%2Fz"
+
+
+def test_a_subtree_that_is_being_made_tells_how_far_it_is():
+    story = {"fs_name": "cephfs", "path": "/new", "stage": "gating", "why": "", "job": "ab" * 16}
+    _, markup = shown("/subtrees/show", {**TOLD, "subtree show": story}, fs="cephfs", path="/new")
+    (step,) = [given for tag, given in markup.elements if tag == "li" and given.get("aria-current") == "step"]
+    assert "It is being made" in markup.text
+    assert step
+
+
+def test_the_end_of_a_key_is_counted_down():
+    key = {**TOLD["key show"], "state": "destroying", "due": 4_000_000_000}
+    _, markup = shown("/keys/show", {**TOLD, "key show": key})
+    assert {"data-until": "4000000000"} in markup.named("time")
+    assert "Call off the destruction" in markup.text
+    assert "Disable a key" not in markup.text
+
+
+def test_progress_is_a_bar_and_words():
+    job = {
+        **TOLD["job show"],
+        "state": "running",
+        "done": 250,
+        "total": 1000,
+        "unit": "entries",
+        "ended": None,
+    }
+    _, markup = shown("/jobs/show", {**TOLD, "job show": job})
+    assert "250 of 1,000 entries (25.0 %)" in markup.text
+    assert any(each.get("width") == "25.0" for each in markup.named("rect"))
+    assert any(given.get("id") == "job" and given.get("data-live") for _, given in markup.elements)
+
+
+def test_what_a_job_met_can_be_kept():
+    met = [{"kind": "busy", "count": 3, "examples": ["/a"]}]
+    page, _ = shown("/jobs/errors", {**TOLD, "job show": {**TOLD["job show"], "errors": met}})
+    assert json.loads(page.body) == met
+    assert "attachment" in page.headers["Content-Disposition"]
+
+
+def test_records_are_searched():
+    _, markup = shown("/audit", text="no record has this")
+    assert "No record of this page has that" in markup.text
+
+
+def test_a_broken_audit_is_told():
+    broken = Answer(74, "the audit is broken before or in record 3", {"first": 1, "last": 2, "digest": "x"})
+    _, markup = shown("/audit/verify", {**TOLD, "audit verify": broken})
+    assert "No: the audit is broken" in markup.text
+
+
+@pytest.mark.parametrize("query", [{"session": "x"}, {"session": "9" * 30}, {"session": "-1"}, {}])
+def test_a_number_that_is_none_is_no_mistake_of_ours(query: dict[str, str]):
+    caller = FakeCaller(TOLD)
+    assert PAGES.respond(visit(caller, "/clients/show", query=query)).status == 200
+    assert "session" not in caller.asked[0][1]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods_are_refused(method: str):
+    assert PAGES.respond(visit(FakeCaller(TOLD), "/", method=method)).status == 405
+    assert (
+        PAGES.respond(visit(FakeCaller(TOLD), "/do/scan", method=method)).headers["Allow"]
+        == "GET, HEAD, POST"
+    )
+    assert PAGES.respond(visit(FakeCaller(TOLD), "/keys", method="POST")).status == 405
