@@ -4,10 +4,11 @@ Of YAML that is what JSON has too: no anchors, no tags, no words that are boolea
 number is one only if JSON says so. A field that is given twice is an error in both.
 """
 
+import gc
 import json
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import yaml
@@ -38,13 +39,31 @@ def documents(text: str) -> list[object]:
             with suppress(json.JSONDecodeError):
                 return [json.loads(text, object_pairs_hook=_object)]
         # in Python: the reader in C would hold ceph-mgr's interpreter all the time
-        return list(yaml.load_all(text, _Loader))
+        with _uncollected():
+            return list(yaml.load_all(text, _Loader))
     except yaml.YAMLError as error:
         raise DocumentError(f"it is neither YAML nor JSON: {_told(error)}") from error
     except RecursionError as error:
         raise DocumentError("it has too many levels") from error
     except ValueError as error:
         raise DocumentError(str(error)) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no garbage collected meanwhile.
+
+    Of a large document PyYAML makes some 100,000 objects, none of which is garbage before all of it is read, and which
+    need no collector then. By their number Python would walk over all that ceph-mgr has in memory, and let nobody run.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        # the first one to come sees to that: one that came meanwhile found it so
+        if was:
+            gc.enable()
 
 
 def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:

@@ -78,6 +78,12 @@ def _change(manager: Asking, chance: random.Random) -> None:
     manager.ask("fscrypt subtree forget", fs="cephfs", path=path)
 
 
+def _scanned(manager: Asking, chance: random.Random) -> object:
+    """What a scan found beside what is registered: nothing of it is there."""
+    after = path_of(chance.randrange(SUBTREES // 2))
+    return manager.ask("fscrypt subtree scanned", fs="cephfs", after=after, format="json")
+
+
 def _refused(prefix: str, given: bytes = b"", **arguments: object) -> Load:
     def load(manager: Asking, chance: random.Random) -> None:
         try:
@@ -108,6 +114,13 @@ LOADS: Mapping[str, Load] = {
     "key ls": lambda manager, _chance: manager.ask("fscrypt key ls", limit=MAX_PAGE, format="json"),
     "audit ls": lambda manager, _chance: manager.ask("fscrypt audit ls", limit=MAX_PAGE, format="json"),
     "audit verify": lambda manager, _chance: manager.ask("fscrypt audit verify"),
+    "doctor": lambda manager, _chance: manager.ask("fscrypt doctor", format="json"),
+    "metrics": lambda manager, _chance: manager.ask("fscrypt metrics"),
+    "client ls": lambda manager, _chance: manager.ask("fscrypt client ls"),
+    "gate show": lambda manager, _chance: manager.ask("fscrypt gate show"),
+    "scan": lambda manager, _chance: manager.ask("fscrypt scan", fs="cephfs"),
+    "subtree scanned": _scanned,
+    "job ls": lambda manager, _chance: manager.ask("fscrypt job ls", limit=100, format="json"),
 }
 
 
@@ -120,6 +133,7 @@ def measure() -> Report:
     cluster = Cluster.current()
     cluster.enable_module("factprobe")
     fill(cluster)
+    _scan(cluster)
     loads = {"nothing": None, **LOADS, "all at once": _mixed}
     runs: dict[tuple[str, str], list[float]] = {
         (name, what): [] for name in loads for what in ("held", "collector")
@@ -138,6 +152,18 @@ def measure() -> Report:
         if load is not None
     ]
     return Report.here(cases, ratios)
+
+
+def _scan(cluster: Cluster) -> None:
+    """Have a scan done, which finds nothing, so that all that is registered is missing."""
+
+    def done() -> bool:
+        jobs = json.loads(cluster.ceph("fscrypt", "job", "ls", "--format", "json"))["jobs"]
+        return any(job["kind"] == "scan" and job["state"] == "done" for job in jobs)
+
+    cluster.wait("the engine service", lambda: "serving" in cluster.ceph("fscrypt", "service", "status"))
+    cluster.ceph("fscrypt", "scan", "cephfs")
+    cluster.wait("a scan", done)
 
 
 def _held(load: Load | None) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Documents of people: what is read, and all that is refused, in a moment and with a place."""
 
+import gc
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -78,3 +80,22 @@ def test_many_fields_are_told_apart():
     assert documents(text) == documents(json.dumps(fields)) == [fields]
     with pytest.raises(DocumentError, match="line 3001"):
         documents(f"{text}\na7: y")
+
+
+def test_a_large_one_makes_nobody_look_for_garbage():
+    text = "".join(f"- {{path: /volumes/{number}, policy: {{padding: 32}}}}\n" for number in range(5000))
+    looked: list[int] = []
+
+    def seen(phase: str, info: dict[str, Any]) -> None:
+        looked.append(info["generation"])
+
+    gc.collect()
+    gc.callbacks.append(seen)
+    try:
+        assert len(documents(text)[0]) == 5000  # type: ignore[arg-type]
+        with pytest.raises(DocumentError):
+            documents(text + "]")
+    finally:
+        gc.callbacks.remove(seen)
+    assert not [generation for generation in looked if generation > 0]
+    assert gc.isenabled()
