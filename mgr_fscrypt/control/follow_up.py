@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from logging import Logger
 
-from ..messages.job import MOST_IN_STATUS, MOST_ON_PAGE, OVER, JobPage, Jobs, JobState
+from ..messages.job import MOST_IN_STATUS, MOST_ON_PAGE, JobPage, Jobs, JobState
 from ..messages.service import JobQuestion, JobsQuestion
 from ..messages.strict import MessageError
 from ..messages.subtree import SubtreeFacts
@@ -207,16 +207,19 @@ class FollowUp:
         """The service told of these."""
         if jobs is None:
             return
-        # the newest is told of first, and has to be registered last
-        over = [each for each in reversed(jobs.told) if each.state in OVER]
+        # the newest is told of first, and has to be registered last; what failed may go on, and be done yet
+        done = [each for each in reversed(jobs.told) if each.state == "done"]
+        ours = [each.id for each in done if each.kind in _KINDS]
+        new = [job for job in ours if not self._settled.knows(job)]
+        # so many that there may be others, which ended before
+        ended = sum(each.state in ("done", "cancelled") for each in jobs.told)
+        cut = ended >= MOST_IN_STATUS and ours[:1] == new[:1]
         now = self._now()
         with self._turn:
             silent = self._heard is None or now - self._heard > SILENCE
-            # so many that there may be others
-            many = sum(each.state != "failed" for each in over) >= MOST_IN_STATUS
-            self._missed = self._missed or silent or many
+            self._missed = self._missed or silent or cut
             self._heard = now
-            self._ended |= dict.fromkeys(each.id for each in over if each.kind in _KINDS)
+            self._ended |= dict.fromkeys(new)
             news = self._missed or bool(self._ended)
         if news:
             self._news.set()
@@ -287,7 +290,9 @@ class FollowUp:
         over = [
             job
             for job in self._all_jobs()
-            if job.over and job.wish.kind in _KINDS and not self._settled.has(job.wish.fscid, job.id)
+            if job.state == "done"
+            and job.wish.kind in _KINDS
+            and not self._settled.has(job.wish.fscid, job.id)
         ]
         over.sort(key=lambda job: job.ended or 0.0)
         with self._turn:
@@ -309,8 +314,6 @@ class FollowUp:
 
     def _end(self, job: str) -> None:
         """Raises RefusalError: not now."""
-        if self._settled.knows(job):
-            return  # it is told of for a while
         try:
             state = self._state(job)
         except RefusalError as refusal:
@@ -329,9 +332,7 @@ class FollowUp:
         self._settled.add(state.wish.fscid, job)
 
     def _settle(self, state: JobState) -> Result:
-        """Have the register as the job left things. Raises MessageError."""
-        if state.state != "done":
-            return Result()
+        """Have the register as the job left things, which is done. Raises MessageError."""
         fs_name = names_of(self._cluster).get(state.wish.fscid)
         if fs_name is None:
             return Result()

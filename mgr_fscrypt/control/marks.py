@@ -1,6 +1,5 @@
 """A few words that outlive a manager, and what is noted down by them."""
 
-from collections import deque
 from typing import Protocol
 
 
@@ -17,7 +16,7 @@ class Marks(Protocol):
 
 
 class SeenJobs:
-    """The jobs of each file system that were seen to, those seen to last. For one thread.
+    """The jobs of each file system that were seen to, those seen to last. For one thread, but for `knows`.
 
     Args:
         marks: where that is kept.
@@ -27,27 +26,29 @@ class SeenJobs:
     def __init__(self, marks: Marks, most: int) -> None:
         self._marks = marks
         self._most = most
-        self._seen: dict[int, deque[str]] = {}
+        # what is in it is put in place of, never changed
+        self._seen: dict[int, tuple[str, ...]] = {}
 
     def has(self, fscid: int, job: str) -> bool:
         """Was it seen to?"""
         return job in self._of(fscid)
 
     def knows(self, job: str) -> bool:
-        """Was it seen to, of a file system that was asked for before? Reads no mark."""
-        return any(job in seen for seen in self._seen.values())
+        """Was it seen to, of a file system that was asked for before? Reads no mark; for any thread."""
+        # tuple() of a dict's values is one step of the interpreter
+        return any(job in seen for seen in tuple(self._seen.values()))
 
     def add(self, fscid: int, job: str) -> None:
         """It was."""
         seen = self._of(fscid)
         if job not in seen:
-            seen.append(job)
+            seen = (*seen, job)[-self._most :]
             self._marks.set_mark(_name(fscid), " ".join(seen))
+            self._seen[fscid] = seen
 
-    def _of(self, fscid: int) -> deque[str]:
+    def _of(self, fscid: int) -> tuple[str, ...]:
         if fscid not in self._seen:
-            kept = (self._marks.mark(_name(fscid)) or "").split()
-            self._seen[fscid] = deque(kept, maxlen=self._most)
+            self._seen[fscid] = tuple((self._marks.mark(_name(fscid)) or "").split())
         return self._seen[fscid]
 
 

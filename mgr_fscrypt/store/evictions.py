@@ -131,13 +131,12 @@ class EvictionTable:
 
     def hand_over(self, ended: Ended, path: str) -> None:
         """Have a session be one that was ended for the subtree of another path, and for this one no more."""
-        key = (ended.fscid, ended.session, ended.address, ended.path)
+        this = (ended.fscid, ended.session, ended.address, ended.path)
+        where = "WHERE fscid = ? AND session = ? AND address = ? AND path = ?"
         with self._database.transaction() as db:
-            db.execute(
-                "UPDATE OR REPLACE EndedSession SET path = ? "
-                "WHERE fscid = ? AND session = ? AND address = ? AND path = ?",
-                (path, *key),
-            )
+            # where it was ended for that one as well, that stays as it was
+            db.execute(f"UPDATE OR IGNORE EndedSession SET path = ? {where}", (path, *this))  # noqa: S608 - our own words
+            db.execute(f"DELETE FROM EndedSession {where}", this)  # noqa: S608 - our own words
 
     def blocked(self, until: Mapping[str, int]) -> None:
         """Record for addresses of ended sessions until when they are on the blocklist."""

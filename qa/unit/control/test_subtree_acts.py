@@ -23,7 +23,7 @@ from mgr_fscrypt.control.subtree_jobs import Begun, SubtreeJobs
 from mgr_fscrypt.engine import FileMode, FileSystem, Keyring
 from mgr_fscrypt.format import AUTH_XATTR, MasterKey
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
-from mgr_fscrypt.messages.job import JobState, JobWish
+from mgr_fscrypt.messages.job import MOST_IN_STATUS, JobState, JobWish
 from mgr_fscrypt.messages.service import Ask, JobQuestion, JobsQuestion, Said, StartJob
 from mgr_fscrypt.service.jobs import (
     Controls,
@@ -502,6 +502,38 @@ def test_what_jobs_found_while_no_manager_was_there_is_registered_by_the_next_on
     assert (after.line("/s").mode, after.acts) == ("engine", [])
 
 
+class FailingOnce:
+    """A job that fails, and goes on when it is told to."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self.name, self.changes = kind.name, kind.changes
+        self._failed = False
+
+    def accept(self, wish: JobWish) -> None:
+        self._kind.accept(wish)
+
+    def run(self, wish: JobWish, controls: Controls) -> Outcome:
+        if not self._failed:
+            self._failed = True
+            raise JobFailedError("others are there", remedy="end them")
+        return self._kind.run(wish, controls)
+
+
+def test_what_a_job_did_that_failed_first_is_registered(world: Acts):
+    others = [each for each in world.stage.kinds if each.name != "release"]
+    (release,) = (each for each in world.stage.kinds if each.name == "release")
+    world.stage = Stage(*others, FailingOnce(release))
+    world.acts_.create(NEW)
+    world.finish()
+    job = world.job(world.acts_.release("cephfs", "/s"))
+    world.finish()
+    assert (world.stage.runner.state(job.id).state, world.line().mode) == ("failed", "engine")
+    world.stage.runner.resume(job.id)
+    world.finish()
+    assert world.line().mode == "kernel"
+
+
 def test_what_jobs_found_while_the_database_was_away_is_registered_when_it_is_back(world: Acts):
     world.acts_.create(NEW)
     world.finish()
@@ -618,6 +650,21 @@ def test_adopt_registers_what_a_kernel_made(world: Acts):
     world.finish()
     assert (world.job(plain).outcome()["facts"], world.line("/plain")) == (None, None)
     assert world.acts_.look("cephfs", "/k/in").code == errno.EEXIST
+
+
+def test_more_jobs_than_the_service_tells_of_are_registered(world: Acts):
+    world.step()
+    paths = [f"/k{number}" for number in range(MOST_IN_STATUS + 3)]
+    with world.files() as files:
+        for path in paths:
+            made(world.mount, path.encode())
+            files.create_subtree(path, KEY)
+    for path in paths:
+        world.acts_.look("cephfs", path)
+        world.stage.go()
+        world.stage.clock.time += 1
+    world.finish()
+    assert all(world.line(path) for path in paths)
 
 
 def test_adopt_verifies_where_a_key_manager_opens_the_key(world: Acts):
