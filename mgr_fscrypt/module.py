@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrModule
 
+from .api.service import ApiService, Settings
 from .control import (
     Audit,
     AuditWatch,
@@ -29,8 +30,9 @@ from .control import (
     TenantPage,
     Tenants,
 )
+from .control.access import Access
+from .control.acting import Acting
 from .control.audience import Audience
-from .control.audit import unrecorded
 from .control.client_lines import left_to_a_client
 from .control.doctor import Doctor, Practice
 from .control.evictions import Evictions
@@ -47,7 +49,6 @@ from .control.observing import Observer
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.rescanning import Rescans
-from .control.results import guarded
 from .control.rungs import Rungs
 from .control.scans import Scans, ScanWatch
 from .control.service import ServiceKeeper
@@ -55,6 +56,7 @@ from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
 from .control.waiting import Waiting
 from .door import (
+    ApiCommands,
     AuditCommands,
     ClientCommands,
     DoctorCommands,
@@ -81,6 +83,7 @@ from .store import (
     ActTable,
     EvictionTable,
     GateTable,
+    IdentityTable,
     Joined,
     KeyTable,
     NewerSchemaError,
@@ -115,6 +118,7 @@ class Module(
     ScanCommands,
     AuditCommands,
     ResourceCommands,
+    ApiCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
 ):
     """The module ``fscrypt`` of ceph-mgr."""
@@ -212,6 +216,22 @@ class Module(
             tenant_store=tenants,
             cluster=self,
         )
+        self.access = Access(store=IdentityTable(database), clock=time.time, answer=self._answer)
+        self._acting = Acting(answer=self._answer, audit=self.audit, wiped=self.service.wiped, log=self.log)
+        self.serving = ApiService(
+            desk=self,
+            cluster=self,
+            commands={
+                name.removeprefix("fscrypt "): each.func
+                for name, each in Command.COMMANDS.items()
+                if name.startswith("fscrypt ")
+            },
+            acting=self._acting,
+            access=self.access,
+            settings=self._way_of_api,
+            kept=self,
+            log=self.log,
+        )
 
     def serve(self) -> None:
         """Watch the database and the service until ceph-mgr stops the module."""
@@ -223,6 +243,7 @@ class Module(
             daemon=True,
         ).start()
         threading.Thread(target=self.follow_up.run, name="fscrypt-follow-up", daemon=True).start()
+        threading.Thread(target=self.serving.run, name="fscrypt-api", daemon=True).start()
         watch = DatabaseWatch(time.monotonic)
         acts = AuditWatch(self.audit)
         while not self._stopping.is_set():
@@ -235,6 +256,9 @@ class Module(
                 self._scan_watch.look()
             checks |= acts.checks() | self._protectors.checks() | self._scan_watch.checks()
             checks |= job_checks(self.service.jobs(), time.time())
+            if self.access.met:
+                self._answer(self.access.note)
+            checks |= self.serving.checks()
             checks |= self.service.checks() | self._gatekeeper.checks() | self._evictor.checks()
             self._health = checks
             self.set_health_checks(checks)
@@ -338,6 +362,7 @@ class Module(
         self.service.stop()
         self.observer.stop()
         self.follow_up.stop()
+        self.serving.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._examiner.shutdown(wait=False, cancel_futures=True)
 
@@ -392,6 +417,23 @@ class Module(
             longest=float(self.get_module_option("service_resident_limit")),
         )
 
+    def _way_of_api(self) -> Settings | None:
+        """How the API should be served by the module's options; None: not at all."""
+        if not self.get_module_option("api_server"):
+            return None
+        return Settings(
+            address=self._option("api_address") or self.get_mgr_ip(),
+            port=int(self.get_module_option("api_port")),
+            certificate=self._option("api_certificate"),
+            key=self._option("api_key"),
+            authority=self._option("api_client_authority"),
+            open_metrics=bool(self.get_module_option("api_open_metrics")),
+        )
+
+    def config_notify(self) -> None:
+        """Called by ceph-mgr when options were changed."""
+        self.serving.hurry()
+
     def _options(self) -> dict[str, str]:
         """The module's options that have another value than the default."""
         said = {each["name"]: (self.get_module_option(each["name"]), each["default"]) for each in OPTIONS}
@@ -414,11 +456,11 @@ class Module(
 
     def reply_at_once(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
         """See `Desk`."""
-        return HandleCommandResult(*guarded(work, self.log).rendered(form))
+        return _rendered(self._acting.asked_at_once(work), form)
 
     def reply(self, work: Callable[[], Result], form: str | None = None) -> HandleCommandResult:
         """See `Desk`."""
-        return self.reply_at_once(lambda: self._answer(work), form)
+        return _rendered(self._acting.asked(work), form)
 
     def act(
         self,
@@ -430,11 +472,7 @@ class Module(
         dry_run: bool = False,
     ) -> HandleCommandResult:
         """See `Desk`."""
-        if dry_run:
-            return self.reply(work, form)
-        return self.reply_at_once(
-            lambda: self.service.wiped(self._answer(lambda: self.audit.recorded(command, about, work))), form
-        )
+        return _rendered(self._acting.done(command, about, work, dry_run=dry_run), form)
 
     def act_at_once(
         self,
@@ -446,15 +484,7 @@ class Module(
         dry_run: bool = False,
     ) -> HandleCommandResult:
         """See `Desk`."""
-        if dry_run:
-            return self.reply_at_once(work, form)
-
-        def done() -> Result:
-            result = work()
-            recorded = self._answer(lambda: self.audit.recorded(command, about, lambda: result))
-            return result if recorded is result else unrecorded(result, recorded)
-
-        return self.reply_at_once(done, form)
+        return _rendered(self._acting.done_at_once(command, about, work, dry_run=dry_run), form)
 
     def _answer(self, work: Callable[[], Result]) -> Result:
         return self._waiting.answer(lambda: self._on_database(work))
@@ -482,3 +512,7 @@ class Module(
                 f"the manager's database failed: {error}; see the manager's log, then run the command again "
                 "(twice does no harm)",
             )
+
+
+def _rendered(result: Result, form: str | None) -> HandleCommandResult:
+    return HandleCommandResult(*result.rendered(form))

@@ -28,6 +28,7 @@ WATCHED = 2_000
 """Records that the watch checks at each look."""
 _LONGEST = 10_000
 """Characters that a record keeps of what a command was about and of its result: room for two paths."""
+_LONGEST_NAME = 200
 _TOLD = 400
 """Characters of it that the cluster's log is told."""
 _LARGEST = 1 << 62
@@ -159,12 +160,14 @@ class Audit:
         self._manager = manager
         self._tell = tell
 
-    def recorded(self, command: str, about: Sequence[str], work: Callable[[], Result]) -> Result:
+    def recorded(
+        self, command: str, about: Sequence[str], work: Callable[[], Result], *, who: str = "cli"
+    ) -> Result:
         """Do work on the database and record its result, or those of its parts: all of it in one transaction."""
         with self._store.whole():
             result = work()
             parts = result.parts or (Part(tuple(about), result),)
-            kept = [self._append(command, part) for part in parts]
+            kept = [self._append(who, command, part) for part in parts]
         # when it is certain, and not before; the digest of the last one stands for those before it
         self._tell_of(kept[-1], len(kept))
         return result
@@ -234,10 +237,10 @@ class Audit:
         more = len(found) >= most and bool(self._store.oldest(number + 1, 1))
         return Verdict(first, number, digest, f"{number}:{digest}" if more else None)
 
-    def _append(self, command: str, part: Part) -> Kept:
+    def _append(self, who: str, command: str, part: Part) -> Kept:
         return self._store.append(
             at=int(self._clock()),
-            who="cli",
+            who=shortened(one_line(who), _LONGEST_NAME),
             manager=self._manager,
             command=command,
             about=shortened(" ".join(shell_word(one_line(word)) for word in part.about), _LONGEST),

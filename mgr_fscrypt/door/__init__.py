@@ -4,6 +4,7 @@ Each noun is a class that `module.Module` inherits from; a method that is a comm
 which ``ceph fscrypt -h`` prints.
 """
 
+from .api import ApiCommands
 from .audit import AuditCommands
 from .clients import ClientCommands
 from .doctor import DoctorCommands
@@ -20,6 +21,7 @@ from .subtrees import SubtreeCommands
 from .tenants import TenantCommands
 
 __all__ = [
+    "ApiCommands",
     "AuditCommands",
     "ClientCommands",
     "DoctorCommands",

@@ -7,6 +7,7 @@ from typing import Any
 from mgr_module import HandleCommandResult
 
 from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
+from ..control.access import Access, Serving
 from ..control.audience import Audience
 from ..control.doctor import Doctor
 from ..control.follow_up import FollowUp
@@ -42,6 +43,8 @@ class Desk(ABC):
         scans: what scans found.
         audit: what was done.
         resources: how things are declared to be.
+        access: who may use the API.
+        serving: where it is served.
 
     A command that changes nothing answers by `reply` or `reply_at_once`; one that does by `act` or `act_at_once`, which
     record it (qa/unit/door holds that of each "rw" command).
@@ -64,6 +67,8 @@ class Desk(ABC):
     scans: Scans
     audit: Audit
     resources: Resources
+    access: Access
+    serving: Serving
 
     @abstractmethod
     def overview(self) -> Result:

@@ -24,4 +24,29 @@ OPTIONS = (
         default=0,
         desc="seconds for which the child may keep keys beyond the jobs that need them",
     ),
+    Option(
+        name="api_server",
+        type="bool",
+        default=False,
+        desc="whether the module serves its API and its pages on an address of their own",
+    ),
+    Option(name="api_address", default="", desc="where it listens; empty: on the address of this manager"),
+    Option(name="api_port", type="int", default=8449, min=1, max=65535, desc="the TCP port of it"),
+    Option(
+        name="api_certificate",
+        default="",
+        desc="file on the managers' hosts with its certificate; empty: one of its own making",
+    ),
+    Option(name="api_key", default="", desc="file on the managers' hosts with the key of that certificate"),
+    Option(
+        name="api_client_authority",
+        default="",
+        desc="file on the managers' hosts with the authorities whose client certificates are believed; empty: none is",
+    ),
+    Option(
+        name="api_open_metrics",
+        type="bool",
+        default=False,
+        desc="whether /metrics is answered to everybody",
+    ),
 )

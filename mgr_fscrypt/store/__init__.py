@@ -5,8 +5,10 @@ The state is an index: the truth about what is encrypted is on the inodes.
 
 from .acts import FIRST, Act, ActTable, Kept
 from .database import Database, Joined, LocalDatabase, NewerSchemaError, NotReadyError, prepare
+from .destructions import Destruction, DestructionTable
 from .evictions import Ended, Eviction, EvictionTable
 from .gates import Gate, GatedCaps, GateTable
+from .identities import Identity, IdentityTable
 from .keys import Key, KeyTable
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 from .tenants import Tenant, TenantTable
@@ -17,6 +19,8 @@ __all__ = [
     "Act",
     "ActTable",
     "Database",
+    "Destruction",
+    "DestructionTable",
     "Ended",
     "Eviction",
     "EvictionTable",
@@ -24,6 +28,8 @@ __all__ = [
     "Gate",
     "GateTable",
     "GatedCaps",
+    "Identity",
+    "IdentityTable",
     "Joined",
     "Kept",
     "Key",

@@ -204,4 +204,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX EndedSessionByTime ON EndedSession (at)",
         "CREATE INDEX EndedSessionByAddress ON EndedSession (address)",
     ),
+    (
+        """
+        CREATE TABLE Identity (
+            name TEXT PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('token', 'certificate', 'dashboard')),
+            proof TEXT NOT NULL,
+            role TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            used INTEGER NOT NULL,
+            UNIQUE (kind, proof)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE Destruction (
+            fscid INTEGER NOT NULL,
+            key_identifier TEXT NOT NULL,
+            requested_by TEXT NOT NULL,
+            requested INTEGER NOT NULL,
+            approved_by TEXT NOT NULL,
+            approved INTEGER NOT NULL,
+            PRIMARY KEY (fscid, key_identifier)
+        ) WITHOUT ROWID
+        """,
+    ),
 )

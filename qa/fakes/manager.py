@@ -17,7 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, ClassVar
 
-_OURS = ("mgr_fscrypt.module", "mgr_fscrypt.door", "mgr_module")
+_OURS = ("mgr_fscrypt.module", "mgr_fscrypt.api", "mgr_fscrypt.door", "mgr_module")
 
 
 class CommandBase:

@@ -81,8 +81,17 @@ ROOMS: Mapping[str, Room] = {
     "servers": room("control"),
     "progress_board": room("control"),
     "door": room("control", "messages", theirs=("mgr_module",)),
+    # its pages lie beside the package
+    "api": room("control", "door", "messages", PAGES, theirs=("cheroot",)),
     "module": room(
-        "control", "door", "messages", "progress_board", "servers", "service_link", theirs=("mgr_module",)
+        "api",
+        "control",
+        "door",
+        "messages",
+        "progress_board",
+        "servers",
+        "service_link",
+        theirs=("mgr_module",),
     ),
     "service": room(
         "engine", "keys", "messages", "backoff", "custody", "reported", "withdrawal", "subtree_facts"
@@ -227,10 +236,12 @@ def test_imports_inside_the_package_are_relative():
 
 def test_the_manager_reaches_neither_ciphers_nor_the_file_system():
     reached = closure(ROOMS, "__init__")
-    assert reached.theirs == {"mgr_module", "yaml"}
+    assert reached.theirs == {"cheroot", "jinja2", "mgr_module", "yaml"}
     assert reached.ours == {
         "__init__",
         "module",
+        "api",
+        "dashboard_ui",
         "door",
         "servers",
         "progress_board",
@@ -292,7 +303,7 @@ import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("cryptography", "cephfs", "rados", "jinja2"):
+        if name.split(".")[0] in ("cryptography", "cephfs", "rados", "jinja2", "cheroot", "dashboard_ui"):
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocker())
@@ -349,6 +360,8 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
     )
     assert done.stderr == ""
     commands = (
+        "fscrypt api access ls; fscrypt api access revoke; fscrypt api certificate add; fscrypt api login; "
+        "fscrypt api show; fscrypt api token create; fscrypt api user add; "
         "fscrypt apply; fscrypt audit ls; fscrypt audit verify; "
         "fscrypt client explain; fscrypt client ls; fscrypt doctor; "
         "fscrypt gate preview; fscrypt gate set; fscrypt gate show; "

@@ -38,6 +38,10 @@ WORDS: dict[str, object] = {
     "type": "vault",
     "address": "https://a:8200",
     "its_key": "k",
+    "name": "first",
+    "role": "operator",
+    "user": "alice",
+    "subject": "CN=node1",
 }
 
 

@@ -1,0 +1,213 @@
+"""What an operation answers, whoever brings the request: a door, or a page."""
+
+import errno
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..control import RefusalError, Result
+from ..control.acting import Acting
+from ..control.client_lines import ClientLine
+from ..control.cluster import FileSystemMap
+from ..control.results import written
+from ..door.desk import Desk
+from .arguments import decoded, given
+from .desk import ApiDesk
+from .exchange import MEDIA_TYPE, ROOT, Reply, Request, Visitor
+from .operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation, Parameter, Value, parameters
+from .problems import ProblemError, refusal
+from .scope import bound
+
+LARGEST_PAGE = 200_000
+"""Bytes of an answer that is a page of a list: what is longer is asked again with fewer lines."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation with its command's method."""
+
+    operation: Operation
+    command: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    pieces: tuple[str, ...]
+
+    def places(self, pieces: tuple[str, ...]) -> dict[str, str] | None:
+        """What stands in the path where this one has names; None: it is another path."""
+        if len(pieces) != len(self.pieces):
+            return None
+        found = {}
+        for own, piece in zip(self.pieces, pieces, strict=True):
+            if own.startswith("{"):
+                found[own[1:-1]] = piece
+            elif own != piece:
+                return None
+        return found
+
+
+class Api:
+    """All operations.
+
+    Args:
+        desk: the manager's, whose parts the commands use.
+        cluster: the file systems that there are.
+        commands: methods of the commands, by what they are called without `fscrypt`.
+        acting: does things.
+    """
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        cluster: FileSystemMap,
+        commands: Mapping[str, Callable[..., Any]],
+        acting: Acting,
+    ) -> None:
+        self._desk = desk
+        self._cluster = cluster
+        self._acting = acting
+        # between a look at what is and its change, no other caller of the API may change it
+        self._changing = threading.RLock()
+        self.routes: dict[str, Route] = {}
+        for each in OPERATIONS:
+            method = commands[each.command]
+            pieces = tuple(each.path.strip("/").split("/"))
+            self.routes[each.command] = Route(each, method, parameters(each, method), pieces)
+
+    def may(self, visitor: Visitor, command: str) -> bool:
+        """May they give a command?"""
+        return BY_COMMAND[command].role in INCLUDED[visitor.identity.role]
+
+    def call(self, visitor: Visitor, command: str, arguments: Mapping[str, Value]) -> Result:
+        """Give a command, in their name."""
+        acting = self._acting.known_as(visitor.who)
+        route = self.routes[command]
+        desk = ApiDesk(self._desk, self._cluster, acting)
+        try:
+            if not self.may(visitor, command):
+                raise _too_little(visitor, route.operation)
+            if visitor.identity.tenant:
+                takes = frozenset(each.name for each in route.parameters)
+                arguments = bound(
+                    visitor.identity.tenant, route.operation, takes, arguments, desk, acting.asked
+                )
+        except RefusalError as error:
+            refused = error.result
+            return refused if refused.code == errno.EAGAIN else acting.done(command, (), lambda: refused)
+        result: Result = acting.asked_at_once(lambda: route.command(desk, **arguments))
+        return result
+
+    def respond(self, visitor: Visitor, request: Request) -> Reply:
+        """Answer a request for an operation; its path begins with `ROOT`. Raises `ProblemError`."""
+        route, places = self._found(request)
+        _check_accept(request)
+        arguments = given(route.operation, route.parameters, places, request)
+        if not route.operation.changes:
+            reply = self._shown(visitor, route, arguments)
+            fresh = reply.status == 200 and request.headers.get("if-none-match") == reply.headers["ETag"]
+            return Reply(304, b"", {"ETag": reply.headers["ETag"]}) if fresh else reply
+        wanted = request.headers.get("if-match")
+        if wanted is None:
+            return self._done(visitor, route, arguments)
+        with self._changing:
+            self._check_unchanged(visitor, route, arguments, wanted)
+            return self._done(visitor, route, arguments)
+
+    def _found(self, request: Request) -> tuple[Route, dict[str, str]]:
+        below = request.path.removeprefix(ROOT).strip("/")
+        pieces = tuple(decoded(piece) for piece in below.split("/"))
+        fits = [
+            (each, places) for each in self.routes.values() if (places := each.places(pieces)) is not None
+        ]
+        method = "GET" if request.method == "HEAD" else request.method
+        # a path in plain words goes before one with names
+        for each, places in sorted(fits, key=lambda fit: len(fit[1])):
+            if each.operation.method == method:
+                return each, places
+        if not fits:
+            raise ProblemError(
+                404, "there is no such operation", f"GET {ROOT}/openapi.json tells what there is"
+            )
+        allowed = ", ".join(sorted({each.operation.method for each, _ in fits}))
+        raise ProblemError(405, "this path has no such method", f"use {allowed}", {"Allow": allowed})
+
+    def _shown(self, visitor: Visitor, route: Route, arguments: dict[str, Value]) -> Reply:
+        paged = any(each.name == "limit" for each in route.parameters)
+        if paged:
+            asked = arguments.get("limit")
+            most = route.operation.page
+            arguments["limit"] = min(asked, most) if isinstance(asked, int) else most
+        while True:
+            reply = self._replied(route, self.call(visitor, route.operation.command, arguments))
+            limit = arguments.get("limit", 1)
+            if not paged or len(reply.body) <= LARGEST_PAGE or not isinstance(limit, int) or limit <= 1:
+                break
+            arguments["limit"] = max(1, limit * LARGEST_PAGE // len(reply.body) * 9 // 10)
+        if reply.status != 200:
+            return reply
+        tag = hashlib.sha256(reply.body).hexdigest()[:32]
+        return Reply(reply.status, reply.body, {**reply.headers, "ETag": f'"{tag}"'})
+
+    def _done(self, visitor: Visitor, route: Route, arguments: dict[str, Value]) -> Reply:
+        with self._changing:
+            result = self.call(visitor, route.operation.command, arguments)
+        if not route.operation.long or not result.success or arguments.get("dry_run"):
+            return self._replied(route, result)
+        job = (result.answer.simplified() if result.answer else {}).get("id")
+        if not isinstance(job, str):
+            return self._replied(route, result)
+        place = f"{ROOT}/jobs/{job}"
+        task = json.dumps({"name": route.operation.command, "id": job, "href": place})
+        body = f'{_body(result)[:-1]}, "task": {task}}}'
+        return Reply(202, body.encode(), {"Content-Type": MEDIA_TYPE, "Location": place})
+
+    def _check_unchanged(
+        self, visitor: Visitor, route: Route, arguments: Mapping[str, Value], wanted: str
+    ) -> None:
+        shown_by = self.routes.get(route.operation.shown_by)
+        if shown_by is None:
+            raise ProblemError(
+                400, "this operation has no state that If-Match could mean, nothing was changed"
+            )
+        names = {each.name for each in shown_by.parameters}
+        now = self._shown(visitor, shown_by, {name: arguments[name] for name in names & arguments.keys()})
+        tag = now.headers.get("ETag", "")
+        if wanted not in (tag, "*") or not tag:
+            raise ProblemError(
+                412,
+                "it is not any more as it was when it was read, nothing was changed",
+                "read it again, and decide anew",
+            )
+
+    def _replied(self, route: Route, result: Result) -> Reply:
+        # that a client has to do it is what was asked for
+        if result.success or isinstance(result.answer, ClientLine):
+            return Reply(200, _body(result).encode(), {"Content-Type": MEDIA_TYPE})
+        return refusal(result, route.operation.path, _value(result))
+
+
+def _too_little(visitor: Visitor, operation: Operation) -> RefusalError:
+    who = visitor.identity
+    return RefusalError(
+        errno.EPERM,
+        f"{operation.command} takes the role {operation.role}, and {who.name} is {who.role}, nothing was changed; "
+        "ask a security-officer",
+    )
+
+
+def _body(result: Result) -> str:
+    return f'{{"status": {json.dumps(result.status)}, "value": {_value(result)}}}'
+
+
+def _value(result: Result) -> str:
+    return "null" if result.answer is None else written(result.answer.simplified(), "json")
+
+
+def _check_accept(request: Request) -> None:
+    """The version that is asked for must be ours. Raises `ProblemError`."""
+    said = request.headers.get("accept", "*/*")
+    types = {each.partition(";")[0].strip().lower() for each in said.split(",")}
+    if not types & {MEDIA_TYPE, "application/*", "*/*"}:
+        raise ProblemError(415, "the API does not speak what Accept asks for", f"send Accept: {MEDIA_TYPE}")

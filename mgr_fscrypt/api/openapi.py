@@ -1,0 +1,198 @@
+"""The API's description in OpenAPI 3.1, made of the table of operations and of the commands' signatures and help."""
+
+import inspect
+from typing import Any
+
+from ..messages import RELEASE
+from .exchange import MEDIA_TYPE, ROOT
+from .interface import Route
+from .operations import JSON_KINDS, Parameter
+
+_ERRORS = {
+    "400": "What was sent is not what the operation takes; nothing was changed.",
+    "401": "Nobody who may come in.",
+    "403": "The role, or what is about to happen, does not allow it; nothing was changed.",
+    "404": "There is no such thing.",
+    "409": "It cannot be done as things are.",
+    "412": "It is not any more as If-Match says; nothing was changed.",
+    "413": "The body is too large; nothing was changed.",
+    "415": "Another version or type than the API speaks.",
+    "429": "Too many requests, or too many attempts to get in; Retry-After says how long to wait.",
+    "500": "A mistake of the module.",
+    "503": "The service, a key manager or the database is down; `works` tells what is not.",
+}
+Description = dict[str, Any]
+
+
+def described(routes: dict[str, Route]) -> Description:
+    """The whole description, as JSON types."""
+    paths: dict[str, Description] = {}
+    for route in routes.values():
+        place = paths.setdefault(f"{ROOT}{route.operation.path}", {})
+        place[route.operation.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Encryption for CephFS",
+            "version": RELEASE,
+            "description": "Each operation is a command of `ceph fscrypt`, and means what the command means.",
+            "license": {"name": "LGPL-2.1-or-later", "identifier": "LGPL-2.1-or-later"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}, {"session": []}],
+        "tags": [{"name": name} for name in sorted({_tag(route) for route in routes.values()})],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-fscrypt"},
+            },
+            "schemas": {
+                "Done": _done(),
+                "Begun": _begun(),
+                "Problem": _problem(),
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> Description:
+    operation = route.operation
+    outside = [_parameter(each) for each in route.parameters if each.place != "body"]
+    if operation.shown_by:
+        outside.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": False,
+                "description": f"The ETag of `{operation.shown_by}`: nothing is done where that is another one by now.",
+                "schema": {"type": "string"},
+            }
+        )
+    responses: Description = {
+        "200": _answer("What was asked for, or what was done.", "Done", etag=not operation.changes)
+    }
+    if operation.long:
+        responses["202"] = _answer("A job was begun.", "Begun")
+    left_out = set() if operation.shown_by else {"412"}
+    left_out |= set() if operation.changes else {"413"}
+    responses |= {code: _answer(said, "Problem") for code, said in _ERRORS.items() if code not in left_out}
+    return {
+        "operationId": operation.command.replace(" ", "_").replace("-", "_"),
+        "summary": operation.command,
+        "description": f"{inspect.getdoc(route.command)}.\n\nTakes the role {operation.role}.",
+        "tags": [_tag(route)],
+        "parameters": outside,
+        **_body(route),
+        "responses": responses,
+    }
+
+
+def _tag(route: Route) -> str:
+    return route.operation.command.split()[0]
+
+
+def _parameter(parameter: Parameter) -> Description:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.needed or parameter.place == "path",
+        "schema": _kind(parameter),
+    }
+
+
+def _kind(parameter: Parameter) -> Description:
+    kind: Description = {"type": JSON_KINDS[parameter.kind]}
+    if parameter.kind is int:
+        kind["format"] = "int64"
+    if parameter.kind is str and parameter.place == "path":
+        kind["minLength"] = 1
+    return kind
+
+
+def _body(route: Route) -> Description:
+    if route.operation.document:
+        resources = {"type": ["object", "array"], "description": "Resources, as doc/resources.md has them."}
+        kinds = {kind: {"schema": resources} for kind in ("application/json", "application/yaml")}
+        return {"requestBody": {"required": True, "content": kinds}}
+    inside = [each for each in route.parameters if each.place == "body"]
+    if not inside:
+        return {}
+    needed = [each.name for each in inside if each.needed]
+    properties = {each.name: _report() if each.name == "report" else _kind(each) for each in inside}
+    schema: Description = {"type": "object", "properties": properties, "additionalProperties": False}
+    if needed:
+        schema["required"] = needed
+    return {"requestBody": {"required": bool(needed), "content": {"application/json": {"schema": schema}}}}
+
+
+def _report() -> Description:
+    return {"type": ["string", "object"], "description": "A report of `cephfs-fscrypt`, or its text."}
+
+
+def _answer(description: str, schema: str, *, etag: bool = False) -> Description:
+    answer: Description = {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
+    if etag:
+        answer["headers"] = {
+            "ETag": {"description": "Of this very answer.", "schema": {"type": "string"}},
+        }
+    return answer
+
+
+def _done() -> Description:
+    return {
+        "type": "object",
+        "required": ["status", "value"],
+        "properties": {
+            "status": {"type": "string", "description": "One line for a person; may be empty."},
+            "value": {
+                "type": ["object", "null"],
+                "description": "What the command answers with `--format json`.",
+                "additionalProperties": True,
+            },
+        },
+        "additionalProperties": False,
+    }
+
+
+def _begun() -> Description:
+    task = {
+        "type": "object",
+        "required": ["name", "id", "href"],
+        "properties": {
+            "name": {"type": "string", "description": "The command."},
+            "id": {"type": "string", "description": "The job."},
+            "href": {"type": "string", "description": "Where its progress is read."},
+        },
+        "additionalProperties": False,
+    }
+    schema = _done()
+    schema["required"] = [*schema["required"], "task"]
+    schema["properties"]["task"] = task
+    return schema
+
+
+def _problem() -> Description:
+    return {
+        "type": "object",
+        "required": ["code", "detail", "next"],
+        "properties": {
+            "code": {"type": "string", "description": "The name of the errno, or another word for programs."},
+            "detail": {"type": "string", "description": "What happened, and what was left as it was."},
+            "next": {"type": "string", "description": "What to do next; may be empty."},
+            "works": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "What answers all the same.",
+            },
+            "value": {
+                "type": "object",
+                "description": "What the command answered all the same.",
+                "additionalProperties": True,
+            },
+        },
+        "additionalProperties": False,
+    }

@@ -1,0 +1,204 @@
+"""The module's own HTTPS server: sockets, TLS and threads; cheroot, with nothing global (doc/facts.md M8).
+
+Nothing that a client does, or does not do, is waited for by the thread that accepts: the TLS handshake is a worker's.
+What takes too long is cut off, so that no number of slow clients keeps workers for long.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from logging import Logger
+from typing import Any
+
+from cheroot.errors import MaxSizeExceeded
+from cheroot.makefile import MakeFile
+from cheroot.server import HTTPConnection
+from cheroot.wsgi import Server as WsgiServer
+
+from .exchange import LONGEST_BODY, Reply, Request
+from .problems import ProblemError
+
+WORKERS = 40
+"""Threads; more requests wait."""
+SILENCE = 10.0
+"""Seconds that a client may say nothing."""
+LONGEST = 30.0
+"""Seconds that all of one request may take, with what is sent back."""
+_LONGEST_HEADERS = 32 << 10
+_SHORT = {
+    "commonName": "CN",
+    "countryName": "C",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+}
+
+
+class _Connection(HTTPConnection):  # type: ignore[misc] # cheroot's has no types here
+    """One connection."""
+
+    shaken = False
+
+    def communicate(self) -> bool:
+        """Serve one request; False: the connection is of no more use."""
+        working = self.server.working
+        working[self] = time.monotonic()
+        try:
+            if not self.shaken:
+                self.socket.do_handshake()
+                self.shaken = True
+                self.ssl_env = {
+                    "wsgi.url_scheme": "https",
+                    "fscrypt.subject": subject(self.socket.getpeercert() or {}),
+                }
+            return bool(super().communicate())
+        except OSError:
+            # it is gone, or speaks no TLS
+            return False
+        finally:
+            working.pop(self, None)
+
+
+class _Tls:
+    """What cheroot asks for TLS: wraps a socket, and leaves the handshake for later."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return wrapped, {}
+
+    def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
+        return MakeFile(sock, mode, bufsize)
+
+
+class Server:
+    """Listens from its making on, until `stop`.
+
+    Args:
+        address: of this host.
+        port: of TCP.
+        context: with the certificate.
+        respond: answers a request.
+        log: tells of what goes wrong.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        port: int,
+        context: ssl.SSLContext,
+        respond: Callable[[Request], Reply],
+        log: Logger,
+    ) -> None:
+        self._respond = respond
+        self._server = WsgiServer(
+            (address, port),
+            self._application,
+            numthreads=WORKERS,
+            server_name="fscrypt",
+            request_queue_size=128,
+            timeout=SILENCE,
+            shutdown_timeout=1,
+        )
+        self._server.ConnectionClass = _Connection
+        self._server.working = {}
+        self._server.ssl_adapter = _Tls(context)
+        self._server.max_request_body_size = LONGEST_BODY
+        self._server.max_request_header_size = _LONGEST_HEADERS
+        self._server.software = "fscrypt"
+        self._server.error_log = lambda text="", level=20, traceback=False: log.log(
+            level, "api: %s", text, exc_info=traceback
+        )
+        self._server.prepare()
+        self._thread = threading.Thread(target=self._server.serve, name="fscrypt-api-accept", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.bind_addr[1])
+
+    @property
+    def alive(self) -> bool:
+        """Does it listen?"""
+        return self._thread.is_alive()
+
+    def cut(self) -> None:
+        """Cut off what takes too long."""
+        now = time.monotonic()
+        for connection, since in list(self._server.working.items()):
+            if now - since > LONGEST:
+                try:
+                    connection.socket.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    # it has just ended by itself
+                    continue
+
+    def stop(self) -> None:
+        """Listen no more, and end what is under way."""
+        self._server.stop()
+        self._thread.join(5)
+
+    def _application(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        reply = self._replied(environ)
+        headers = [*dict(reply.headers).items(), ("Content-Length", str(len(reply.body)))]
+        start(f"{reply.status} {_REASONS.get(reply.status, 'Other')}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+
+    def _replied(self, environ: dict[str, Any]) -> Reply:
+        try:
+            body = environ["wsgi.input"].read()
+        except MaxSizeExceeded:
+            return ProblemError(413, "the body is too large, nothing was changed").reply()
+        path, _, query = environ["REQUEST_URI"].partition("?")
+        headers = {
+            name.removeprefix("HTTP_").lower().replace("_", "-"): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") or name == "CONTENT_TYPE"
+        }
+        return self._respond(
+            Request(
+                method=environ["REQUEST_METHOD"],
+                path=path,
+                query=query,
+                headers=headers,
+                body=body,
+                address=environ["REMOTE_ADDR"],
+                subject=environ.get("fscrypt.subject", ""),
+            )
+        )
+
+
+_REASONS = {
+    200: "OK",
+    202: "Accepted",
+    303: "See Other",
+    304: "Not Modified",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+def subject(certificate: dict[str, Any]) -> str:
+    """The subject of a client certificate as people write it, CN=node1,O=Example; empty: there is none."""
+    pairs = (pair for part in certificate.get("subject", ()) for pair in part)
+    return ",".join(f"{_SHORT.get(name, name)}={value.replace(',', chr(92) + ',')}" for name, value in pairs)

@@ -1,0 +1,213 @@
+"""All that the module's own server has: the API, the pages, the way in and out."""
+
+import re
+import secrets
+from collections.abc import Callable
+from logging import Logger
+from typing import Any
+from urllib.parse import quote
+
+from dashboard_ui.pages import Pages
+from dashboard_ui.visit import Page, Visit
+
+from ..control.access import digest
+from .arguments import decoded, fields
+from .caller import ApiCaller
+from .entrance import COOKIE, Entrance, cookie
+from .exchange import ROOT, Reply, Request, Visitor
+from .headers import strict
+from .interface import Api
+from .problems import ProblemError
+from .sessions import Session, Sessions
+
+_BEFORE_LOGIN = "__Host-fscrypt-login"
+"""The cookie that the form of the login is tied to."""
+_FORM = "application/x-www-form-urlencoded"
+_BACK = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+"""A place of ours: nothing that a browser takes for another host."""
+_KEPT = "Path=/; Secure; HttpOnly; SameSite=Strict"
+
+
+class Site:
+    """Answers requests; never raises.
+
+    Args:
+        api: the operations.
+        entrance: who comes in.
+        sessions: of those who did.
+        pages: for people.
+        metrics: the text that Prometheus reads; None: it cannot be told now.
+        open_metrics: whether everybody may read it.
+        openapi: the description of the API, as JSON.
+        log: tells of each request, and of our own mistakes.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        entrance: Entrance,
+        sessions: Sessions,
+        pages: Pages,
+        metrics: Callable[[], str | None],
+        open_metrics: bool,
+        openapi: bytes,
+        log: Logger,
+    ) -> None:
+        self._api = api
+        self._entrance = entrance
+        self._sessions = sessions
+        self._pages = pages
+        self._metrics = metrics
+        self._open_metrics = open_metrics
+        self._openapi = openapi
+        self._log = log
+
+    def respond(self, request: Request) -> Reply:
+        """Answer a request."""
+        nonce = secrets.token_urlsafe(16)
+        who = ["-"]
+        try:
+            reply = self._answered(request, nonce, who)
+        except ProblemError as problem:
+            reply = problem.reply()
+        except Exception:  # noqa: BLE001 - of a mistake of ours a client learns that it was one
+            self._log.exception("a request failed by a mistake of this module")
+            reply = ProblemError(
+                500, "internal error", "report it with this minute of the manager's log"
+            ).reply()
+        self._log.info("api: %s %s %.200s: %d", who[0], request.method, request.path, reply.status)
+        return Reply(reply.status, reply.body, strict(nonce) | dict(reply.headers))
+
+    def _answered(self, request: Request, nonce: str, who: list[str]) -> Reply:
+        path = request.path
+        if path.startswith("/assets/") and request.method in ("GET", "HEAD"):
+            found = self._pages.asset(decoded(path.removeprefix("/assets/")))
+            if found is None:
+                raise ProblemError(404, "there is no such file")
+            return _reply(found)
+        if path == "/login":
+            return self._login(request, nonce)
+        if path == "/metrics" and self._open_metrics:
+            return self._measured()
+        if path.startswith(("/api/", "/metrics", "/openapi.json")):
+            visitor, session = self._entrance.visitor(request)
+            who[0] = visitor.who
+            if session is not None and request.method not in ("GET", "HEAD"):
+                _check_form(session, request.headers.get("x-csrf-token", ""))
+            return self._asked(visitor, request)
+        return self._page(request, nonce, who)
+
+    def _asked(self, visitor: Visitor, request: Request) -> Reply:
+        reading = request.method in ("GET", "HEAD")
+        if request.path == "/metrics" and reading:
+            return self._measured()
+        if request.path in ("/openapi.json", f"{ROOT}/openapi.json") and reading:
+            return Reply(200, self._openapi, {"Content-Type": "application/json"})
+        if not request.path.startswith(f"{ROOT}/"):
+            raise ProblemError(404, "there is nothing here", f"GET {ROOT}/openapi.json tells what there is")
+        return self._api.respond(visitor, request)
+
+    def _measured(self) -> Reply:
+        text = self._metrics()
+        if text is None:
+            raise ProblemError(503, "the metrics cannot be told now", "see `ceph fscrypt metrics`")
+        return Reply(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def _page(self, request: Request, nonce: str, who: list[str]) -> Reply:
+        session = self._entrance.session(request)
+        if session is None:
+            query = f"?{request.query}" if request.query else ""
+            back = request.path + query if request.method in ("GET", "HEAD") else "/"
+            return Reply(303, b"", {"Location": f"/login?back={quote(back, safe='')}"})
+        visitor = Visitor(session.identity, request.address)
+        who[0] = visitor.who
+        self._entrance.count(session.identity.name)
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            form = _form(request)
+            _check_form(session, form.pop("csrf", ""))
+        elif request.method not in ("GET", "HEAD"):
+            raise ProblemError(405, "this is a page", "use GET or POST", {"Allow": "GET, POST"})
+        if request.path == "/logout":
+            return self._logout(request)
+        visit = Visit(
+            method=request.method,
+            path=decoded(request.path),
+            query=fields(request.query),
+            form=form,
+            base="",
+            csrf=session.csrf,
+            nonce=nonce,
+            caller=ApiCaller(self._api, visitor),
+        )
+        return _reply(self._pages.respond(visit))
+
+    def _logout(self, request: Request) -> Reply:
+        if request.method != "POST":
+            raise ProblemError(405, "nobody is logged out by a link", "use POST", {"Allow": "POST"})
+        self._sessions.end(cookie(request.headers))
+        gone = f"{COOKIE}=; Max-Age=0; {_KEPT}"
+        return Reply(303, b"", {"Location": "/login", "Set-Cookie": gone, "Clear-Site-Data": '"cache"'})
+
+    def _login(self, request: Request, nonce: str) -> Reply:
+        """The form, or what comes of it. It is tied to its browser by a cookie: nobody is logged in by a stranger."""
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise ProblemError(405, "this is a page", "use GET or POST", {"Allow": "GET, POST"})
+        if request.method != "POST":
+            asked = fields(request.query)
+            return self._form_of_login(nonce, link=asked.get("link", ""), back=_own(asked.get("back", "/")))
+        form = _form(request)
+        back = _own(form.get("back", "/"))
+        tied = cookie(request.headers, _BEFORE_LOGIN)
+        if not tied or digest(tied) != digest(form.get("csrf", "")):
+            return self._form_of_login(
+                nonce, trouble="this form is not of this browser, or too old; try once more", back=back
+            )
+        try:
+            if form.get("link"):
+                identity = self._entrance.followed(request, form["link"])
+            else:
+                identity = self._entrance.proven(request, "token", digest(form.get("token", "").strip()))
+        except ProblemError as problem:
+            return self._form_of_login(nonce, trouble=problem.detail, back=back)
+        secret = self._sessions.begin(identity)
+        self._log.info("api: %s logged in from %s", identity.name, request.address)
+        return Reply(303, b"", {"Location": back, "Set-Cookie": f"{COOKIE}={secret}; {_KEPT}"})
+
+    def _form_of_login(self, nonce: str, *, trouble: str = "", link: str = "", back: str = "/") -> Reply:
+        tied = secrets.token_urlsafe(32)
+        page = self._pages.login(base="", csrf=tied, nonce=nonce, trouble=trouble, link=link, back=back)
+        reply = _reply(page)
+        return Reply(
+            reply.status, reply.body, {**reply.headers, "Set-Cookie": f"{_BEFORE_LOGIN}={tied}; {_KEPT}"}
+        )
+
+
+def _check_form(session: Session, token: str) -> None:
+    if not session.has_form(token):
+        raise ProblemError(
+            403,
+            "the form is not of this session, nothing was changed",
+            "load the page again, and send it anew",
+        )
+
+
+def _form(request: Request) -> dict[str, str]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _FORM:
+        raise ProblemError(415, "this is no form, nothing was changed", f"send Content-Type: {_FORM}")
+    try:
+        text = request.body.decode("ascii")
+    except UnicodeError as error:
+        raise ProblemError(400, "the form is not encoded, nothing was changed") from error
+    return fields(text)
+
+
+def _own(back: str) -> str:
+    return back if _BACK.fullmatch(back) else "/"
+
+
+def _reply(page: Page) -> Reply:
+    body: Any = page.body
+    return Reply(page.status, body.encode() if isinstance(body, str) else body, page.headers)
