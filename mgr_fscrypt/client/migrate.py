@@ -25,7 +25,7 @@ from ..migrate import (
 )
 from ..migrate.migration import PASSES
 from ..migrate.pace import UNLIMITED, Limits
-from ..migrate.plan import require_same
+from ..migrate.plan import require_same, totals
 from ..migrate.proving import compared
 from ..migrate.record import hidden_of
 from ..migrate.reports import told_in
@@ -38,7 +38,7 @@ from .advice import shown
 from .connection import Connection
 from .key_files import read_key, require_full_size
 from .outcome import Exit, Failure
-from .progress import Progress, size_text
+from .progress import Progress, size_text, time_text
 from .register import tell_manager_anew
 from .report import Reporter
 from .times import moment
@@ -106,6 +106,8 @@ def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
         "bytes": found.size,
         "room": found.room,
         "totals": found.totals,
+        "expected_seconds": found.expected,
+        "sampled": found.estimate and found.estimate.files,
         "obstacles": {obstacle.word: count for obstacle, count in found.obstacles.items()},
         "clear": found.clear,
         "plan": found.hash,
@@ -115,6 +117,7 @@ def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
         f"  {found.files} files ({size_text(found.size)}), {found.names} further names of them, {found.directories} "
         f"directories, {found.links} symbolic links, {found.special} special files",
         f"  needs {size_text(found.room)} more while both trees are there, and is checked by another process",
+        *_expected(found),
         *_counted(found),
     ]
     lines.append(f"plan {found.hash}" if found.clear else "It cannot be started: see what blocks above.")
@@ -140,6 +143,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
     with work.drawn():
         record = work.migration.start(way, how.plan or "", how.namespace, wish.exclude, how.include, how.keep)
         if record.state is State.COPYING:
+            work.expect()
             work.migration.converge(work.copied, passes=1 if how.offline else PASSES)
     if record.state is State.DONE:
         _tell(connection, reporter, way.path)
@@ -340,6 +344,15 @@ def _begin(
         )
 
 
+def _expected(found: Plan) -> Iterator[str]:
+    if found.expected is not None and found.estimate is not None:
+        yield (
+            f"  expected to take {time_text(found.expected)} with one process, and "
+            f"{time_text(found.expected / WORKERS)} at best with {WORKERS}: {found.estimate.files} files "
+            f"({size_text(found.estimate.size)}) were read and enciphered now, what writing takes is guessed"
+        )
+
+
 def _counted(found: Plan) -> Iterator[str]:
     for obstacle in Obstacle:
         count = found.obstacles[obstacle]
@@ -450,6 +463,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.reporter.progress_stream)
+        self._totals: dict[str, int] = {}
         self.migration = Migration(
             self.connection.mount,
             self.connection.files,
@@ -467,6 +481,10 @@ class _Work:
             yield
         finally:
             self._progress.close()
+
+    def expect(self) -> None:
+        """All that is there, from now on: what is left is told."""
+        self._totals = totals(self.connection.mount, self.path)
 
     def verify(self, record: Record, *, manifest: bool = True) -> Verdict:
         """By another process; with `manifest` this one has the turn."""
@@ -494,13 +512,21 @@ class _Work:
 
     def _step(self, step: Step) -> None:
         self._progress.close()
-        self._progress = Progress(self.reporter.progress_stream)
+        entries = self._totals.get("files", 0) + self._totals.get("directories", 0)
+        self._progress = Progress(
+            self.reporter.progress_stream, self._totals.get("bytes", 0), entries=entries
+        )
         on_terminal = self.reporter.progress_stream is not None and self.reporter.progress_stream.isatty()
         if on_terminal or step is Step.WAITING:
             self.reporter.note(f"{shown(self.path)}: {step.value}")
 
     def _watch(self) -> None:
-        self._progress.reach(self.copied.files + self.copied.others, self.copied.size)
+        copied = self.copied
+        self._progress.reach(
+            copied.files + copied.others + copied.current,
+            copied.size + copied.current_size,
+            copied.kinds_of_problems,
+        )
 
     def _compared(self, verdict: Verdict) -> None:
         self._progress.reach(verdict.same, verdict.size)

@@ -7,6 +7,10 @@ from typing import TextIO
 REDRAW = 0.2
 """Seconds between two pictures of the line: more often is not seen."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_ENTRY = 1 << 20
+"""Bytes that take as long as an entry: an entry is some milliseconds, whatever is in it."""
+_EARLIEST = 2.0
+"""Seconds before anything is said of how long it will take."""
 BAR = 24
 """Characters of the bar."""
 
@@ -19,24 +23,39 @@ def size_text(count: float) -> str:
     return f"{count / 1024**power:.1f} {UNITS[power]}"
 
 
+def time_text(seconds: float) -> str:
+    """Write a time that nobody knows exactly."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 class Progress:
     """Counts entries and bytes, and keeps one line of a terminal up to date.
 
     Args:
         stream: where the line is drawn; when it is no terminal, nothing is drawn.
         total: bytes that are to come; 0 when nobody knows.
+        entries: entries that are to come, which then count as well.
         clock: seconds that only go forward.
     """
 
     def __init__(
-        self, stream: TextIO | None, total: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO | None,
+        total: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        entries: int = 0,
     ) -> None:
+        self._all = total + entries * _ENTRY
+        self._entry = _ENTRY if entries else 0
         self._stream = stream if stream is not None and stream.isatty() else None
-        self._total = total
         self._clock = clock
         self._begun = clock()
         self._drawn = float("-inf")
         self.entries = 0
+        self._errors = ""
         self.bytes = 0
 
     @property
@@ -49,6 +68,19 @@ class Progress:
         """Bytes a second, on average."""
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def share(self) -> float:
+        """How much of all is done; 0 when nobody knows."""
+        return min(1.0, (self.bytes + self.entries * self._entry) / self._all) if self._all else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest will take if it goes on like this; None when nobody knows."""
+        share = self.share
+        if not 0 < share < 1 or self.seconds < _EARLIEST:
+            return None
+        return self.seconds * (1 - share) / share
+
     def entry(self) -> None:
         """Count one more file, directory or link that is done."""
         self.entries += 1
@@ -59,9 +91,9 @@ class Progress:
         self.bytes += count
         self._draw()
 
-    def reach(self, entries: int, count: int) -> None:
-        """So many entries and bytes are done by now."""
-        self.entries, self.bytes = entries, count
+    def reach(self, entries: int, count: int, errors: str = "") -> None:
+        """So many entries and bytes are done by now, but for these."""
+        self.entries, self.bytes, self._errors = entries, count, errors
         self._draw()
 
     def close(self) -> None:
@@ -75,12 +107,13 @@ class Progress:
         if self._stream is None or now - self._drawn < REDRAW:
             return
         self._drawn = now
-        share = min(1.0, self.bytes / self._total) if self._total else 0.0
-        bar = ("=" * round(BAR * share)).ljust(BAR)
-        percent = f"{100 * share:3.0f}% [{bar}] " if self._total else ""
-        if self.bytes or self._total:
+        bar = ("=" * round(BAR * self.share)).ljust(BAR)
+        percent = f"{100 * self.share:3.0f}% [{bar}] " if self._all else ""
+        told = f"; not copied: {self._errors}" if self._errors else ""
+        left = "" if self.left is None else f", {time_text(self.left)} left"
+        if self.bytes or self._all:
             pace = f"{size_text(self.bytes)}, {size_text(self.rate)}/s"
         else:
             pace = f"{self.entries / max(self.seconds, REDRAW):.0f}/s"
-        self._stream.write(f"\r{percent}{self.entries} entries, {pace}\x1b[K")
+        self._stream.write(f"\r{percent}{self.entries} entries, {pace}{left}{told}\x1b[K")
         self._stream.flush()

@@ -41,7 +41,7 @@ class Copied:
         files, size: contents, in bytes, that were copied and have their mark.
         others: directories, links, further names and special files that were made or corrected.
         removed: what lay in the new tree, and not in the source any more.
-        current: names of files that had their mark already, in the last pass.
+        current, current_size: names of files that had their mark already, in the last pass, and their bytes.
         changed: sources that changed while they were copied: for the next pass.
         redone: shards that were done again after a death: what was copied before it counts as current then.
         problems: the first hundred of `problem_count`: paths in the source, and what kept them from being copied;
@@ -53,6 +53,7 @@ class Copied:
     others: int = 0
     removed: int = 0
     current: int = 0
+    current_size: int = 0
     changed: int = 0
     redone: int = 0
     problem_count: int = 0
@@ -71,14 +72,26 @@ class Copied:
         self.others += other.others
         self.removed += other.removed
         self.current += other.current
+        self.current_size += other.current_size
         self.changed += other.changed
         self.problem_count += other.problem_count
         self.classes += other.classes
         self.problems += other.problems[: _LISTED - len(self.problems)]
 
+    def add_current(self, source: Attributes) -> None:
+        """A file that has its mark."""
+        self.current += 1
+        self.current_size += source.size
+
+    @property
+    def kinds_of_problems(self) -> str:
+        """For people: how many of each class."""
+        return ", ".join(f"{count} {kind.value}" for kind, count in self.classes.most_common())
+
     def begin_pass(self) -> None:
         """What is told of the last pass only is forgotten."""
-        self.problem_count, self.problems, self.current = 0, [], 0
+        self.problem_count, self.problems = 0, []
+        self.current = self.current_size = 0
         self.classes.clear()
 
     def add_problem(self, path: bytes, error: OSError) -> None:
@@ -179,7 +192,7 @@ class Copier:
         if before.nlink > 1:
             self._linked_file(source, new, before)
         elif not fresh and self._is_current(new, before):
-            self._copied.current += 1
+            self._copied.add_current(before)
         else:
             if not fresh:
                 remove_all(self._new, new, self._go_on)
@@ -192,11 +205,11 @@ class Copier:
             waiting.names.append(new)
             self._names += 1
         elif self._is_current(anchor, before):
-            self._copied.current += 1
+            self._copied.add_current(before)
             self._link(anchor, new)
         elif self._is_current(new, before):
             # a run that ended had no more need of the anchor
-            self._copied.current += 1
+            self._copied.add_current(before)
             remove_all(self._new, anchor, self._go_on)
             self._new.link(new, anchor)
         else:

@@ -474,11 +474,10 @@ class Migration:
     def _require_all_copied(self, copied: Copied) -> None:
         if copied.problem_count:
             path, how = copied.problems[0]
-            kinds = ", ".join(f"{count} {kind.value}" for kind, count in copied.classes.most_common())
             raise BusyError(
                 errno.EBUSY,
-                f"{copied.problem_count} could not be copied ({kinds}), the first: {path.decode(errors='replace')}: "
-                f"{how}",
+                f"{copied.problem_count} could not be copied ({copied.kinds_of_problems}), the first: "
+                f"{path.decode(errors='replace')}: {how}",
                 self.path,
                 remedy="Nothing was exchanged. See to them, remove them, or leave them out with --exclude, and run it "
                 "again.",

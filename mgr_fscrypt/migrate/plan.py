@@ -5,6 +5,7 @@ import hashlib
 import json
 import sqlite3
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -24,6 +25,7 @@ from ..format import NOHASH_MAX, TARGET_MAX, raw_size
 from .belonging import Belonging, NestedError
 from .excluding import numbers_of
 from .record import HIDDEN, Direction
+from .sample import Estimate, Sample
 from .traits import QUOTAS
 from .trees import Met, PlainTree, Tree, not_of_one_file
 
@@ -110,6 +112,7 @@ class Plan:
         size: bytes of contents; `room` what the new tree needs beside the old one at most, in whole blocks.
         obstacles: how many of each; `listed` has the first twenty of each with their paths.
         sessions: the clients that can reach the tree.
+        estimate: what a sample of the tree has shown; None where there was nothing to be read.
         hash: of all that was decided upon, see `require_same`.
     """
 
@@ -125,12 +128,23 @@ class Plan:
     obstacles: Counter[Obstacle] = field(default_factory=Counter)
     listed: list[tuple[Obstacle, bytes, str]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
+    estimate: Estimate | None = None
     hash: str = ""
 
     @property
     def clear(self) -> bool:
         """Can it be started?"""
         return not any(obstacle.blocks for obstacle in self.obstacles)
+
+    @property
+    def expected(self) -> float | None:
+        """Seconds that copying and comparing may take one process (`sample`)."""
+        return None if self.estimate is None else self.estimate.seconds(self.entries, self.size)
+
+    @property
+    def entries(self) -> int:
+        """All that is to be made, but for further names."""
+        return self.files + self.directories + self.links + self.special
 
     def add(self, obstacle: Obstacle, path: bytes, how: str = "") -> None:
         """Note something in the way."""
@@ -195,15 +209,23 @@ def look_over(
         LockedError: the source is encrypted, and its key is not here.
     """
     require_way(mount, files, way)
-    plan = Plan(way, _totals(mount, way.path))
+    plan = Plan(way, totals(mount, way.path))
     excluded = numbers_of(source, way.path, exclude)
     for below in exclude:
         plan.add(Obstacle.EXCLUDED, joined(way.path, below.strip(b"/")))
+    begun = time.perf_counter()
     with closing(_Look(source, plan, excluded)) as look, closing(look.walk()) as all_below:
         for met in all_below:
             go_on()
             look.meet(met)
+        walked = time.perf_counter() - begun
         look.finish(go_on)
+        plan.estimate = look.sample.measured(
+            source,
+            go_on,
+            met=walked / max(plan.entries, 1),
+            enciphers=way.direction is not Direction.DECRYPT,
+        )
     _look_around(mount, plan)
     plan.hash = "-".join(
         (
@@ -265,6 +287,7 @@ class _Look:
         self._plan = plan
         self._encrypts = plan.way.direction is not Direction.DECRYPT
         self._sum = 0
+        self.sample = Sample()
         self._belonging = Belonging(source, plan.way.path, excluded)
         self._seen = sqlite3.connect("")
         self._seen.execute("CREATE TABLE seen (ino TEXT PRIMARY KEY, left INTEGER)")
@@ -313,7 +336,7 @@ class _Look:
     def _consider(self, met: Met, path: bytes, found: Attributes) -> None:
         plan = self._plan
         change = found.version if found.kind is Kind.FILE else 0
-        self._sum += int(
+        digest = int(
             _digest(
                 [
                     met.below.decode("latin-1"),
@@ -326,6 +349,9 @@ class _Look:
             ),
             16,
         )
+        self._sum += digest
+        if found.kind is Kind.FILE:
+            self.sample.offer(path, found.size, digest)
         if met.entry is not None:
             self._consider_name(met.entry.name, met.entry.name_kind, path)
         if found.kind in (Kind.FILE, Kind.DIRECTORY) and found.permissions & ~stat.S_ISGID == UNFINISHED:
@@ -406,7 +432,7 @@ def _look_at_quotas(mount: Mount, plan: Plan) -> None:
         "ceph.quota.max_bytes": ("ceph.dir.rbytes", plan.room),
         "ceph.quota.max_files": (
             "ceph.dir.rentries",
-            plan.files + plan.directories + plan.links + plan.special,
+            plan.entries,
         ),
     }
     tree, path = PlainTree(mount), plan.way.path
@@ -421,7 +447,9 @@ def _look_at_quotas(mount: Mount, plan: Plan) -> None:
                 )
 
 
-def _totals(mount: Mount, path: bytes) -> dict[str, int]:
+def totals(mount: Mount, path: bytes) -> dict[str, int]:
+    """What CephFS keeps count of by itself below a directory, some seconds late: `files` (all that are no directories),
+    `directories`, `bytes`, `snapshots`."""
     tree = PlainTree(mount)
     return {word: int(_optional(tree, path, name) or 0) for word, name in _TOTALS.items()}
 

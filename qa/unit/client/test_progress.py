@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from mgr_fscrypt.client.progress import Progress, size_text
+from mgr_fscrypt.client.progress import Progress, size_text, time_text
 
 
 class Terminal(io.StringIO):
@@ -73,3 +73,26 @@ def test_is_silent_elsewhere():
     progress.advance(10)
     progress.close()
     assert stream.getvalue() == ""
+
+
+def test_entries_count_where_they_are_expected_and_what_is_left_is_told():
+    now = [0.0]
+    terminal = Terminal()
+    progress = Progress(terminal, 100 << 20, clock=lambda: now[0], entries=100)
+    assert (progress.share, progress.left) == (0, None)
+    now[0] = 30.0
+    progress.reach(50, 0, "2 unreadable")
+    assert (progress.share, progress.left) == (0.25, 90.0)
+    assert "25% [======                  ] 50 entries, 0 B, 0 B/s, 90 s left; not copied: 2 unreadable" in (
+        terminal.getvalue()
+    )
+    # counted twice, by several passes: nobody knows
+    progress.reach(300, 100 << 20)
+    assert (progress.share, progress.left) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h")]
+)
+def test_times_of_which_nobody_knows_more(seconds: float, text: str):
+    assert time_text(seconds) == text
