@@ -14,6 +14,7 @@ from ..ceph.access import Access
 from ..messages import RELEASE
 from . import (
     background,
+    dask,
     fsck,
     get,
     kernel_commands,
@@ -348,6 +349,8 @@ def run(options: argparse.Namespace, reporter: Reporter, arguments: Sequence[str
                 options.subtree, options.directory, chosen_cache(options), options.log, options.detached
             )
             return mount.mount(access, keys, reporter, serving)
+        if options.command == "migrate worker":
+            return dask.work(options, access, keys, reporter)
         with opened(access, keys) as connection:
             return _dispatch(options, connection, reporter)
 

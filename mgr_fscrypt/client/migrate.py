@@ -29,11 +29,13 @@ from ..migrate.plan import require_same, totals
 from ..migrate.proving import compared
 from ..migrate.record import hidden_of
 from ..migrate.reports import told_in
+from ..migrate.scheduler import Scheduler
 from ..migrate.shards import Hands
 from ..migrate.trees import PlainTree
 from ..migrate.turns import Turn
 from ..migrate.workers import workers
 from ..subtree_facts import facts_of
+from . import dask
 from .advice import shown
 from .connection import Connection
 from .key_files import read_key, require_full_size
@@ -68,7 +70,8 @@ class Wish:
 @dataclass(frozen=True)
 class Start:
     """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, what was
-    left out and is not any more, what is done about others, and where the comparison is told entry by entry."""
+    left out and is not any more, what is done about others, who copies (so many processes, or those that a `scheduler`
+    knows), and where the comparison is told entry by entry."""
 
     plan: str | None = None
     even_changed: bool = False
@@ -78,6 +81,7 @@ class Start:
     copy_only: bool = False
     namespace: str | None = None
     workers: int = WORKERS
+    scheduler: Scheduler | None = None
     limits: Limits = UNLIMITED
     include: tuple[bytes, ...] = ()
     report: Path | None = None
@@ -135,7 +139,7 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
             "this stores what is encrypted in the clear, for good",
             remedy=f'if that is meant, add: --confirm "store {shown_path} in the clear"',
         )
-    work = _Work(connection, reporter, way.path, how.workers, how.limits.shared(how.workers + 1), how.report)
+    work = _Work(connection, reporter, way.path, how)
     if work.migration.record() is None:
         _begin(connection, reporter, way, how, wish.exclude)
     if how.offline:
@@ -193,7 +197,7 @@ def verify(
 ) -> Exit:
     """Compare both trees, whichever of them is in place; with `no_key` the new one with its manifest. All entries are
     told in files in the directory `report`."""
-    work = _Work(connection, reporter, wish.path, report=report)
+    work = _Work(connection, reporter, wish.path, Start(report=report))
     if no_key:
         with work.drawn():
             verdict = work.verify_without_key()
@@ -251,7 +255,7 @@ def purge(
     dry_run: bool,
 ) -> Exit:
     """Remove the old tree."""
-    migration = _Work(connection, reporter, path, limits=limits).migration
+    migration = _Work(connection, reporter, path, Start(workers=0, limits=limits)).migration
     what = f"the old tree, for good, of {shown(path)}"
     if due:
         record = migration.required_record()
@@ -275,7 +279,7 @@ def purge(
 
 def cancel(connection: Connection, reporter: Reporter, path: bytes, *, limits: Limits, dry_run: bool) -> Exit:
     """Remove the new tree."""
-    migration = _Work(connection, reporter, path, limits=limits).migration
+    migration = _Work(connection, reporter, path, Start(workers=0, limits=limits)).migration
     what = f"the new tree of {shown(path)}"
     if dry_run:
         return _would(reporter, migration.required_record(), f"remove {what}")
@@ -456,9 +460,7 @@ class _Work:
     connection: Connection
     reporter: Reporter
     path: bytes
-    workers: int = 0
-    limits: Limits = UNLIMITED
-    report: Path | None = None
+    how: Start = Start()
     copied: Copied = field(default_factory=Copied)
 
     def __post_init__(self) -> None:
@@ -471,7 +473,7 @@ class _Work:
             self._step,
             self._watch,
             self._hands,
-            self.limits,
+            self.how.limits.shared(self.how.workers + 1),
         )
 
     @contextmanager
@@ -489,18 +491,20 @@ class _Work:
     def verify(self, record: Record, *, manifest: bool = True) -> Verdict:
         """By another process; with `manifest` this one has the turn."""
         access, keys = self.connection.mount.cluster.access, self._keys(record)
-        return compared(access, self.path, keys, self._compared, self.report, manifest=manifest)
+        return compared(access, self.path, keys, self._compared, self.how.report, manifest=manifest)
 
     def verify_without_key(self) -> Verdict:
         """By this process, which has none."""
         verdict = Verdict()
-        with told_in(self.report) as told:
+        with told_in(self.how.report) as told:
             return self.migration.compare_without_key(verdict, lambda: self._compared(verdict), told)
 
     def _hands(self, turn: Turn) -> AbstractContextManager[Hands]:
-        access = self.connection.mount.cluster.access
+        access, how = self.connection.mount.cluster.access, self.how
+        if how.scheduler is not None:
+            return dask.hands(self.connection.mount, access, how.scheduler, turn, how.limits)
         keys = self._keys(self.migration.required_record())
-        return workers(access, keys, self.workers, turn, self.limits)
+        return workers(access, keys, how.workers, turn, how.limits.shared(how.workers + 1))
 
     def _keys(self, record: Record) -> list[MasterKey]:
         files, keyring = self.connection.files, self.connection.keys.keyring

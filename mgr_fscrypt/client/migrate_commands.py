@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..engine.paths import components
-from . import migrate
+from . import dask, migrate
 from .connection import Connection
 from .limit_options import add_limit_options, add_removal_limits, chosen_limits, chosen_removal_limits
 from .migrate import Start, Wish
@@ -60,6 +60,13 @@ Refused while a directory of the old tree has snapshots, and where the old tree 
 unless --lose-changes says that this may be lost; and while something lies there that was left out by --exclude, unless
 --lose-excluded says the same of that.
 """
+WORKER = """examples:
+  cephfs-fscrypt migrate worker --key new.key --old-key old.key --scheduler tls://HOST:8786 \\
+      --tls-ca ca.crt --tls-cert worker.crt --tls-key worker.key
+
+For `migrate start --executor dask`, on any host. When it is handed something it mounts, as --root says, which has to be
+what `migrate start` has; its keys are those that are given here. It ends with SIGTERM.
+"""
 CANCEL = """examples:
   cephfs-fscrypt migrate cancel /data
 """
@@ -107,6 +114,7 @@ def add_parsers(add: Add) -> None:
         metavar="N",
         help=f"processes that copy at the same time (default: {migrate.WORKERS})",
     )
+    dask.add_executor(one)
     add_limit_options(one)
     one.add_argument(
         "--keep-trash",
@@ -150,6 +158,9 @@ def add_parsers(add: Add) -> None:
     one = _on_path(add("cancel", "remove the new tree, before the cut-over", CANCEL))
     add_removal_limits(one)
     _dry_run(one)
+    one = add("worker", "copy for migrations of other hosts, by Dask", WORKER)
+    _old_key(one)
+    dask.add_scheduler(one)
 
 
 def run(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
@@ -168,6 +179,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 copy_only=options.copy_only,
                 namespace=options.namespace,
                 workers=options.workers,
+                scheduler=dask.chosen_scheduler(options),
                 limits=chosen_limits(options),
                 include=tuple(options.include),
                 report=options.report,

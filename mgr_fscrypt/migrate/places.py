@@ -17,6 +17,7 @@ class Places:
         hidden: the directory beside it.
         work: with the new tree (`new`) and the anchors until the cut-over.
         old: the trash.
+        shards: what is offered to those who copy elsewhere (`offers`).
         manifest: what the new tree was when it was verified.
         gone: with what is being removed; `going` is the new tree in it.
     """
@@ -29,6 +30,7 @@ class Places:
         self.new = joined(self.work, b"tree")
         self.anchors = joined(self.work, b"anchors")
         self.old = joined(self.hidden, b"old")
+        self.shards = joined(self.hidden, b"shards")
         self.manifest = joined(self.hidden, b"manifest")
         self.gone = joined(self.hidden, b"gone")
         self.going = joined(self.gone, b"tree")

@@ -15,7 +15,7 @@ from .excluding import left_in
 from .pace import Limits, Pace
 from .places import Places
 from .record import Journal, Record, State
-from .trees import fingerprint
+from .trees import PlainTree, fingerprint, remove_all
 from .turns import Turns
 
 
@@ -99,8 +99,8 @@ class Removing:
         try:
             if self._places.number(self._places.work):
                 self._mount.rmdir(self._places.work)
-            if self._places.number(self._places.manifest):
-                self._mount.unlink(self._places.manifest)
+            for left in (self._places.shards, self._places.manifest):
+                remove_all(PlainTree(self._mount), left)
             self._mount.rmdir(self._places.hidden)
         except CephError as error:
             if error.errno != errno.ENOTEMPTY:

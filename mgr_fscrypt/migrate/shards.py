@@ -7,7 +7,7 @@ is finished.
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -26,7 +26,8 @@ class ShardEntry:
         fresh: nothing is in its place, since its directory was made by this pass, and nobody has tried it before.
     """
 
-    below: bytes
+    # not in logs of those who are handed it
+    below: bytes = field(repr=False)
     kind: Kind
     fresh: bool
 

@@ -10,37 +10,26 @@ import atexit
 import multiprocessing
 import os
 import signal
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
-from typing import ClassVar
 
 from ..ceph.access import Access
-from ..ceph.connect import connect
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
 from ..ceph.reclaim import reset
-from ..engine import FileSystem, Keyring
+from ..engine import Keyring
 from ..format import MasterKey
 from .files import Copied
-from .migration import Migration
+from .hand import Hand
 from .pace import UNLIMITED, Limits
-from .shards import Shard, carry_out
+from .shards import Shard
 from .spawning import SPAWNED, Stop, apart_from_here, wake
 from .turns import Turn
 
 _AHEAD = 2
 """Shards a worker: one that it has, and one that waits for it."""
-_PATIENCE = 1.0
-"""Seconds that small new files may wait for each other: nobody looks at the new tree."""
-_LOOK = 0.25
-"""Seconds between two looks of a worker at whose turn it is."""
-
-
-class StoppedError(Exception):
-    """The process that this one copies for wants no more of it."""
 
 
 @contextmanager
@@ -78,7 +67,7 @@ class Workers:
 
     def submit(self, shard: Shard, /) -> Future[Copied]:
         """To whoever is through first."""
-        return self._executor.submit(_carry_out, shard, self._limits)
+        return self._executor.submit(_carry_out, self._turn, shard, self._limits)
 
     def replace(self) -> None:
         """When one dies, its executor ends the others as well. Their sessions are ended here: the MDS would keep what
@@ -107,55 +96,11 @@ class Workers:
             self._count,
             mp_context=SPAWNED,
             initializer=_begin,
-            initargs=(self._access, self._secrets, self._turn, sessions, self._stopped),
+            initargs=(self._access, self._secrets, sessions, self._stopped),
         )
 
 
-class _Worker:
-    """This process. `here` is what tasks find it by: an executor lets its initializer hand them nothing."""
-
-    here: ClassVar["_Worker"]
-
-    def __init__(self, access: Access, secrets: list[bytes], turn: Turn, session: str, stopped: Stop) -> None:
-        self._access = access
-        self._secrets = secrets
-        self._turn = turn
-        self._session = session
-        self._stopped = stopped
-        self._opened = ExitStack()
-        self._migration: Migration | None = None
-        self._looked = 0.0
-
-    def carry_out(self, shard: Shard, limits: Limits) -> Copied:
-        migration = self._migration or self._connected()
-        self._looked = 0.0
-        self._go_on()
-        return carry_out(migration.sides(migration.required_record()), self._go_on, shard, limits)
-
-    def _connected(self) -> Migration:
-        """With the first shard: what goes wrong is told as its result."""
-        atexit.register(self._opened.close)
-        keyring = Keyring()
-        for secret in self._secrets:
-            keyring.add(MasterKey(secret))
-        self._secrets.clear()
-        mount = self._opened.enter_context(connect(self._access, self._session))
-        files = self._opened.enter_context(FileSystem(mount, keyring, patience=_PATIENCE))
-        self._migration = Migration(mount, files, self._turn.path)
-        return self._migration
-
-    def _go_on(self) -> None:
-        if self._stopped.said:
-            raise StoppedError
-        now = time.monotonic()
-        if now - self._looked > _LOOK and self._migration is not None:
-            self._migration.require_turn_of(self._turn)
-            self._looked = now
-
-
-def _begin(
-    access: Access, secrets: list[bytes], turn: Turn, sessions: "SimpleQueue[str]", stopped: Stop
-) -> None:
+def _begin(access: Access, secrets: list[bytes], sessions: "SimpleQueue[str]", stopped: Stop) -> None:
     keep_out_of_core_dumps()
     end_with_parent()
     parent = multiprocessing.parent_process()
@@ -164,8 +109,16 @@ def _begin(
         os._exit(1)
     # a terminal's signals are for the parent, which ends its workers in good order
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _Worker.here = _Worker(access, secrets, turn, sessions.get(), stopped)
+    keyring = Keyring()
+    for secret in secrets:
+        keyring.add(MasterKey(secret))
+    secrets.clear()
+    session = sessions.get()
+    Hand.here = Hand(access, keyring, lambda: stopped.said, lambda: session)
+    atexit.register(Hand.here.let_go)
 
 
-def _carry_out(shard: Shard, limits: Limits) -> Copied:
-    return _Worker.here.carry_out(shard, limits)
+def _carry_out(turn: Turn, shard: Shard, limits: Limits) -> Copied:
+    # with the first shard: what goes wrong is told as its result
+    Hand.here.mounted(turn)
+    return Hand.here.carry_out(shard, limits)

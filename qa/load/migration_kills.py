@@ -102,7 +102,7 @@ class Killed:
     def run(self, kills: Sequence[Kill]) -> str | None:
         """To its end, and purged; what was wrong, else it is removed as well. Raises what nobody foresaw."""
         with connect(Access(root=self.home)) as mount:
-            make_source(mount, self.direction, b"/" + self.name + PATH, partial(_fill, self.word))
+            make_source(mount, self.direction, b"/" + self.name + PATH, partial(fill, self.word))
         with connect(Access(root=self.root)) as mount, file_system(mount) as files:
             before, source = picture(self._old(mount, files), PATH), mount.stat(PATH).ino
         kept = dict[bytes, int]()
@@ -238,7 +238,8 @@ def _hex(inodes: set[int]) -> str:
     return ", ".join(f"{ino:x}" for ino in sorted(inodes)[:5])
 
 
-def _fill(word: bytes, tree: Tree, top: bytes) -> None:
+def fill(word: bytes, tree: Tree, top: bytes) -> None:
+    """Some of everything, and many files; the word is in names, targets and contents."""
     build(tree, top)
     for number in range(MANY):
         with tree.open(top + b"/d/%d %b" % (number, word), os.O_RDWR | os.O_CREAT, 0o600) as file:

@@ -44,7 +44,7 @@ ROOMS: Mapping[str, Room] = {
     "ceph": room(theirs=("rados", "cephfs")),
     "engine": room("format", "ceph"),
     # whether a tree is encrypted is the engine's to know: it only asks the format how long names may be
-    "migrate": room("engine", "ceph"),
+    "migrate": room("engine", "ceph", theirs=("distributed",)),
     # what a master key is called is the format's to say
     "keys": room(
         "format",

@@ -1,0 +1,163 @@
+"""Those who copy on other hosts, by a scheduler of Dask's (the extra `cluster`): processes that somebody has started
+there with keys of their own (`dask_worker`).
+
+A task names a shard and the turn, and no key. All connections are TLS, in which both ends show a certificate: whoever
+has one of that authority can have the workers run anything, so it guards what the keys guard.
+"""
+
+import errno
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import closing, contextmanager
+from functools import partial
+
+import distributed
+
+from ..ceph.errors import UnreachableError
+from ..ceph.interface import Mount
+from . import dask_worker
+from .files import Copied
+from .offers import Offers
+from .pace import Limits
+from .scheduler import Scheduler
+from .shards import Shard
+from .turns import Turn
+
+_AHEAD = 2
+"""Shards a worker: one that it has, and one that waits for it."""
+_LOST = (
+    distributed.scheduler.KilledWorker,
+    distributed.client.FutureCancelledError,
+    distributed.comm.CommClosedError,
+)
+"""What becomes of tasks whose workers died, or whose scheduler did."""
+
+
+@contextmanager
+def dask_workers(
+    mount: Mount,
+    scheduler: Scheduler,
+    turn: Turn,
+    limits: Limits,
+    *,
+    reset: Callable[[str], None],
+    patience: float,
+) -> Iterator["DaskHands"]:
+    """The workers that the scheduler knows, all together no faster than `limits`. Afterwards they have unmounted.
+
+    Args:
+        mount: of the process that has the turn.
+        reset: ends a session by its uuid.
+        patience: seconds to wait for the scheduler, and for a first worker.
+
+    Raises:
+        UnreachableError: there was none.
+    """
+    try:
+        client = distributed.Client(
+            scheduler.address,
+            security=dask_worker.security_of(scheduler),
+            timeout=patience,
+            set_as_default=False,
+        )
+    except OSError as error:
+        raise UnreachableError(
+            errno.ETIMEDOUT,
+            f"Dask's scheduler {scheduler.address} cannot be reached ({error}). Nothing was changed. Look at its "
+            f"address, and at the certificates of both ends",
+        ) from error
+    with closing(client):
+        try:
+            client.wait_for_workers(1, timeout=patience)
+        except TimeoutError as error:
+            raise UnreachableError(
+                errno.ETIMEDOUT,
+                f"Dask's scheduler {scheduler.address} has no worker. Nothing was changed. Start some with "
+                f"`cephfs-fscrypt migrate worker`",
+            ) from error
+        hands = DaskHands(client, Offers(mount, turn.path), turn, limits, reset)
+        try:
+            yield hands
+        finally:
+            hands.end()
+
+
+class DaskHands:
+    """As `shards.Hands`."""
+
+    def __init__(
+        self,
+        client: distributed.Client,
+        offers: Offers,
+        turn: Turn,
+        limits: Limits,
+        reset: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._offers = offers
+        self._turn = turn
+        self._limits = limits
+        self._reset = reset
+        self._under_way: dict[str, tuple[Future[Copied], distributed.Future]] = {}
+        self._changing = threading.Lock()
+        for session in offers.begin():
+            reset(session)
+        offers.take_back()
+
+    @property
+    def width(self) -> int:
+        """Some wait for whoever is through first. Workers may come and go."""
+        return _AHEAD * max(1, len(self._client.nthreads()))
+
+    def submit(self, shard: Shard, /) -> Future[Copied]:
+        """To whoever the scheduler chooses."""
+        number = uuid.uuid4().hex
+        self._offers.offer(number)
+        limits = self._limits.shared(self.width // _AHEAD + 1)
+        done: Future[Copied] = Future()
+        task = self._client.submit(
+            dask_worker.carry_out, self._turn, number, shard, limits, key=f"fscrypt-{number}", pure=False
+        )
+        with self._changing:
+            self._under_way[number] = done, task
+        task.add_done_callback(partial(self._told, number))
+        return done
+
+    def replace(self) -> None:
+        """Whoever has taken a shard and not done it loses its session, so it cannot write any more, dead or not; those
+        who live mount anew with the next one."""
+        with self._changing:
+            lost, self._under_way = self._under_way, {}
+        self._client.cancel([task for _, task in lost.values()], force=True)
+        self._clear()
+        for done, _ in lost.values():
+            done.set_exception(BrokenExecutor("it was taken back"))
+
+    def end(self) -> None:
+        """What is under way ends with the next piece of a file; all unmount, and who cannot be asked to loses its
+        session."""
+        with self._changing:
+            lost, self._under_way = self._under_way, {}
+        self._client.cancel([task for _, task in lost.values()], force=True)
+        self._client.run(dask_worker.let_go, on_error="ignore")
+        self._clear()
+        self._offers.end()
+
+    def _clear(self) -> None:
+        for session in self._offers.taken():
+            self._reset(session)
+        self._offers.take_back()
+
+    def _told(self, number: str, task: distributed.Future) -> None:
+        with self._changing:
+            done, _ = self._under_way.pop(number, (None, None))
+        if done is None:
+            return
+        try:
+            done.set_result(task.result())
+        except _LOST as error:
+            done.set_exception(BrokenExecutor(str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the result
+            done.set_exception(error)

@@ -1,0 +1,67 @@
+"""Shards that are offered to others: taken once, and known by whose they are."""
+
+import pytest
+
+from mgr_fscrypt.ceph.errors import NotFoundError
+from mgr_fscrypt.migrate import Copied, Direction
+from mgr_fscrypt.migrate.offers import NotOfferedError, Offers
+from mgr_fscrypt.migrate.record import hidden_of
+from qa.fakes.ceph import FakeMount
+from qa.fakes.migration_cases import Subject, file_system, make_source
+
+PATH = b"/above/tree"
+
+
+@pytest.fixture
+def one(mount: FakeMount) -> Subject:
+    way = make_source(mount, Direction.ENCRYPT, PATH)
+    found = Subject(mount, file_system(mount), way)
+    found.migration.start(way, "")
+    return found
+
+
+@pytest.fixture
+def offers(one: Subject) -> Offers:
+    found = Offers(one.mount, PATH)
+    assert found.begin() == []
+    return found
+
+
+def test_what_is_offered_is_taken_once(offers: Offers, plain: FakeMount) -> None:
+    offers.offer("a")
+    elsewhere = Offers(plain, PATH)
+    elsewhere.take("a", "session")
+    assert offers.taken() == ["session"]
+    for again in (elsewhere, offers):
+        with pytest.raises(NotOfferedError):
+            again.take("a", "another")
+    elsewhere.done("a", "session")
+    assert offers.taken() == []
+    with pytest.raises(NotOfferedError):
+        elsewhere.take("a", "late")
+
+
+def test_what_was_taken_back_is_nobodys(offers: Offers) -> None:
+    offers.offer("a")
+    offers.offer("b")
+    offers.take("b", "session")
+    offers.take_back()
+    assert offers.taken() == []
+    with pytest.raises(NotOfferedError):
+        offers.take("a", "session")
+
+
+def test_whoever_has_the_turn_next_knows_who_may_be_at_work(offers: Offers, plain: FakeMount) -> None:
+    offers.offer("a")
+    offers.take("a", "of the dead")
+    assert Offers(plain, PATH).begin() == ["of the dead"]
+
+
+def test_nothing_of_it_keeps_a_migration_from_its_end(one: Subject, offers: Offers) -> None:
+    offers.offer("a")
+    offers.take("a", "session")
+    one.migration.converge(Copied())
+    one.cut_over()
+    one.migration.purge()
+    with pytest.raises(NotFoundError):
+        one.mount.stat(hidden_of(PATH))
