@@ -8,13 +8,16 @@ import os
 import stat
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
 # RADOS keeps what a client writes to one attribute in a 256-byte buffer when it reads it back (doc/facts.md F2)
 VXATTR_LIMIT = 256
+
+LAYOUT_XATTR = "ceph.dir.layout"
+"""Of a directory that says itself how its new files lie; the others have none."""
 
 
 class Kind(Enum):
@@ -109,6 +112,36 @@ class Layout:
     def striped(self) -> bool:
         """Consecutive pieces go to different objects: the kernel refuses encryption there."""
         return self.stripe_count > 1
+
+    @property
+    def unstriped(self) -> "Layout":
+        """The same, but with each object filled before the next."""
+        return replace(self, stripe_unit=self.object_size, stripe_count=1)
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Layout":
+        """Of `stripe_unit=4194304 stripe_count=1 object_size=4194304 pool=data [pool_namespace=x]`."""
+        fields = dict(word.split("=", 1) for word in text.decode().split(" "))
+        return cls(
+            stripe_unit=int(fields["stripe_unit"]),
+            stripe_count=int(fields["stripe_count"]),
+            object_size=int(fields["object_size"]),
+            pool=fields["pool"],
+            namespace=fields.get("pool_namespace", ""),
+        )
+
+    @property
+    def attributes(self) -> list[tuple[str, bytes]]:
+        """What a directory is given to have it, in this order. The sizes and the pool as one, for the parts have to fit
+        each other; 18.2 takes no namespace there. Without a namespace it keeps what it has, or inherits."""
+        words = (
+            f"stripe_unit={self.stripe_unit} stripe_count={self.stripe_count} "
+            f"object_size={self.object_size} pool={self.pool}"
+        )
+        given = [(LAYOUT_XATTR, words.encode())]
+        if self.namespace:
+            given.append((f"{LAYOUT_XATTR}.pool_namespace", self.namespace.encode()))
+        return given
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .errors import (
 )
 from .gathering import gather_nothing
 from .interface import (
+    LAYOUT_XATTR,
     VXATTR_LIMIT,
     Capacity,
     Entry,
@@ -383,10 +384,10 @@ class CephMount:
     def layout(self, path: bytes) -> Layout:
         """Of a file; of a directory what its new files get, from the nearest directory that says it."""
         if self.stat(path).kind is Kind.FILE:
-            return _layout_of(self.getxattr(path, "ceph.file.layout"))
+            return Layout.parse(self.getxattr(path, "ceph.file.layout"))
         while True:
             try:
-                return _layout_of(self.getxattr(path, "ceph.dir.layout"))
+                return Layout.parse(self.getxattr(path, LAYOUT_XATTR))
             except NoAttributeError:
                 if path == b"/":
                     break
@@ -753,15 +754,3 @@ def _entry_of(entry: Any) -> Entry:
 def _check_length(name: str, value: bytes) -> None:
     if name.startswith("ceph.") and len(value) > VXATTR_LIMIT:
         raise CephError(errno.E2BIG, f"{name} of {len(value)} bytes would crash clients that read it (F2)")
-
-
-def _layout_of(text: bytes) -> Layout:
-    """From `stripe_unit=4194304 stripe_count=1 object_size=4194304 pool=data [pool_namespace=x]`."""
-    fields = dict(word.split("=", 1) for word in text.decode().split(" "))
-    return Layout(
-        stripe_unit=int(fields["stripe_unit"]),
-        stripe_count=int(fields["stripe_count"]),
-        object_size=int(fields["object_size"]),
-        pool=fields["pool"],
-        namespace=fields.get("pool_namespace", ""),
-    )

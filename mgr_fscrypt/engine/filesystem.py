@@ -8,7 +8,7 @@ names as stored, real sizes, unlink and rmdir allowed, ENOKEY for the rest. Symb
 import errno
 import os
 import stat as modes
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -256,8 +256,16 @@ class FileSystem:
         """What lies in a directory, as a stream, which whoever does not run it to its end closes."""
         yield from self._directories.entries(self._directories.walk(components(path))[-1])
 
-    def mkdir(self, path: Path, mode: int = 0o755, *, umask: int = 0) -> None:
-        """Make a directory; below a policy with the same policy and a nonce of its own. Mode and `umask` as `open`.
+    def mkdir(
+        self,
+        path: Path,
+        mode: int = 0o755,
+        *,
+        umask: int = 0,
+        attributes: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
+        """Make a directory; below a policy with the same policy and a nonce of its own. Mode and `umask` as `open`. The
+        `attributes` are set before it has a policy, as a layout has to be (doc/facts.md F13); a snapshot takes none.
 
         It is made with a mode of which nobody has use and gets its real one once it has its context: until then
         it is half made. In `.snap`, a directory that is made is a snapshot (see `snapshots.make_snapshot`), in which
@@ -278,9 +286,13 @@ class FileSystem:
             mode = limited(mode, most)
             if context is None:
                 self._mount.mkdir(stored, mode)
+                for name, value in attributes:
+                    self._mount.setxattr(stored, name, value)
                 return
             require_usable_mode(mode, place.plain)
             make_directory(self._mount, stored, most)
+            for name, value in attributes:
+                self._mount.setxattr(stored, name, value)
             self._mount.setxattr(stored, AUTH_XATTR, context.encode_auth())
             made = self._mount.stat(stored)
             self._mount.chmod(stored, mode | (made.mode & modes.S_ISGID))

@@ -18,9 +18,10 @@ from ..engine import Attributes, BusyError
 from ..engine.paths import joined
 from .belonging import Belonging
 from .files import BATCH, BATCH_BYTES, Copied, Copier
+from .layouts import layout_for_copy, own_layout
 from .pace import UNLIMITED, Limits
 from .shards import Hands, InThisProcess, Shard, ShardEntry
-from .trees import Met, Sides, existing, remove_all
+from .trees import Met, PlainTree, Sides, existing, remove_all
 
 _MADE = 0o700
 """The mode of a directory until it has all its attributes."""
@@ -82,6 +83,7 @@ class Pass:
         self._sides = sides
         self._source = sides.source
         self._new = sides.new
+        self._encrypts = not isinstance(sides.new, PlainTree)
         self._go_on = go_on
         self._copied = copied
         self._here = InThisProcess(sides, go_on, limits)
@@ -135,13 +137,26 @@ class Pass:
             if there is not None and there.kind is not Kind.DIRECTORY:
                 self._new.unlink(new)
                 there = None
+            layout = layout_for_copy(self._source, source, self._sides.namespace, encrypts=self._encrypts)
+            if there is not None and layout and self._missed(layout, new):
+                self._new.rmdir(new)
+                there = None
             if there is None:
-                self._new.mkdir(new, _MADE)
+                self._new.mkdir(new, _MADE, attributes=layout)
                 self._copied.others += 1
             fresh = there is None
         finally:
             # also after an error: what lies in it is met all the same, and `leaving` it
             self._entered.append(fresh)
+
+    def _missed(self, layout: list[tuple[str, bytes]], new: bytes) -> bool:
+        """Whoever made it died before it had all of its layout, or the source got that later. With nothing in it, it
+        can be made anew."""
+        own = own_layout(self._new, new)
+        if own is not None and set(layout) <= set(own.attributes):
+            return False
+        with closing(self._new.scandir(new)) as entries:
+            return next(entries, None) is None
 
     def _leave(self, met: Met, source: bytes, new: bytes) -> None:
         fresh = self._entered.pop()

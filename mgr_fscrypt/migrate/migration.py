@@ -144,7 +144,9 @@ class Migration:
             top, new_top = self._places.old, self.path
         else:
             top, new_top = self.path, self._places.new
-        return Sides(source, top, new, new_top, self._places.anchors, frozenset(record.excluded))
+        return Sides(
+            source, top, new, new_top, self._places.anchors, record.namespace, frozenset(record.excluded)
+        )
 
     # comparing
 

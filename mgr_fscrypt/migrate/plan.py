@@ -24,6 +24,7 @@ from ..engine.paths import components, joined
 from ..format import NOHASH_MAX, TARGET_MAX, raw_size
 from .belonging import Belonging, NestedError
 from .excluding import numbers_of
+from .layouts import own_layout
 from .record import HIDDEN, Direction
 from .sample import Estimate, Sample
 from .traits import QUOTAS
@@ -67,8 +68,9 @@ class Obstacle(Enum):
     SPECIAL = _Weight(
         "special", False, "a FIFO, socket or device: made anew; what has it open keeps the old one"
     )
-    LAYOUT = _Weight(
-        "layout", False, "a layout of its own, which is not carried over: it gets that of the top"
+    LAYOUT = _Weight("layout", False, "a layout of its own, which new files of its copy get as well")
+    STRIPED = _Weight(
+        "striped", False, "striped, which encryption cannot have: its copy has the pool, and no stripes"
     )
     CODED = _Weight("erasure-coded", False, "the data pool is erasure coded: kernels read noise in holes")
     OWN_QUOTA = _Weight("own-quota", False, "a quota of its own, which is carried over")
@@ -111,6 +113,7 @@ class Plan:
         files, directories, links, special, names: counted; `names` are further names of files.
         size: bytes of contents; `room` what the new tree needs beside the old one at most, in whole blocks.
         obstacles: how many of each; `listed` has the first twenty of each with their paths.
+        pools: where its files lie, each with the first directory that says so.
         sessions: the clients that can reach the tree.
         estimate: what a sample of the tree has shown; None where there was nothing to be read.
         hash: of all that was decided upon, see `require_same`.
@@ -127,6 +130,7 @@ class Plan:
     room: int = 0
     obstacles: Counter[Obstacle] = field(default_factory=Counter)
     listed: list[tuple[Obstacle, bytes, str]] = field(default_factory=list)
+    pools: dict[str, bytes] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
     estimate: Estimate | None = None
     hash: str = ""
@@ -379,8 +383,13 @@ class _Look:
             self._plan.add(Obstacle.NAME, path)
 
     def _consider_directory(self, path: bytes, *, below: bool) -> None:
-        if below and _optional(self._source, path, "ceph.dir.layout") is not None:
-            self._plan.add(Obstacle.LAYOUT, path)
+        layout = own_layout(self._source, path)
+        if layout is not None:
+            self._plan.pools.setdefault(layout.pool, path)
+            if layout.striped and self._encrypts:
+                self._plan.add(Obstacle.STRIPED, path)
+            elif below:
+                self._plan.add(Obstacle.LAYOUT, path)
         if any(_optional(self._source, path, name) not in (None, b"0") for name in QUOTAS):
             self._plan.add(Obstacle.OWN_QUOTA, path)
 
@@ -404,10 +413,11 @@ def _look_around(mount: Mount, plan: Plan) -> None:
     """What does not lie in the tree."""
     path = plan.way.path
     layout = mount.layout(path)
-    if layout.striped:
-        plan.add(Obstacle.LAYOUT, path, "striped over several objects, which encryption cannot have")
-    if plan.way.direction is not Direction.DECRYPT and mount.erasure_coded(layout.pool):
-        plan.add(Obstacle.CODED, path)
+    plan.pools.setdefault(layout.pool, path)
+    if plan.way.direction is not Direction.DECRYPT:
+        for pool, first in plan.pools.items():
+            if mount.erasure_coded(pool):
+                plan.add(Obstacle.CODED, first, pool)
     room = mount.statfs(path)
     if room.available * room.block_size < plan.room:
         plan.add(

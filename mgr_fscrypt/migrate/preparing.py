@@ -2,20 +2,18 @@
 
 import errno
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
-from ..ceph.errors import NoAttributeError
 from ..ceph.interface import Mount
 from ..engine import FileSystem, RefusedError
+from ..engine.prospects import NAMESPACE_XATTR
 from .clearing import remove_half_made
+from .layouts import layout_for_copy
 from .places import Places
 from .plan import PADDING, Way, without_tree
 from .record import Direction, Journal, Record
 from .settling import path_of_all
 from .trees import PlainTree, existing
-
-_LAYOUT = "ceph.dir.layout"
 
 
 class Preparing:
@@ -68,11 +66,14 @@ class Preparing:
             self._mount.mkdir(places.work, 0o700)
         elif encrypts:
             remove_half_made(self._mount, places.work, self._go_on)
+        asked = namespace if namespace is not None else record.namespace
         for path, like in ((places.new, places.path), (places.anchors, places.new)):
             if existing(plain, path) is None:
                 self._mount.mkdir(path, 0o700)
-            if encrypts and self._files.subtree(path).policy is None:
-                self._lay_out(path, like, namespace)
+            if not encrypts:
+                self._lay_out(path, like, asked, encrypts=encrypts)
+            elif self._files.subtree(path).policy is None:
+                self._lay_out(path, like, asked, encrypts=encrypts)
                 self._files.create_subtree(path, way.key, padding=PADDING)
         if namespace is not None and self._mount.layout(places.new).namespace != namespace:
             raise RefusedError(
@@ -83,22 +84,19 @@ class Preparing:
             )
         self._mount.sync()
         made = replace(
-            record, new=self._mount.stat(places.new).ino, anchors=self._mount.stat(places.anchors).ino
+            record,
+            new=self._mount.stat(places.new).ino,
+            anchors=self._mount.stat(places.anchors).ino,
+            namespace=asked,
         )
         return record if record == made else self._journal.write(made)
 
-    def _lay_out(self, path: bytes, like: bytes, namespace: str | None) -> None:
+    def _lay_out(self, path: bytes, like: bytes, namespace: str, *, encrypts: bool) -> None:
         """Where the files of a tree will lie: said before it has a policy, for nobody can change it afterwards
         (doc/facts.md F13), and on its own top, which will lie elsewhere."""
-        found = self._mount.layout(like)
-        with suppress(NoAttributeError):
-            if self._mount.getxattr(like, _LAYOUT) and not found.striped:
-                # as one, for the parts have to fit each other; 18.2 takes no namespace there
-                words = (
-                    f"stripe_unit={found.stripe_unit} stripe_count={found.stripe_count} "
-                    f"object_size={found.object_size} pool={found.pool}"
-                )
-                self._mount.setxattr(path, _LAYOUT, words.encode())
-        namespace = namespace or found.namespace
-        if namespace:
-            self._mount.setxattr(path, f"{_LAYOUT}.pool_namespace", namespace.encode())
+        namespace = namespace or self._mount.layout(like).namespace
+        given = layout_for_copy(PlainTree(self._mount), like, namespace, encrypts=encrypts)
+        if not given and namespace:
+            given = [(NAMESPACE_XATTR, namespace.encode())]
+        for name, value in given:
+            self._mount.setxattr(path, name, value)

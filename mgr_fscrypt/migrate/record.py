@@ -64,6 +64,7 @@ class Record:
         verified: entries that were compared before it.
         trash: of the old tree, when that began (`trees.fingerprint`): another one since then says that it was written.
         manifest: digest of the manifest that the last verification wrote (`manifest`); empty until there is one.
+        namespace: that was asked for; empty: none.
         passes, copied, size: of all runs; files and bytes.
         keep: seconds that the trash is to be kept from the cut-over on; 0: until somebody purges it.
         kept_until: when it may go, in seconds since 1970; 0: nobody said so.
@@ -88,6 +89,7 @@ class Record:
     size: int = 0
     keep: int = 0
     kept_until: int = 0
+    namespace: str = ""
     excluded: tuple[int, ...] = ()
 
     def keeping(self, seconds: int, now: float) -> "Record":

@@ -6,7 +6,7 @@ neither the copier nor the comparison knows which.
 
 import errno
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -77,8 +77,8 @@ class Tree(Protocol):
     def open(self, path: bytes, flags: int = os.O_RDONLY, mode: int = NEW_FILE, /) -> Handle:
         """As open(2)."""
 
-    def mkdir(self, path: bytes, mode: int, /) -> None:
-        """A directory."""
+    def mkdir(self, path: bytes, mode: int, /, *, attributes: Iterable[tuple[str, bytes]] = ()) -> None:
+        """A directory. The `attributes` are set before it has a policy, as a layout has to be."""
 
     def mknod(self, path: bytes, mode: int, device: int, /) -> None:
         """A FIFO, socket or device, by the type bits of the mode."""
@@ -174,7 +174,6 @@ class PlainTree:
 
     def __init__(self, mount: Mount) -> None:
         self._mount = mount
-        self.mkdir = mount.mkdir
         self.mknod = mount.mknod
         self.symlink = mount.symlink
         self.readlink = mount.readlink
@@ -187,6 +186,12 @@ class PlainTree:
         self.getxattr = mount.getxattr
         self.removexattr = mount.removexattr
         self.sync = mount.sync
+
+    def mkdir(self, path: bytes, mode: int, /, *, attributes: Iterable[tuple[str, bytes]] = ()) -> None:
+        """A directory."""
+        self._mount.mkdir(path, mode)
+        for name, value in attributes:
+            self._mount.setxattr(path, name, value)
 
     def stat(self, path: bytes, /) -> Attributes:
         """What is there; of a link itself."""
@@ -222,6 +227,8 @@ class Sides:
     new: Tree
     new_top: bytes
     anchors: bytes
+    namespace: str = ""
+    """Of all files of the new tree; empty: as the directories of the source have it."""
     excluded: frozenset[int] = frozenset()
 
 

@@ -21,6 +21,7 @@ from typing import Self
 
 from mgr_fscrypt.ceph.errors import CephError, LeaseHeldError, LeaseLostError, error_of
 from mgr_fscrypt.ceph.interface import (
+    LAYOUT_XATTR,
     Capacity,
     Entry,
     Identity,
@@ -392,11 +393,12 @@ class FakeMount:
         return Capacity(1 << 22, 1000, 900, 800, self.cluster.newest, 255)
 
     def layout(self, path: bytes) -> Layout:
+        """Of the nearest directory that says it, also for a file that was there before."""
         inode = self._find(path)
-        said = inode.attributes.get("ceph.dir.layout", b"").decode()
-        fields = dict(word.split("=", 1) for word in said.split())
-        namespace = inode.attributes.get(_NAMESPACE, b"").decode()
-        return Layout(1 << 22, int(fields.get("stripe_count", 1)), 1 << 22, "cephfs_data", namespace)
+        while path != b"/" and not {LAYOUT_XATTR, _NAMESPACE} & set(inode.attributes):
+            path = path.rpartition(b"/")[0] or b"/"
+            inode = self._find(path)
+        return self._layout(inode)
 
     def erasure_coded(self, pool: str) -> bool:
         return pool in self.cluster.coded
@@ -541,6 +543,14 @@ class FakeMount:
 
     # parts
 
+    def _layout(self, inode: Inode) -> Layout:
+        said = inode.attributes.get("ceph.dir.layout", b"").decode()
+        fields = dict(word.split("=", 1) for word in said.split())
+        unit, size = (int(fields.get(name, 1 << 22)) for name in ("stripe_unit", "object_size"))
+        pool = fields.get("pool", "cephfs_data")
+        namespace = inode.attributes.get(_NAMESPACE, b"").decode()
+        return Layout(unit, int(fields.get("stripe_count", 1)), size, pool, namespace)
+
     def _live(self) -> None:
         if self.dead:
             raise DiedError
@@ -614,6 +624,9 @@ class FakeMount:
             return b"%d" % len(inode.names)
         if name in _RECURSIVE:
             return b"%d" % sum(map(_RECURSIVE[name], _all_below(inode)))
+        if name == LAYOUT_XATTR and {LAYOUT_XATTR, _NAMESPACE} & set(inode.attributes):
+            found = self._layout(inode)
+            return b" ".join((found.attributes[0][1], b"pool_namespace=" + found.namespace.encode()))
         if name not in inode.attributes:
             raise error_of(errno.ENODATA, f"get {name}", path)
         return inode.attributes[name]
@@ -628,7 +641,7 @@ class FakeMount:
     def _set(self, inode: Inode, name: str, value: bytes) -> None:
         if name.startswith("ceph.") and len(value) > 256:
             raise CephError(errno.E2BIG, "too long for a vxattr")
-        if name == _NAMESPACE and "ceph.fscrypt.auth" in inode.attributes:
+        if name in (LAYOUT_XATTR, _NAMESPACE) and "ceph.fscrypt.auth" in inode.attributes:
             # doc/facts.md F13
             raise CephError(errno.EINVAL, "a layout after a policy")
         snapshots.require_living(inode)

@@ -5,12 +5,13 @@ import stat
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pytest
 
 from mgr_fscrypt.ceph.errors import NotFoundError
-from mgr_fscrypt.ceph.interface import Kind, Mount
+from mgr_fscrypt.ceph.interface import Kind, Layout, Mount
 from mgr_fscrypt.engine import DamagedError, FileMode, FileSystem, Keyring, RefusedError
 from mgr_fscrypt.engine.acls import DEFAULT_ACL
 from mgr_fscrypt.engine.making import UNFINISHED
@@ -29,6 +30,7 @@ from mgr_fscrypt.migrate import (
     Way,
     look_over,
 )
+from mgr_fscrypt.migrate.layouts import own_layout
 from mgr_fscrypt.migrate.marks import MARK, Mark, mark_of
 from mgr_fscrypt.migrate.plan import require_same
 from mgr_fscrypt.migrate.record import hidden_of
@@ -366,6 +368,23 @@ class MigrationCases:
         late = migration.cut_over(Copied(), one.verify, evict=False)
         plain.close(fd)
         assert late.written == [b"/one"]
+
+    def test_a_layout_below_the_top_is_carried_over(
+        self, made: Callable[[Direction], Subject], mount: Mount
+    ) -> None:
+        one = made(Direction.REENCRYPT)
+        layout = Layout(1 << 20, 1, 1 << 20, mount.layout(b"/").pool, "apart")
+        one.files.mkdir(one.path + b"/apart", 0o755, attributes=layout.attributes)
+        with one.files.create(one.path + b"/apart/file") as file:
+            file.pwrite(b"there", 0)
+        one.copy()
+        assert one.cut_over().verdict.equal
+        with mount.fresh() as fresh, file_system(fresh) as files:
+            assert own_layout(files, one.path + b"/apart") == layout
+            with closing(files.scandir(one.path + b"/apart")) as entries:
+                (name,) = (each.stored for each in entries)
+            (above,) = (each.stored for each in files.scandir(one.path) if each.name == b"apart")
+            assert fresh.layout(b"/".join((one.path, above, name))) == layout
 
     def test_a_trash_with_snapshots_is_kept_until_they_are_gone(
         self, made: Callable[[Direction], Subject], mount: Mount
