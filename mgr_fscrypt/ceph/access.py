@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .interface import ENGINE
+
 
 @dataclass(frozen=True)
 class Access:
@@ -29,7 +31,7 @@ class Access:
     root: bytes = b"/"
     cache: int = 64 << 20
     timeout: int = 10
-    announce: Mapping[str, str] = field(default_factory=lambda: {"fscrypt_engine": "1"})
+    announce: Mapping[str, str] = field(default_factory=lambda: {ENGINE: "1"})
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -16,6 +16,9 @@ from typing import Protocol, Self
 # RADOS keeps what a client writes to one attribute in a 256-byte buffer when it reads it back (doc/facts.md F2)
 VXATTR_LIMIT = 256
 
+ENGINE = "fscrypt_engine"
+"""The key of a session's metadata by which clients of this program announce themselves (doc/facts.md M9)."""
+
 LAYOUT_XATTR = "ceph.dir.layout"
 """Of a directory that says itself how its new files lie; the others have none."""
 
@@ -155,6 +158,11 @@ class Session:
     metadata: Mapping[str, str]
     capabilities: int
     manager: bool
+
+    @property
+    def engine(self) -> bool:
+        """Does it say that it is a client of this program? Anybody may."""
+        return ENGINE in self.metadata
 
     def reaches(self, path: bytes) -> bool:
         """Can this client meet what lies at `path` (of the file system) or below it, by its root alone?"""

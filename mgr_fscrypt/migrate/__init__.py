@@ -6,8 +6,9 @@ and on `engine.FileSystem` only.
 
 from .comparing import compare
 from .files import Copied
+from .looking import look_over
 from .migration import Late, Migration, Step
-from .plan import Obstacle, Plan, Way, look_over
+from .plan import Obstacle, Plan, Way
 from .record import Direction, Record, State
 from .verdict import Verdict
 

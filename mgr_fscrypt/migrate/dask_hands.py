@@ -98,7 +98,7 @@ class DaskHands:
         self._client = client
         self._offers = offers
         self._turn = turn
-        self._limits = limits
+        self._limits = limits.at_any_time if turn.fenced else limits
         self._reset = reset
         self._under_way: dict[str, tuple[Future[Copied], distributed.Future]] = {}
         self._changing = threading.Lock()

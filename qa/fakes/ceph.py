@@ -646,6 +646,8 @@ class FakeMount:
             raise CephError(errno.EINVAL, "a layout after a policy")
         snapshots.require_living(inode)
         self._change(inode)
+        if name == "ceph.dir.casesensitive" and value == b"0":
+            inode.attributes["ceph.dir.charmap"] = b'{"casesensitive":false}'
         if name in _VIRTUAL and not value:
             inode.attributes.pop(name, None)
         elif name == ACCESS_ACL:

@@ -5,12 +5,12 @@ import stat
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 import pytest
 
-from mgr_fscrypt.ceph.errors import NotFoundError
+from mgr_fscrypt.ceph.errors import CephError, NotFoundError
 from mgr_fscrypt.ceph.interface import Kind, Layout, Mount
 from mgr_fscrypt.engine import DamagedError, FileMode, FileSystem, Keyring, RefusedError
 from mgr_fscrypt.engine.acls import DEFAULT_ACL
@@ -410,6 +410,14 @@ class MigrationCases:
         mount.chmod(top + b"/empty", UNFINISHED)
         mount.link(top + b"/one", top.rpartition(b"/")[0] + b"/outside")
         mount.mkdir(top + b"/.snap/before", 0o755)
+        mount.mkdir(top + b"/volume", 0o755)
+        mount.setxattr(top + b"/volume", "ceph.dir.subvolume", b"1")
+        mount.mkdir(top + b"/Case", 0o755)
+        insensitive = []
+        # 18.2 has no such directories
+        with suppress(CephError):
+            mount.setxattr(top + b"/Case", "ceph.dir.casesensitive", b"0")
+            insensitive.append((Obstacle.CASE, top + b"/Case"))
         mount.sync()
         try:
             plan = one.plan()
@@ -424,6 +432,8 @@ class MigrationCases:
             (Obstacle.LINKED_OUTSIDE, top + b"/one"),
             (Obstacle.SPECIAL, top + FIFO),
             (Obstacle.SNAPSHOTS, top),
+            (Obstacle.SUBVOLUME, top + b"/volume"),
+            *insensitive,
         ):
             assert wanted in found
 

@@ -24,8 +24,8 @@ from mgr_fscrypt.migrate import (
 from mgr_fscrypt.migrate.comparing import compare
 from mgr_fscrypt.migrate.copying import Pass
 from mgr_fscrypt.migrate.files import Copier
+from mgr_fscrypt.migrate.looking import require_way
 from mgr_fscrypt.migrate.marks import MARK, mark_of
-from mgr_fscrypt.migrate.plan import require_way
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainFile, PlainTree, Tree, remove_all
 from qa.fakes.ceph import FakeMount

@@ -1,7 +1,7 @@
 """Who may act: leases that ran out while a process slept, and clients that can reach the tree."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -10,7 +10,7 @@ from mgr_fscrypt.ceph.errors import LeaseLostError
 from mgr_fscrypt.ceph.interface import Session
 from mgr_fscrypt.engine import BusyError, DamagedError, NotFencedError, RefusedError
 from mgr_fscrypt.engine.paths import joined
-from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State, Step, Verdict
+from mgr_fscrypt.migrate import Copied, Direction, Migration, Obstacle, Record, State, Step, Verdict
 from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.record import RECORD, Journal, hidden_of
 from qa.fakes.ceph import FakeCluster, FakeMount
@@ -251,3 +251,18 @@ def test_a_hidden_directory_of_somebody_else_is_left_alone(one: Subject, mount: 
     mount.mkdir(joined(hidden_of(PATH), b"theirs"), 0o755)
     with pytest.raises(RefusedError, match="of no migration"):
         one.migration.start(one.way, "")
+
+
+def test_a_plan_says_who_can_reach_the_tree_and_who_is_a_danger(one: Subject, mount: FakeMount) -> None:
+    stray = replace(session(b"/"), metadata={"hostname": "there", "kernel_version": "6.1"}, capabilities=7)
+    mount.cluster.sessions = [stray, replace(stray, number=8, metadata={"fscrypt_engine": "1"})]
+    found = [(obstacle, how) for obstacle, _, how in one.plan().listed]
+    assert (Obstacle.SESSION, f"{stray}, 7 capabilities, 6.1") in found
+    assert [how for obstacle, how in found if obstacle is Obstacle.UNSAFE] == [str(stray)]
+
+
+def test_a_tree_in_a_case_insensitive_directory_cannot_be_encrypted(one: Subject, mount: FakeMount) -> None:
+    mount.setxattr(b"/above", "ceph.dir.casesensitive", b"0")
+    plan = one.plan()
+    assert not plan.clear
+    assert (Obstacle.CASE, b"/above") in [(obstacle, path) for obstacle, path, _ in plan.listed]
