@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
-from ..ceph.errors import NoAttributeError
+from ..ceph.errors import NoAttributeError, NotFoundError
 from ..ceph.interface import Kind, Mount
 from ..engine import Attributes, FileSystem, LockedError, NameKind, RefusedError
 from ..engine.making import UNFINISHED
@@ -141,6 +141,10 @@ class _Look:
                 raise met.error
             if not met.leaving:
                 self._consider(met, path, self._source.stat(path))
+        except NotFoundError:
+            # somebody removed it, or gave it another name, since it was listed: but for the top
+            if met.entry is None:
+                raise
         except NestedError:
             self._plan.add(Obstacle.NESTED, path)
         except OSError as error:

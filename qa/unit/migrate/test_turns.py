@@ -188,6 +188,34 @@ def test_clients_that_can_reach_the_tree_block_the_cut_over(
     assert mount.stat(PATH).ino == source
 
 
+@pytest.mark.parametrize("later", [0, 1])
+def test_what_a_client_that_was_cut_off_wrote_is_copied_though_nobody_counted_it(
+    one: Subject, mount: FakeMount, later: int
+) -> None:
+    one.copy()
+    mount.cluster.sessions = [session(PATH)]
+    written = mount._find(PATH + b"/d/more")
+
+    def wrote(step: Step) -> None:
+        # the OSDs have it, the MDS was not told: it finds the time, in whole seconds maybe the same
+        if step is Step.FENCING:
+            written.data[:5] = b"wrote"
+            written.mtime += later
+
+    verified: list[Verdict] = []
+
+    def verify(record: Record) -> Verdict:
+        verified.append(one.verify(record))
+        return verified[-1]
+
+    migration = Migration(mount, one.files, PATH, wrote)
+    late = migration.cut_over(Copied(), verify, evict=True)
+    assert late.verdict.equal
+    assert len(verified) == 2 - later
+    with one.files.open(PATH + b"/d/more") as file:
+        assert file.pread(5, 0) == b"wrote"
+
+
 def test_clients_that_come_while_it_is_verified_block_it_too(one: Subject, mount: FakeMount) -> None:
     one.copy()
 
