@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,7 +17,6 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Step, Way
-from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree
 from mgr_fscrypt.migrate.workers import workers
 from qa.fakes.engine_cases import OTHER, remove
@@ -29,11 +26,12 @@ from qa.fakes.migration_cases import (
     MigrationCases,
     Subject,
     file_system,
-    finished,
     make_source,
     picture,
 )
 from qa.lab.cluster import Cluster
+from qa.load.migrated_tree import Journey
+from qa.load.migration_kills import Kill, Killed
 from qa.load.program import done, refused, run
 from qa.load.seeds import seed
 
@@ -137,79 +135,27 @@ def test_a_person_migrates_a_tree_and_goes_on(
     assert "in the clear" in refused(2, "migrate", "start", top, "--decrypt", "--key", key)
 
 
-JOB = """
-import os, sys
-from functools import partial
-from mgr_fscrypt.ceph.access import Access
-from mgr_fscrypt.ceph.connect import connect
-from mgr_fscrypt.migrate import Copied, Direction, Migration, State, Way, copying
-from mgr_fscrypt.migrate.workers import workers
-from qa.fakes.migration_cases import KEY, Subject, file_system
-path, copying.BATCH = os.fsencode(sys.argv[1]), 8
-with connect(Access()) as mount, file_system(mount) as files:
-    way = Way(path, Direction.ENCRYPT, KEY.identifier)
-    migration = Migration(
-        mount,
-        files,
-        path,
-        lambda step: print(step.value, flush=True),
-        hands=partial(workers, Access(), [KEY], 2) if sys.argv[2] == "workers" else None,
-    )
-    if migration.start(way, "").state is State.COPYING:
-        migration.converge(Copied())
-        migration.cut_over(Copied(), Subject(mount, files, way).verify, evict=True)
-"""
-
-
-def migrate(path: bytes, step: Step | None = None, life: float = 0) -> bool:
-    """Let a process do it, and kill it so many seconds after a step began; was that before it was through?"""
-    hands = "workers" if step is Step.COPYING else "nobody"
-    child = subprocess.Popen([sys.executable, "-c", JOB, os.fsdecode(path), hands], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    with child.stdout as said:
-        for line in said:
-            if step is not None and line.decode().strip() == step.value:
-                time.sleep(life)
-                child.kill()
-                break
-    assert child.wait() in (0, -signal.SIGKILL)
-    return child.returncode != 0
-
-
-def test_processes_killed_at_random_moments(path: bytes) -> None:
+def test_processes_killed_at_random_moments() -> None:
     chosen, begun = seed(), time.monotonic()
     chance = random.Random(chosen)
-    with connect(Access()) as mount, file_system(mount) as files:
-        tree = PlainTree(mount)
-        for number in range(MANY):
-            with tree.open(path + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
-                file.pwrite(b"%d " % number * number, 0)
-        tree.sync()
-        before, source = picture(tree, path), mount.stat(path).ino
-    killed, kept = 0, dict[bytes, int]()
-    for step in KILLED_AT:
-        killed += migrate(path, step, chance.uniform(0, LIFE) * (20 if step is Step.COPYING else 1))
-        with connect(Access()) as mount, file_system(mount) as files:
-            one = Subject(mount, files, Way(path, Direction.ENCRYPT, KEY.identifier))
-            old = hidden_of(path) + b"/old"
-            place = path if _ino(mount, path) == source else old
-            assert _ino(mount, place) == source
-            assert picture(PlainTree(mount), place) == before
-            if place == old and _ino(mount, path):
-                # anchors may be there still: the next run takes them away
-                assert _without_counts(picture(files, path)) == _without_counts(before)
-            kept = finished(one) | kept
-    assert not migrate(path)
-    with connect(Access()) as mount, file_system(mount) as files:
-        assert picture(files, path) == before
-        assert {name: files.stat(path + name).ino for name in kept} == kept, (
-            "no finished file is copied again"
-        )
+    kills = [Kill(step, chance.uniform(0, 20 * LIFE if step is Step.COPYING else LIFE)) for step in KILLED_AT]
+    name = f"killed-{uuid.uuid4().hex[:8]}".encode()
+    migrated = Killed(b"/", name, Direction.ENCRYPT, searching=False)
+    wrong = migrated.run(kills)
     print(
-        f"sampled: {len(before)} entries, seed {chosen}, killed {killed} of {len(KILLED_AT)} times, {len(kept)} copies "
-        f"were finished by then; {time.monotonic() - begun:.0f} s"
+        f"sampled: seed {chosen}, killed {migrated.deaths} of {len(kills)} times, {migrated.kept} copies were finished "
+        f"by then; {time.monotonic() - begun:.0f} s"
     )
-    assert killed, f"FSCRYPT_QA_SEED={chosen}"
+    assert wrong is None, f"{wrong}; FSCRYPT_QA_SEED={chosen}"
+    assert migrated.deaths, f"FSCRYPT_QA_SEED={chosen}"
+
+
+def test_a_tree_is_migrated_under_its_users() -> None:
+    begun = time.monotonic()
+    journey = Journey(f"/journey-{uuid.uuid4().hex[:8]}".encode(), 200, 8 << 20, workers=2)
+    wrong = journey.run()
+    print(f"sampled: {json.dumps(journey.told)}; {time.monotonic() - begun:.0f} s")
+    assert wrong is None
 
 
 def test_workers_that_are_killed_are_replaced(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,15 +186,3 @@ def test_workers_that_are_killed_are_replaced(path: bytes, monkeypatch: pytest.M
         late = migration.cut_over(copied, Subject(mount, files, way).verify, evict=False)
         assert (late.verdict.equal, late.evicted) == (True, ())
         assert picture(files, path) == before
-
-
-def _without_counts(found: dict[bytes, tuple[object, ...]]) -> dict[bytes, tuple[object, ...]]:
-    """Without how many names each inode has."""
-    return {name: (traits, *rest) for name, (traits, _, *rest) in found.items()}
-
-
-def _ino(mount: CephMount, path: bytes) -> int:
-    try:
-        return mount.stat(path).ino
-    except FileNotFoundError:
-        return 0
