@@ -45,7 +45,11 @@ from .control.job_watch import JobWatch
 from .control.jobs import Jobs
 from .control.key_managers import KeyManagers
 from .control.metrics import Metrics
+from .control.migration_outcomes import MigrationOutcomes
+from .control.migration_watch import MigrationWatch
+from .control.migrations import Migrations
 from .control.observing import Observer
+from .control.opening import Opening
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.rescanning import Rescans
@@ -66,6 +70,7 @@ from .door import (
     KeyLineCommands,
     KmsCommands,
     MetricsCommands,
+    MigrateCommands,
     ResourceCommands,
     ScanCommands,
     ServiceCommands,
@@ -86,6 +91,7 @@ from .store import (
     IdentityTable,
     Joined,
     KeyTable,
+    LeftMigrationTable,
     NewerSchemaError,
     NotReadyError,
     SubtreeTable,
@@ -115,6 +121,7 @@ class Module(
     GateCommands,
     DoctorCommands,
     MetricsCommands,
+    MigrateCommands,
     ScanCommands,
     AuditCommands,
     ResourceCommands,
@@ -188,6 +195,16 @@ class Module(
             answer=self._answer,
             recorded=self.audit.recorded,
         )
+        left = LeftMigrationTable(database)
+        self._migration_watch = MigrationWatch(
+            left=left,
+            jobs=self.jobs,
+            cluster=self,
+            answer=self._answer,
+            recorded=self.audit.recorded,
+            now=time.monotonic,
+            date=time.time,
+        )
         self._health: Simplified = {}
         self.metrics = Metrics(
             subtrees=self.subtrees,
@@ -202,10 +219,11 @@ class Module(
             answer=self._answer,
             census=self.observer.census,
             service=self.service.report,
+            migrations=self._migration_watch,
             health=lambda: self._health,
         )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
-        self._make_subtree_jobs()
+        self._make_subtree_jobs(left)
         self.resources = Resources(
             subtrees=self.subtrees,
             keys=self.keys,
@@ -254,7 +272,9 @@ class Module(
                 self._answer(acts.look)
                 self._answer(self._protectors.look)
                 self._scan_watch.look()
+                self._migration_watch.look(self.service.jobs())
             checks |= acts.checks() | self._protectors.checks() | self._scan_watch.checks()
+            checks |= self._migration_watch.checks()
             checks |= job_checks(self.service.jobs(), time.time())
             if self.access.met:
                 self._answer(self.access.note)
@@ -316,7 +336,7 @@ class Module(
         witnesses = ManagedServers(self, CommandResult, patience=_LOOK)
         self.doctor = Doctor(practice, witnesses, self._examiner, self.log)
 
-    def _make_subtree_jobs(self) -> None:
+    def _make_subtree_jobs(self, left: LeftMigrationTable) -> None:
         """What is asked of the service for one subtree, and what comes of it."""
         parts: Any = {
             "subtrees": self.subtrees,
@@ -328,6 +348,13 @@ class Module(
         self.follow_up = FollowUp(
             service=self.service,
             evictions=self.evictions,
+            migrations=MigrationOutcomes(
+                service=self.service,
+                subtrees=self.subtrees,
+                left=left,
+                answer=self._answer,
+                recorded=self.audit.recorded,
+            ),
             cluster=self,
             recorded=self.audit.recorded,
             hurry=self.observer.hurry,
@@ -336,8 +363,15 @@ class Module(
             log=self.log,
             **parts,
         )
-        self.subtree_jobs = SubtreeJobs(
-            keys=self.keys, tenants=self.tenants, creations=self.follow_up, **parts
+        opening = Opening(keys=self.keys, tenants=self.tenants, answer=self._answer)
+        self.subtree_jobs = SubtreeJobs(opening=opening, creations=self.follow_up, **parts)
+        self.migrations = Migrations(
+            subtrees=self.subtrees,
+            opening=opening,
+            jobs=self.jobs,
+            service=self.service,
+            cluster=self,
+            answer=self._answer,
         )
 
     def _admitted_entity(self) -> str:

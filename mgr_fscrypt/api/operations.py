@@ -93,6 +93,7 @@ _KEY_LINES = (
     *("cancel", "finish", "recover"),
 )
 _SUBTREE = "/subtrees/{fs}/subtree"
+_MIGRATION = "/migrations/{fs}"
 _AT = ("path",)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -111,6 +112,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("subtree hold", "POST", f"{_SUBTREE}/hold", OPERATE, True, _AT, shown_by="subtree show"),
     Operation("subtree verify", "POST", f"{_SUBTREE}/verify", OPERATE, True, _AT),
     Operation("scan", "POST", "/scans/{fs}", OPERATE, long=True),
+    Operation("migrate plan", "POST", f"{_MIGRATION}/plan", OPERATE, True, _AT),
+    # these may end clients' sessions, or store in the clear
+    Operation("migrate start", "POST", f"{_MIGRATION}/start", SECURITY, True, _AT),
+    Operation("migrate rollback", "POST", f"{_MIGRATION}/rollback", SECURITY, True, _AT),
+    Operation("migrate status", "GET", _MIGRATION, READ, target=_AT),
+    Operation("migrate verify", "POST", f"{_MIGRATION}/verify", OPERATE, True, _AT),
+    Operation("migrate purge", "DELETE", f"{_MIGRATION}/trash", OPERATE, True, _AT),
+    Operation("migrate cancel", "DELETE", _MIGRATION, OPERATE, True, _AT),
     Operation("key ls", "GET", "/keys", READ),
     Operation("key show", "GET", "/keys/{fs}/{key}", READ),
     Operation("key adopt", "PUT", "/keys/{fs}", KEYS),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from .interface import ENGINE
 
+SERVICE = "fscrypt_service"
+"""What an engine service announces of itself: a word of its own."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -46,6 +49,12 @@ class Access:
     def announced(self, **more: str) -> str:
         """`announce` and more, as Ceph's option `client_metadata` takes it."""
         return ",".join(f"{key}={value}" for key, value in {**self.announce, **more}.items())
+
+    def kin(self, metadata: Mapping[str, str]) -> bool:
+        """Does a session with this announce the same engine service as we do? Of what it does in one place of the tree
+        one thing is done at a time: its sessions need not be kept from each other."""
+        ours = self.announce.get(SERVICE)
+        return ours is not None and metadata.get(SERVICE) == ours
 
     @property
     def options(self) -> dict[str, str]:

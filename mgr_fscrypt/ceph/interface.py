@@ -346,6 +346,9 @@ class Mount(Protocol):
     def erasure_coded(self, pool: str) -> bool:
         """Does the pool hold coded pieces instead of copies?"""
 
+    def room(self, pool: str) -> int:
+        """Bytes of contents that the pool can still take."""
+
     def mkdir(self, path: bytes, mode: int) -> None:
         """`ExistsError` when the name is taken."""
 

@@ -404,6 +404,10 @@ class CephMount:
         """Does the pool hold coded pieces instead of copies?"""
         return self.cluster.erasure_coded(pool)
 
+    def room(self, pool: str) -> int:
+        """Bytes of contents that the pool can still take."""
+        return self.cluster.room(pool)
+
     def chmod(self, path: bytes, mode: int) -> None:
         """Permission bits, of a link itself too."""
         self.require_writable()
@@ -546,7 +550,7 @@ class CephMount:
         return ObjectLease(self._leases, ino, holder, self._keeper)
 
     def sessions(self) -> list[Session]:
-        """All clients but ours, and those that are only there to end others.
+        """All clients but ours, those of our service, and those that are only there to end others.
 
         Raises:
             CephError: EACCES or EPERM where the entity may not `tell` the MDSs.
@@ -560,7 +564,9 @@ class CephMount:
         return [
             one
             for _, one in sorted(found.items())
-            if one.address not in self._own and ANNOUNCED not in one.metadata
+            if one.address not in self._own
+            and ANNOUNCED not in one.metadata
+            and not self.cluster.access.kin(one.metadata)
         ]
 
     def evict(self, session: Session) -> None:

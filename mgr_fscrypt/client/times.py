@@ -2,21 +2,19 @@
 
 import argparse
 import datetime
-import re
+
+from ..messages.spans import seconds_of
 
 DAY = 86400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
-_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
 
 
 def duration(text: str) -> int:
     """Seconds of `90s`, `15m`, `12h`, `7d` or `4w`; `never` is 0."""
-    if text == "never":
-        return 0
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise argparse.ArgumentTypeError("a time is a number with s, m, h, d or w, such as 7d, or `never`")
-    return int(found[1]) * _UNITS[found[2]]
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def waiting(text: str) -> int:

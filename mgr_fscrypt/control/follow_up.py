@@ -40,6 +40,7 @@ from .gates import Gates
 from .jobs import JobDetail, JobService
 from .jobs import Jobs as JobCommands
 from .marks import Marks, SeenJobs
+from .migration_outcomes import FOLLOWED, MigrationOutcomes
 from .new_subtree import NewSubtree
 from .refusal import RefusalError
 from .results import Result
@@ -58,7 +59,7 @@ SILENCE = 30.0
 """Seconds without word of the service after which jobs may have ended of which it tells no longer."""
 REMEMBERED = 1000
 """Jobs of a file system that were seen to: the service keeps no more of those that are over."""
-_KINDS = (CREATE, RELEASE, HOLD, REMOVE, LOOK)
+_KINDS = (CREATE, RELEASE, HOLD, REMOVE, LOOK, *FOLLOWED)
 _NOT_FOUND = 5
 """The exit code of a job that did not find its path."""
 
@@ -129,6 +130,7 @@ class FollowUp:
         subtrees: the register.
         gates: who is kept out.
         evictions: whose sessions are ended.
+        migrations: sees to what was migrated.
         cluster: the file systems that there are.
         answer: does work on the database, and answers in time.
         recorded: does work of a command about something, and records it in the audit.
@@ -147,6 +149,7 @@ class FollowUp:
         subtrees: Subtrees,
         gates: Gates,
         evictions: Evictions,
+        migrations: MigrationOutcomes,
         cluster: FileSystemMap,
         answer: Callable[[Callable[[], Result]], Result],
         recorded: Callable[[str, Sequence[str], Callable[[], Result]], Result],
@@ -161,6 +164,7 @@ class FollowUp:
         self._subtrees = subtrees
         self._gates = gates
         self._evictions = evictions
+        self._migrations = migrations
         self._cluster = cluster
         self._answer = answer
         self._recorded = recorded
@@ -342,16 +346,18 @@ class FollowUp:
                 made = read(CreateResult, outcome, "result")
                 return self._register(fs_name, made.path, made.facts)
             case "release" | "hold":
-                kind: type[ReleaseOptions | HoldOptions] = ReleaseOptions
+                form: type[ReleaseOptions | HoldOptions] = ReleaseOptions
                 if state.wish.kind == HOLD:
-                    kind = HoldOptions
-                if read(kind, options, "options").dry_run:
+                    form = HoldOptions
+                if read(form, options, "options").dry_run:
                     return Result()
                 return self._register(fs_name, path, read(ModeResult, outcome, "result").facts)
             case "adopt":
                 if read(LookOptions, options, "options").dry_run:
                     return Result()
                 return self._register(fs_name, path, read(LookResult, outcome, "result").facts)
+            case kind if kind in FOLLOWED:
+                return self._migrations.settle(fs_name, state)
             case _:
                 gone = read(RemoveOptions, options, "options")
                 return Result() if gone.dry_run else self._forget(fs_name, path, gone.inode)

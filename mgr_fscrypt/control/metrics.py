@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from ..messages import RELEASE
+from ..messages.migration_job import ENCRYPT, MIGRATE
 from .audience import Audience, ClientPage
 from .audit import ActPage, Audit
 from .cluster import FileSystemMap, names_of
@@ -16,6 +17,7 @@ from .gate_answers import GatePage
 from .gates import Gates
 from .health import AHEAD, LATE, expiring_keys, untested_keys
 from .keys import KeyPage, Keys
+from .migration_watch import MigrationWatch
 from .observing import Census
 from .paging import MAX_PAGE
 from .results import Result
@@ -80,6 +82,25 @@ JOB_KINDS = Family(
     "Jobs by kind and state: of those that are not over, and of those that are, 20 at most.",
     ("kind", "state"),
 )
+MIGRATED = Family(
+    "ceph_fscrypt_migration_entries",
+    "gauge",
+    "Entries of the migrations that are at work: done in the present step, and all of them.",
+    ("what",),
+)
+MIGRATIONS_STALLED = Family("ceph_fscrypt_migrations_stalled", "gauge", "Migrations that do not get on.")
+TRASH = Family(
+    "ceph_fscrypt_migration_trash",
+    "gauge",
+    "Old trees that are kept after their migration, by its direction.",
+    ("fs", "direction"),
+)
+PLAINTEXT = Family(
+    "ceph_fscrypt_migration_plaintext",
+    "gauge",
+    "Places with the plaintext of what was encrypted since: old trees, and snapshots that have them.",
+    ("fs", "where"),
+)
 KMS = Family(
     "ceph_fscrypt_kms_reachable", "gauge", "Whether a key manager answered the engine service last.", ("kms",)
 )
@@ -105,6 +126,10 @@ FAMILIES = (
     SERVICE_KEYS,
     JOBS,
     JOB_KINDS,
+    MIGRATED,
+    MIGRATIONS_STALLED,
+    TRASH,
+    PLAINTEXT,
     KMS,
     ACTS,
     HEALTH,
@@ -130,6 +155,7 @@ class Metrics:
         answer: does work there, and answers in time.
         census: what was learnt last.
         service: how the engine service is.
+        migrations: what they left, and which do not get on.
         health: the health checks that are raised, as ceph-mgr has them.
     """
 
@@ -148,6 +174,7 @@ class Metrics:
         answer: Callable[[Callable[[], Result]], Result],
         census: Callable[[], Census],
         service: Callable[[], ServiceReport],
+        migrations: MigrationWatch,
         health: Callable[[], Simplified],
     ) -> None:
         self._subtrees = subtrees
@@ -162,6 +189,7 @@ class Metrics:
         self._answer = answer
         self._census = census
         self._service = service
+        self._migrations = migrations
         self._health = health
 
     def measure(self) -> Result:
@@ -174,6 +202,7 @@ class Metrics:
             *known,
             Sample(LOOKED, self._census().asked),
             *_of_service(self._service()),
+            *_of_migrations(self._migrations, names_of(self._cluster)),
             *_of_health(self._health()),
         ]
         return Result(answer=Exposition(tuple(samples)))
@@ -229,7 +258,24 @@ def _of_service(report: ServiceReport) -> Iterator[Sample]:
             yield Sample(JOBS, jobs.failed, ("failed",))
             kinds = Counter((job.kind, job.state) for job in jobs.told)
             yield from (Sample(JOB_KINDS, number, labels) for labels, number in sorted(kinds.items()))
+            working = [job for job in jobs.told if job.kind == MIGRATE and job.state == "running"]
+            yield Sample(MIGRATED, sum(job.done for job in working), ("done",))
+            yield Sample(MIGRATED, sum(job.total or 0 for job in working), ("all",))
         yield from (Sample(KMS, int(each.reachable), (each.name,)) for each in report.service.backends)
+
+
+def _of_migrations(watch: MigrationWatch, names: Mapping[int, str]) -> Iterator[Sample]:
+    yield Sample(MIGRATIONS_STALLED, watch.stalled)
+    trash: Counter[tuple[str, str]] = Counter()
+    plain: Counter[tuple[str, str]] = Counter()
+    for each in watch.known:
+        name = names.get(each.fscid, f"file system {each.fscid}")
+        trash[name, each.direction] += each.trash
+        if each.direction == ENCRYPT:
+            plain[name, "trash"] += each.trash
+            plain[name, "snapshot"] += len(each.snapshots)
+    yield from (Sample(TRASH, number, labels) for labels, number in sorted(trash.items()))
+    yield from (Sample(PLAINTEXT, number, labels) for labels, number in sorted(plain.items()))
 
 
 def _of_health(checks: Simplified) -> Iterator[Sample]:

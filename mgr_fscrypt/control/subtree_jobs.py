@@ -26,25 +26,15 @@ from .asked import normal_path
 from .gate_answers import Preview
 from .gates import Gates
 from .jobs import JobDetail, Jobs, client_line
-from .keys import KeyLine, Keys
+from .keys import KeyLine
 from .new_subtree import NewSubtree
+from .opening import Opening
 from .refusal import RefusalError
 from .results import Result
 from .subtree_detail import SubtreeDetail
 from .subtrees import Subtrees
-from .tenants import TenantPage, Tenants
 from .text import shell_word
 from .values import Simplified
-
-_OPENS = {
-    "passphrase": "passphrase",
-    "recovery-code": "recovery-code",
-    "key-file": "key-file:FILE",
-    "shares": "shares:FILE",
-    "escrow": "escrow:PEM",
-}
-"""What a client is given for a protector, by its kind."""
-_TENANT = "tenant"
 
 
 class Creations(Protocol):
@@ -84,7 +74,8 @@ class SubtreeJobs:
     """What the commands do.
 
     Args:
-        subtrees, keys, tenants, gates: what is known.
+        subtrees, gates: what is known.
+        opening: whether the service can open a key.
         jobs: the engine service's.
         answer: does work on the database, and answers in time.
         creations: sees to what is being made.
@@ -95,8 +86,7 @@ class SubtreeJobs:
         self,
         *,
         subtrees: Subtrees,
-        keys: Keys,
-        tenants: Tenants,
+        opening: Opening,
         gates: Gates,
         jobs: Jobs,
         answer: Callable[[Callable[[], Result]], Result],
@@ -104,8 +94,7 @@ class SubtreeJobs:
         own: Callable[[], str],
     ) -> None:
         self._subtrees = subtrees
-        self._keys = keys
-        self._tenants = tenants
+        self._opening = opening
         self._gates = gates
         self._jobs = jobs
         self._answer = answer
@@ -120,9 +109,8 @@ class SubtreeJobs:
         try:
             asked.require_sense()
             where = asked.named_path
-            key = self._key(asked.fs_name, str(asked.key))
-            self._require_active(key)
-            self._require_opened(key, lambda opened_by: asked.client_line(key.name, opened_by))
+            key = self._opening.key(asked.fs_name, str(asked.key))
+            self._opening.require(key, lambda opened_by: asked.client_line(key.name, opened_by))
             if asked.path is not None:
                 self._require_room(asked.fs_name, where, key)
             gate = self._gate(asked, where)
@@ -159,7 +147,7 @@ class SubtreeJobs:
             known = self._registered(fs_name, path)
             line = client_line("subtree release", known.subtree.path, fs_name)
             if not dry_run:
-                self._require_key(known, line)
+                self._opening.require_subtree(known, line)
         except RefusalError as refusal:
             return refusal.result
         return self._begun(RELEASE, fs_name, known, as_options(ReleaseOptions(dry_run)), line)
@@ -170,7 +158,7 @@ class SubtreeJobs:
             known = self._registered(fs_name, path)
             line = client_line("subtree hold", known.subtree.path, fs_name) + " --copy" * copy
             if copy and not dry_run:
-                self._require_key(known, line)
+                self._opening.require_subtree(known, line)
         except RefusalError as refusal:
             return refusal.result
         return self._begun(HOLD, fs_name, known, as_options(HoldOptions(copy, dry_run)), line)
@@ -218,7 +206,7 @@ class SubtreeJobs:
             return there
         if isinstance(there.answer, SubtreeDetail):
             key = there.answer.key
-        verify = key is not None and key.state == "active" and self._managers_open(key)
+        verify = key is not None and key.state == "active" and self._opening.by_managers(key)
         options = as_options(LookOptions(verify=verify, dry_run=dry_run))
         line = f"{client_line('subtree status', where, fs_name)} --facts"
         return self._jobs.begin(LOOK, fs_name, where, options, instead=line)
@@ -231,12 +219,6 @@ class SubtreeJobs:
     def _registered(self, fs_name: str, path: str) -> SubtreeDetail:
         found = self._answer(lambda: self._subtrees.show(fs_name, path))
         if not isinstance(found.answer, SubtreeDetail):
-            raise RefusalError(found.code, found.status)
-        return found.answer
-
-    def _key(self, fs_name: str, named: str) -> KeyLine:
-        found = self._answer(lambda: self._keys.show(fs_name, named))
-        if not isinstance(found.answer, KeyLine):
             raise RefusalError(found.code, found.status)
         return found.answer
 
@@ -262,49 +244,3 @@ class SubtreeJobs:
         if not isinstance(found.answer, Preview):
             raise RefusalError(found.code, found.status)
         return found.answer
-
-    def _require_active(self, key: KeyLine) -> None:
-        if key.state != "active":
-            raise RefusalError(
-                errno.EPERM,
-                f"the key {key.name} is {key.state}, nothing was changed; take another one, or see `cephfs-fscrypt key "
-                "enable`",
-            )
-
-    def _require_key(self, known: SubtreeDetail, line: str) -> None:
-        """The service has to open the key of a subtree."""
-        if known.key is None:
-            raise RefusalError(
-                errno.EOPNOTSUPP,
-                f"the key {known.subtree.key_identifier} was never reported, nothing was changed; if it is kept in the "
-                f"cluster, `cephfs-fscrypt key rescan` reports it; if not, run on a client: {line} --key FILE",
-            )
-        self._require_active(known.key)
-        self._require_opened(known.key, lambda opened_by: f"{line} --open {opened_by}")
-
-    def _require_opened(self, key: KeyLine, line: Callable[[str], str]) -> None:
-        """Raises `RefusalError` with the line for a client, where no key manager opens it."""
-        if not self._managers_open(key):
-            kinds = [kind for _, kind, *_ in key.protectors if kind != _TENANT] or list(self._others(key))
-            opened_by = next((_OPENS[kind] for kind in kinds if kind in _OPENS), "KIND")
-            raise RefusalError(
-                errno.EOPNOTSUPP,
-                f"no key manager opens the key {key.name}, so it takes what the manager must not have, nothing was "
-                f"changed; run on a client: {line(opened_by)}",
-            )
-
-    def _managers_open(self, key: KeyLine) -> bool:
-        """As far as is known: a tenant that was never reported is left to the service."""
-        if not any(kind == _TENANT for _, kind, *_ in key.protectors):
-            return False
-        tenants = self._tenant(key)
-        return not tenants or any(managers for managers, _ in tenants)
-
-    def _others(self, key: KeyLine) -> tuple[str, ...]:
-        return tuple(name for _, others in self._tenant(key) for name in others)
-
-    def _tenant(self, key: KeyLine) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Who opens the key of its tenant: key managers, others."""
-        found = self._answer(lambda: self._tenants.show(key.fs_name, key.tenant)).answer
-        lines = found.tenants if isinstance(found, TenantPage) else ()
-        return [(line.managers, line.others) for line in lines]

@@ -14,6 +14,7 @@ from .key_lines import KeyLineCommands
 from .keys import KeyCommands
 from .kms import KmsCommands
 from .metrics import MetricsCommands
+from .migrate import MigrateCommands
 from .resources import ResourceCommands
 from .scan import ScanCommands
 from .service import ServiceCommands
@@ -31,6 +32,7 @@ __all__ = [
     "KeyLineCommands",
     "KmsCommands",
     "MetricsCommands",
+    "MigrateCommands",
     "ResourceCommands",
     "ScanCommands",
     "ServiceCommands",

@@ -14,6 +14,7 @@ from ..control.follow_up import FollowUp
 from ..control.jobs import Jobs
 from ..control.key_managers import KeyManagers
 from ..control.metrics import Metrics
+from ..control.migrations import Migrations
 from ..control.observing import Observer
 from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
@@ -33,6 +34,7 @@ class Desk(ABC):
         jobs: what it works on.
         subtree_jobs: what it does for one subtree.
         follow_up: what comes of that.
+        migrations: what it migrates.
         key_managers: those that it knows.
         rescans: has it read lockboxes.
         audience: who can meet what is encrypted.
@@ -57,6 +59,7 @@ class Desk(ABC):
     jobs: Jobs
     subtree_jobs: SubtreeJobs
     follow_up: FollowUp
+    migrations: Migrations
     key_managers: KeyManagers
     rescans: Rescans
     audience: Audience

@@ -21,11 +21,9 @@ def look_around(mount: Mount, plan: Plan) -> None:
         for pool, first in plan.pools.items():
             if mount.erasure_coded(pool):
                 plan.add(Obstacle.CODED, first, pool)
-    room = mount.statfs(path)
-    if room.available * room.block_size < plan.room:
-        plan.add(
-            Obstacle.SPACE, path, f"{plan.room} bytes are needed, {room.available * room.block_size} are free"
-        )
+    free = mount.room(layout.pool)
+    if free < plan.room:
+        plan.add(Obstacle.SPACE, path, f"{plan.room} bytes are needed, {free} are free")
     _look_at_quotas(mount, plan)
     for name in snapshots_of(mount, Directory(path, path, 0)):
         plan.add(Obstacle.SNAPSHOTS, path, name.decode(errors="replace"))

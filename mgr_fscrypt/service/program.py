@@ -8,12 +8,13 @@ import signal
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ceph.access import Access
+from ..ceph.access import SERVICE, Access
 from ..ceph.epochs import DURATION, reached
 from ..ceph.findings import findings_reached
 from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
@@ -28,6 +29,7 @@ from .jobs import Runner
 from .jobs.answering import JobAnswers
 from .kept_keys import KeptKeys
 from .kinds import kinds_of
+from .kinds.processes import Processes
 from .kinds.reaching import place_reached
 from .kinds.scanned import ScanAnswers
 from .listening import ListeningError, listening
@@ -145,7 +147,11 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     tenure = Tenure(lambda: reached(terms.access, holder), clock, DURATION)
     rotations = Rotations(lambda: custody(terms.access, terms.credentials), lambda: tenure.epoch, clock)
     inventory = Inventory(lambda: custody(terms.access, terms.credentials), backends, clock)
-    kinds = kinds_of(lambda: place_reached(terms.access), lambda: findings_reached(terms.access))
+    # what is mounted for jobs tells whose it is
+    working = replace(terms.access, announce={**terms.access.announce, SERVICE: uuid.uuid4().hex})
+    kinds = kinds_of(
+        lambda: place_reached(working), lambda: findings_reached(terms.access), Processes(working)
+    )
     runner = Runner(kinds, lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
     jobs = JobAnswers(runner)
     scans = ScanAnswers(lambda: findings_reached(terms.access))

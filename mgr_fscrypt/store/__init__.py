@@ -10,6 +10,7 @@ from .evictions import Ended, Eviction, EvictionTable
 from .gates import Gate, GatedCaps, GateTable
 from .identities import Identity, IdentityTable
 from .keys import Key, KeyTable
+from .left_migrations import LeftMigration, LeftMigrationTable
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 from .tenants import Tenant, TenantTable
 
@@ -34,6 +35,8 @@ __all__ = [
     "Kept",
     "Key",
     "KeyTable",
+    "LeftMigration",
+    "LeftMigrationTable",
     "LocalDatabase",
     "NewerSchemaError",
     "NotReadyError",

@@ -230,4 +230,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE LeftMigration (
+            fscid INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            direction TEXT NOT NULL,
+            key_identifier TEXT NOT NULL,
+            source INTEGER NOT NULL,
+            trash INTEGER NOT NULL,
+            snapshots TEXT NOT NULL,
+            since INTEGER NOT NULL,
+            kept_until INTEGER NOT NULL,
+            PRIMARY KEY (fscid, path)
+        ) WITHOUT ROWID
+        """,
+    ),
 )

@@ -40,7 +40,7 @@ def test_prometheus_reads_what_is_measured(cluster: Cluster):
 
 @pytest.mark.tentacle
 def test_alert_rules_are_raised_when_they_are_to_be():
-    assert "SUCCESS: 14 rules found" in promtool("check", "rules", ALERTS)
+    assert "SUCCESS: 16 rules found" in promtool("check", "rules", ALERTS)
     assert "SUCCESS" in promtool("test", "rules", ROOT / "qa/vectors/monitoring/alerts.test.yml")
 
 

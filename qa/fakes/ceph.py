@@ -122,6 +122,7 @@ class FakeCluster:
         self.leases: dict[int, FakeLease] = {}
         self.left_leases: set[int] = set()
         self.coded: set[str] = set()
+        self.room = 1 << 32
         self.sessions: list[Session] = []
         self.mounts: list[FakeMount] = []
         self.telling = True
@@ -402,6 +403,9 @@ class FakeMount:
 
     def erasure_coded(self, pool: str) -> bool:
         return pool in self.cluster.coded
+
+    def room(self, pool: str) -> int:
+        return self.cluster.room
 
     def chmod(self, path: bytes, mode: int) -> None:
         self._chmod(self._find(path), mode)

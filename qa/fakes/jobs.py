@@ -84,9 +84,10 @@ class SteppingKind:
         put_away: jobs that were cancelled and have put away what they left.
     """
 
-    def __init__(self, name: str = "count", *, changes: bool = False) -> None:
+    def __init__(self, name: str = "count", *, changes: bool = False, lasting: bool = False) -> None:
         self.name = name
         self.changes = changes
+        self.lasting = lasting
         self.steps: list[tuple[str, int]] = []
         self.at: dict[int, Callable[[Controls], object]] = {}
         self.put_away: list[str] = []

@@ -94,7 +94,15 @@ ROOMS: Mapping[str, Room] = {
         theirs=("mgr_module",),
     ),
     "service": room(
-        "engine", "keys", "messages", "backoff", "custody", "reported", "withdrawal", "subtree_facts"
+        "engine",
+        "keys",
+        "messages",
+        "migrate",
+        "backoff",
+        "custody",
+        "reported",
+        "withdrawal",
+        "subtree_facts",
     ),
     # it reports the subtrees that it makes to the manager, hence messages
     "client": room(
@@ -372,7 +380,9 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt key finish; fscrypt key lock; fscrypt key ls; fscrypt key recover; fscrypt key remove; "
         "fscrypt key rescan; fscrypt key rewrap; fscrypt key show; fscrypt key test; fscrypt key unlock; "
         "fscrypt kms add; fscrypt kms ls; fscrypt kms rm; fscrypt kms test; fscrypt kms trust; "
-        "fscrypt metrics; fscrypt scan; "
+        "fscrypt metrics; "
+        "fscrypt migrate cancel; fscrypt migrate plan; fscrypt migrate purge; fscrypt migrate rollback; "
+        "fscrypt migrate start; fscrypt migrate status; fscrypt migrate verify; fscrypt scan; "
         "fscrypt service status; fscrypt show; fscrypt status; "
         "fscrypt subtree adopt; fscrypt subtree create; fscrypt subtree forget; fscrypt subtree hold; "
         "fscrypt subtree ls; fscrypt subtree release; fscrypt subtree rm; fscrypt subtree scanned; "

@@ -247,6 +247,10 @@ class GuardedMount:
         """Does the pool hold coded pieces instead of copies?"""
         return self.cluster.erasure_coded(pool)
 
+    def room(self, pool: str) -> int:
+        """Bytes of contents that the pool can still take."""
+        return self.cluster.room(pool)
+
     def chmod(self, path: bytes, mode: int) -> None:
         """Permission bits, of a link itself too."""
         self._change_attribute("chmod", path, mode)

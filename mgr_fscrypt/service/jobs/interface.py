@@ -172,6 +172,11 @@ class Kind(Protocol):
         """Does it change something below its path? Then no other job there, above or below, runs at the same time."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """May it take days? Then it has its place among such jobs only, and holds up no other."""
+        ...
+
     def accept(self, wish: JobWish) -> None:
         """Look at the options, when the job is asked for. Asks nobody: it answers at once.
 

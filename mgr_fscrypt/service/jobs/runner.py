@@ -47,7 +47,7 @@ from .records import Book, JobRecord, Records
 from .run import Run
 
 PLACES = 2
-"""Jobs that run at the same time: each may keep a core busy."""
+"""Jobs that run at the same time: each may keep a core busy. And as many of those that may take days beside them."""
 MOST_ACTIVE = 1000
 """Jobs that are not over, at a time."""
 TICK = 0.5
@@ -403,7 +403,7 @@ class Runner:
             record,
             keep=lambda run: self._keep(turn, run),
             ours=lambda: self._ours(turn),
-            crowded=lambda: self._crowded(turn),
+            crowded=lambda: self._crowded(turn, state.wish),
             keys=self._keys,
             clock=self._clock,
         )
@@ -502,27 +502,29 @@ class Runner:
         delay.due = self._clock.now() + delay.pauses.delay()
         self._queue(turn, job)
 
-    def _crowded(self, turn: _Turn) -> bool:
-        """Does one wait for a place?"""
+    def _crowded(self, turn: _Turn, wish: JobWish) -> bool:
+        """Does another one wait for a place among jobs of the sort of this one?"""
         with self._lock:
-            return len(turn.runs) >= self._places and self._first(turn) is not None
+            if self._has_place(turn, wish):
+                return False
+            return self._first(turn, lambda each: self._lasting(each) == self._lasting(wish)) is not None
 
     def _next(self, turn: _Turn) -> JobRecord | None:
         """What comes to run now."""
-        if len(turn.runs) >= self._places or not self._ours(turn):
+        if not self._ours(turn):
             return None
-        record = self._first(turn)
+        record = self._first(turn, lambda wish: self._has_place(turn, wish))
         if record is not None:
             del turn.places[record.state.id]
         return record
 
-    def _first(self, turn: _Turn) -> JobRecord | None:
-        """What may run, and has waited longest."""
+    def _first(self, turn: _Turn, fits: Callable[[JobWish], bool]) -> JobRecord | None:
+        """What may run, fits, and has waited longest."""
         for job in sorted(turn.places, key=lambda each: turn.places[each]):
             record = turn.book.get(job)
             if record is None or record.state.over or record.state.state == "paused":
                 del turn.places[job]
-            elif self._may_run(turn, record):
+            elif fits(record.state.wish) and self._may_run(turn, record):
                 return record
         return None
 
@@ -546,6 +548,16 @@ class Runner:
             self._kinds[wish.kind].changes if wish.kind in self._kinds else True for wish in (one, two)
         )
         return changes and (_inside(one.path, two.path) or _inside(two.path, one.path))
+
+    def _has_place(self, turn: _Turn, wish: JobWish) -> bool:
+        """Is a place free among jobs of its sort?"""
+        lasting = self._lasting(wish)
+        known = filter(None, map(turn.book.get, tuple(turn.runs)))
+        return sum(self._lasting(each.state.wish) == lasting for each in known) < self._places
+
+    def _lasting(self, wish: JobWish) -> bool:
+        kind = self._kinds.get(wish.kind)
+        return kind is not None and kind.lasting
 
     # under the lock
 

@@ -22,6 +22,7 @@ class Release:
 
     name = RELEASE
     changes = True
+    lasting = False
 
     def __init__(self, reach: Reach) -> None:
         """`reach` connects."""
@@ -49,6 +50,7 @@ class Hold:
 
     name = HOLD
     changes = True
+    lasting = False
 
     def __init__(self, reach: Reach) -> None:
         """`reach` connects."""

@@ -8,12 +8,20 @@ from ...ceph.interface import Mount
 from ...engine import FileMode, FileSystem, Keyring, Mode, Prospect, RefusedError, State, Wish, policy_of
 from ...engine.foreign import CSI, METADATA
 from ...engine.paths import joined
-from ...format import NEW_KEY_SIZE, Policy
 from ...messages.job import JobWish
 from ...messages.subtree_job import CREATE, DONE, EMPTY, MISSING, CreateOptions, CreateResult, as_result
 from ..jobs import Controls, JobFailedError, Outcome
 from .place import Reach
-from .subtree_place import data_of, decoded, encoded, known_facts, opened, options_of, require_no_volume
+from .subtree_place import (
+    data_of,
+    decoded,
+    encoded,
+    known_facts,
+    opened,
+    options_of,
+    require_full_size,
+    require_no_volume,
+)
 
 _FOUND = {State.MISSING: MISSING, State.EMPTY: EMPTY, State.DONE: DONE}
 _CONTENTS = {mode.title: mode for mode in (Mode.AES_256_XTS, Mode.AES_128_CBC)}
@@ -24,6 +32,7 @@ class Create:
 
     name = CREATE
     changes = True
+    lasting = False
 
     def __init__(self, reach: Reach) -> None:
         """`reach` connects."""
@@ -51,8 +60,7 @@ class Create:
                     found = _told(mount, path, lambda: files.prospect(path, asked))
                 return _outcome(mount, path, found, None)
             with controls.key(policy.key) as key, opened(mount, key) as files:
-                if len(key) != NEW_KEY_SIZE:
-                    raise _short_key(policy, len(key))
+                require_full_size(key)
                 controls.check()
                 found = _told(mount, path, lambda: files.make_subtree(path, asked))
                 return _outcome(mount, path, found, files)
@@ -102,12 +110,4 @@ def _outcome(mount: Mount, path: bytes, found: Prospect, files: FileSystem | Non
                 facts=facts,
             )
         )
-    )
-
-
-def _short_key(policy: Policy, length: int) -> JobFailedError:
-    return JobFailedError(
-        f"the key {policy.key.hex()} has {length} bytes: a new subtree takes one of {NEW_KEY_SIZE}; nothing was "
-        "changed",
-        remedy="make one with `cephfs-fscrypt key create NAME --with kms`",
     )

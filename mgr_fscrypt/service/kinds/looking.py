@@ -22,6 +22,7 @@ class Look:
 
     name = LOOK
     changes = False
+    lasting = False
 
     def __init__(self, reach: Reach) -> None:
         """`reach` connects."""

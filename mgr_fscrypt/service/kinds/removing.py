@@ -19,6 +19,7 @@ class Remove:
 
     name = REMOVE
     changes = True
+    lasting = False
 
     def __init__(self, reach: Reach) -> None:
         """`reach` connects."""

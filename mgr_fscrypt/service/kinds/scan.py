@@ -99,6 +99,7 @@ class Scan:
 
     name = "scan"
     changes = False
+    lasting = False
 
     def __init__(
         self, reach: Reach, findings: FindingsReach, now: Callable[[], float] = time.monotonic

@@ -8,7 +8,7 @@ from ...ceph.errors import NotFoundError
 from ...ceph.interface import Mount, lies_at_or_below
 from ...ceph.subvolumes import VOLUMES, Subvolume, SubvolumeError, subvolume_at
 from ...engine import FileSystem, Keyring
-from ...format import MasterKey
+from ...format import NEW_KEY_SIZE, MasterKey
 from ...messages import MessageError, SubtreeFacts
 from ...messages.subtree_job import read
 from ...subtree_facts import facts_of
@@ -30,15 +30,27 @@ def options_of(kind: type[T], options: Mapping[str, Any]) -> T:
 
 
 @contextmanager
-def opened(mount: Mount, key: MasterKey) -> Iterator[FileSystem]:
-    """The file system with one key, for a ``with`` block: nothing of it has the key after that."""
+def opened(mount: Mount, *keys: MasterKey) -> Iterator[FileSystem]:
+    """The file system with these keys, for a ``with`` block: nothing of it has them after that."""
     keyring = Keyring()
-    keyring.add(key)
+    for key in keys:
+        keyring.add(key)
     try:
         with FileSystem(mount, keyring) as files:
             yield files
     finally:
-        keyring.remove(key.identifier)
+        for key in keys:
+            keyring.remove(key.identifier)
+
+
+def require_full_size(key: MasterKey) -> None:
+    """Raises `JobFailedError` for a short key that was adopted: what is new takes none."""
+    if len(key) != NEW_KEY_SIZE:
+        raise JobFailedError(
+            f"the key {key.identifier.hex()} has {len(key)} bytes: a new subtree takes one of {NEW_KEY_SIZE}; nothing "
+            "was changed",
+            remedy="make one with `cephfs-fscrypt key create NAME --with kms`",
+        )
 
 
 def encoded(path: str) -> bytes:

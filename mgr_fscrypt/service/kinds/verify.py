@@ -33,6 +33,7 @@ class Verify:
 
     name = "verify"
     changes = False
+    lasting = False
 
     def __init__(self, reach: Reach, patience: float = PATIENCE) -> None:
         self._reach = reach

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mgr_fscrypt.client.commands import parser
+from mgr_fscrypt.control.migrations import NewMigration
 from qa.fakes.manager import Loaded, loaded
 
 WORDS: dict[str, object] = {
@@ -77,3 +78,18 @@ def test_what_is_declared_is_told_as_a_command_too(manager: Loaded, resource: di
     (outcome,) = json.loads(reply.stdout)["outcomes"]
     line = outcome["status"].partition("run on a client: ")[2]
     assert parser().parse_args(shlex.split(line)[1:]).command in ("kms add", "kms rm", "tenant create")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        NewMigration(
+            "cephfs", "/a b", key="payroll", plan="1-2-3", namespace="n", evict=True, copy_only=True
+        ),
+        NewMigration("cephfs", "/a b", decrypt=True, confirm="store /a b in the clear", offline=True),
+    ],
+)
+def test_the_lines_of_a_migration_are_commands_too(asked: NewMigration):
+    for verb in ("plan", "start"):
+        words = shlex.split(asked.line(verb, "/a b", "" if asked.decrypt else "payroll"))
+        assert parser().parse_args([*words[1:], "--open", "passphrase"]).command == f"migrate {verb}"

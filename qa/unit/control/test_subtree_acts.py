@@ -16,7 +16,9 @@ from mgr_fscrypt.control.follow_up import PATIENCE, SILENCE, CreationStory, Foll
 from mgr_fscrypt.control.gate_answers import UNPROTECTED
 from mgr_fscrypt.control.gates import Wanted
 from mgr_fscrypt.control.jobs import JobDetail, Jobs
+from mgr_fscrypt.control.migration_outcomes import MigrationOutcomes
 from mgr_fscrypt.control.new_subtree import NewSubtree
+from mgr_fscrypt.control.opening import Opening
 from mgr_fscrypt.control.refusal import RefusalError
 from mgr_fscrypt.control.subtree_detail import SubtreeDetail
 from mgr_fscrypt.control.subtree_jobs import Begun, SubtreeJobs
@@ -36,8 +38,9 @@ from mgr_fscrypt.service.jobs import (
 from mgr_fscrypt.service.jobs.runner import RECENT
 from mgr_fscrypt.service.kinds import kinds_of
 from mgr_fscrypt.service.kinds.place import Place
-from mgr_fscrypt.store import KeyTable, LocalDatabase, TenantTable
+from mgr_fscrypt.store import KeyTable, LeftMigrationTable, LocalDatabase, TenantTable
 from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.crew import FakeCrew
 from qa.fakes.jobs import Stage
 from qa.fakes.servers import session
 from qa.fakes.service import KEY, SECRET
@@ -57,7 +60,9 @@ class Acts(World):
         super().__init__(database)
         self.data = FakeCluster() if before is None else before.data
         self.mount = FakeMount(self.data)
-        self.stage = Stage(*kinds_of(self.reach, nullcontext)) if before is None else before.stage
+        self.stage = (
+            Stage(*kinds_of(self.reach, nullcontext, FakeCrew(self.data))) if before is None else before.stage
+        )
         if before is not None:
             self.servers = before.servers
             super().__post_init__()
@@ -85,6 +90,13 @@ class Acts(World):
         self.follow = FollowUp(
             service=self,
             evictions=self.evictions,
+            migrations=MigrationOutcomes(
+                service=self,
+                subtrees=self.register_,
+                left=LeftMigrationTable(database),
+                answer=lambda work: work(),
+                recorded=self.record,
+            ),
             cluster=self.servers,
             recorded=self.record,
             hurry=lambda: None,
@@ -93,7 +105,8 @@ class Acts(World):
             log=logging.getLogger("test"),
             **parts,
         )
-        self.acts_ = SubtreeJobs(keys=self.keys, tenants=self.tenants, creations=self.follow, **parts)
+        opening = Opening(keys=self.keys, tenants=self.tenants, answer=lambda work: work())
+        self.acts_ = SubtreeJobs(opening=opening, creations=self.follow, **parts)
         self.observer.look()
 
     @contextmanager
@@ -296,7 +309,7 @@ class Failing:
         after: it fails after.
     """
 
-    name, changes = "create", True
+    name, changes, lasting = "create", True, False
 
     def __init__(self, kind: Kind, *, after: bool) -> None:
         self._kind = kind
@@ -507,7 +520,7 @@ class FailingOnce:
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
-        self.name, self.changes = kind.name, kind.changes
+        self.name, self.changes, self.lasting = kind.name, kind.changes, kind.lasting
         self._failed = False
 
     def accept(self, wish: JobWish) -> None:

@@ -36,6 +36,13 @@ OF_THE_SERVICE = (
     "job forget",
     "api show",
     "api login",
+    "migrate plan",
+    "migrate start",
+    "migrate status",
+    "migrate verify",
+    "migrate rollback",
+    "migrate purge",
+    "migrate cancel",
 )
 """What others than the database tell, too; the record of it may be missing."""
 OF_NO_FILE_SYSTEM = ("api token create", "api certificate add", "api user add")

@@ -283,7 +283,11 @@ ACTS = [
 ]
 
 
-OF_JOBS = {"scan", "subtree create", "subtree release", "subtree hold", "subtree rm"}
+OF_JOBS = {
+    "scan",
+    *(f"subtree {verb}" for verb in ("create", "release", "hold", "rm")),
+    *(f"migrate {verb}" for verb in ("plan", "start", "verify", "rollback", "purge", "cancel")),
+}
 """What the service keeps of a job, and the manager does after it, is killed in tests of its own."""
 OTHER_EACH_TIME = {"api token create", "api login"}
 """What is random; a token is added as a certificate is."""
