@@ -1,6 +1,6 @@
 """Make `assets/`: Carbon's tokens and typeface, by npm and sass out of what `carbon/package-lock.json` pins.
 
-    python3 -m dashboard_ui.build [--axe FILE]
+    python3 -m dashboard_ui.build [--to FOLDER] [--axe FILE]
 
 Needs npm, whose registry is the host's own setting. The pages are usable without, in the fonts of the browser.
 """
@@ -29,10 +29,11 @@ class BuildError(Exception):
     """It could not be made; the message has the last words of npm or sass. What was there is as it was."""
 
 
-def build(axe: Path | None = None) -> None:
+def build(to: Path, axe: Path | None = None) -> None:
     """Make the assets anew.
 
     Args:
+        to: the folder that they become; what it has is replaced.
         axe: where the checker of accessibility is put, which the tests use; None: nowhere.
 
     Raises:
@@ -49,8 +50,9 @@ def build(axe: Path | None = None) -> None:
         for package, names in _FONTS.items():
             for name in names:
                 shutil.copy(modules / package / "fonts/split/woff2" / f"{name}.woff2", made)
-        shutil.rmtree(ASSETS, ignore_errors=True)
-        shutil.move(made, ASSETS)
+        shutil.rmtree(to, ignore_errors=True)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made, to)
         if axe is not None:
             axe.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(modules / "axe-core/axe.min.js", axe)
@@ -70,10 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python3 -m dashboard_ui.build", description="Make the pages' assets."
     )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", default=ASSETS, help="in place of assets/")
     parser.add_argument("--axe", type=Path, metavar="FILE", help="also put axe-core there, for tests")
     options = parser.parse_args(arguments)
     try:
-        build(options.axe)
+        build(options.to, options.axe)
     except BuildError as error:
         sys.stderr.write(f"dashboard_ui.build: {error}; the assets are as they were\n")
         return 1

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .living import show_pages
 from .story import tell
 
 if __name__ == "__main__":
@@ -11,4 +12,10 @@ if __name__ == "__main__":
     parser.add_argument(
         "tree", nargs="?", type=Path, help="what goes in (default: the system's Python library)"
     )
-    sys.exit(tell(parser.parse_args().tree))
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="make keys, subtrees and a client to look at, and tell where the pages are",
+    )
+    options = parser.parse_args()
+    sys.exit(show_pages() if options.live else tell(options.tree))

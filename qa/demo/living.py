@@ -8,10 +8,13 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +58,42 @@ _KEYS = (
 )
 
 
+def show_pages() -> int:
+    """Make a cluster live, serve its pages, and print where they are; for the cluster that CEPH_CONF belongs to."""
+    cluster = Cluster.current()
+    if not (cluster.directory / "living").exists():
+        enliven(cluster)
+    address = served(cluster)
+    sys.stdout.write(
+        f"\n== To click through\n  {address}\n"
+        "  It logs in once, within 5 minutes. Another one: `qa/run cluster exec demo ceph fscrypt api login "
+        "security-officer`\n"
+        "  The certificate is of its own making: `ceph fscrypt api show` has its fingerprint\n"
+    )
+    return 0
+
+
+def served(cluster: Cluster) -> str:
+    """Have the module serve its pages at a port that is free; give a link that logs in once.
+
+    Raises:
+        ClusterError: it does not come in time.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in (("api_port", str(port)), ("api_server", "true")):
+        cluster.ceph("config", "set", "mgr", f"mgr/fscrypt/{name}", value)
+    cluster.wait("the pages", lambda: f":{port}/" in link(cluster))
+    return link(cluster)
+
+
+def link(cluster: Cluster) -> str:
+    """A link to the pages that logs in once."""
+    found: str = cluster.ceph_json("fscrypt", "api", "login", "security-officer")["link"]
+    return found
+
+
 def enliven(cluster: Cluster) -> None:
     """Make it so; once for a cluster. Processes that it starts go on until the cluster ends.
 
@@ -72,9 +111,26 @@ def enliven(cluster: Cluster) -> None:
     _connect(cluster, folder)
     # open to all: that is what there is something to say about
     _make(cluster, "/payroll", "payroll", "--unprotected")
-    _make(cluster, "/research", "research")
+    _make(cluster, "/research", "research", "--keep", "")
     _fill(cluster, folder, keys, "/payroll")
     cluster.ceph("fscrypt", "subtree", "verify", "cephfs", "/payroll")
+
+
+def calm(cluster: Cluster) -> None:
+    """End it: nothing warns any more, nobody is connected, and the engine service has other keys."""
+    folder = cluster.directory / "living"
+    client = int((folder / "client.pid").read_text())
+    with suppress(ProcessLookupError):
+        os.kill(client, signal.SIGKILL)
+    for path in ("/payroll", "/research"):
+        cluster.ceph("fscrypt", "gate", "set", "cephfs", path, "observe")
+        cluster.ceph("fscrypt", "subtree", "forget", "cephfs", path)
+    for kept in _KEYS:
+        gone = KeyFacts(_master(kept).identifier.hex(), kept.name, "", "destroyed", 2, 1, 0, 0, 0, ())
+        cluster.ceph("fscrypt", "key", "adopt", "cephfs", "-i", "-", stdin=gone.encode())
+    cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service_python", "")
+    cluster.ceph("auth", "rm", _CLIENT)
+    shutil.rmtree(folder)
 
 
 def _serve(cluster: Cluster, folder: Path, keys: Path) -> None:
@@ -98,8 +154,7 @@ def _report_tenant(cluster: Cluster) -> None:
 
 
 def _report(cluster: Cluster, keys: Path, kept: _Kept) -> None:
-    # the same ones again and again: what is shown does not change from run to run
-    master = MasterKey(hashlib.sha512(kept.name.encode()).digest())
+    master = _master(kept)
     file = keys / master.identifier.hex()
     file.touch(0o600)
     file.write_bytes(master.expose())
@@ -122,6 +177,11 @@ def _report(cluster: Cluster, keys: Path, kept: _Kept) -> None:
         protectors=protectors,
     )
     cluster.ceph("fscrypt", "key", "adopt", "cephfs", "-i", "-", stdin=facts.encode())
+
+
+def _master(kept: _Kept) -> MasterKey:
+    """The same ones again and again: what is shown does not change from run to run."""
+    return MasterKey(hashlib.sha512(kept.name.encode()).digest())
 
 
 def _make(cluster: Cluster, path: str, key: str, *options: str) -> None:
@@ -158,9 +218,12 @@ def _connect(cluster: Cluster, folder: Path) -> None:
     caps = ("mon", "allow r", "osd", "allow rw tag cephfs data=cephfs", "mds", "allow rw")
     keyring.write_text(cluster.ceph("auth", "get-or-create", _CLIENT, *caps))
     with (folder / "client.log").open("w") as log:
-        subprocess.Popen(
+        # not Popen: nobody waits for it, it outlives the process that starts it
+        client = os.posix_spawn(
+            sys.executable,
             [sys.executable, "-c", _STAYS, str(cluster.directory / "ceph.conf"), str(keyring)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)],
+            setsid=True,
         )
+    (folder / "client.pid").write_text(str(client))

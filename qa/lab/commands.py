@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
+    if options.command == "browser":
+        # Debian has Ceph's dashboard and a browser beside 20.2 alone
+        return long_runs.browser(cache, progress)
     release = RELEASES[options.release or TENTACLE.name]
     match options.command:
         case "demo":
@@ -131,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="how many cases at once, each in a process of its own (up to 16; default: 1)",
+    )
+
+    commands.add_parser(
+        "browser", help="the pages in a real browser, all of them, with pictures in build/pages"
     )
 
     commands.add_parser(

@@ -1,21 +1,26 @@
 """`qa/run demo`: the product in five minutes, on real input."""
 
+from . import assets
 from .cache import Cache
 from .clusters import NamedClusters
 from .releases import Release
 from .report import Progress
-from .source import copy_source
+from .source import SOURCE, copy_source
 from .workplace import enter
 
 _COMMAND = ("python", "-m", "qa.demo")
 
 
 def run(release: Release, cache: Cache, progress: Progress, *, keep: bool) -> int:
-    """Boot a cluster, show the main job on it, clean up; with `keep` it stays as the cluster `demo`."""
+    """Boot a cluster, show the main job on it, clean up.
+
+    With `keep` it stays as the cluster `demo`, with more in it, and the way to its pages is told.
+    """
     if keep:
+        assets.put(SOURCE, cache, progress)
         clusters = NamedClusters(cache, progress)
         clusters.up("demo", release)
-        code = clusters.execute("demo", _COMMAND)
+        code = clusters.execute("demo", _COMMAND) or clusters.execute("demo", [*_COMMAND, "--live"])
         progress.say("kept: `qa/run cluster shell demo`; `qa/run cluster destroy demo` ends it")
         return code
     with (

@@ -1,8 +1,8 @@
-"""`qa/run bench|soak|hygiene|gate`: what is measured, long tests in full size, a search for keys, proof of gating."""
+"""`qa/run bench|soak|hygiene|gate|browser`: what is measured, long tests in full size, a search for keys, proofs."""
 
 import shutil
 
-from . import tools
+from . import assets, tools
 from .cache import Cache
 from .releases import TENTACLE, Release
 from .report import LabError, Progress
@@ -86,6 +86,27 @@ def gate(release: Release, cache: Cache, progress: Progress, client: str, *, as_
         return place.chamber.run(
             "python", "-m", "qa.gate", "--client", client, *options, environment=place.environment()
         )
+
+
+def browser(cache: Cache, progress: Progress) -> int:
+    """Run the browser tests, all of them, on a fresh cluster of 20.2; pytest's answer is the exit code.
+
+    Pictures of all pages are kept in build/pages of the checkout.
+    """
+    pictures = SOURCE / "build" / "pages"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
+    with copy_source(cache, "browser") as source:
+        assets.put(source, cache, progress)
+        folder = source.parent / TENTACLE.name
+        with enter(TENTACLE, folder, cache, progress, source=source, kept=pictures) as place:
+            place.boot()
+            files = ["qa/web/test_browser.py", "qa/web/whole_browser.py"]
+            command = ["tox", "run", "-q", "--skip-pkg-install", "-e", "web", "--", *files]
+            environment = {**place.environment(), "FSCRYPT_QA_SHOTS": KEPT}
+            code = place.chamber.run(*command, environment=environment)
+    progress.say(f"{len(list(pictures.iterdir()))} pictures are in {pictures.relative_to(SOURCE)}")
+    return code
 
 
 def _known(room: str, name: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from . import selfcheck
+from . import assets, selfcheck
 from .cache import Cache
 from .releases import TENTACLE, Release
 from .report import LabError, Progress, StepError, tail
@@ -76,6 +76,8 @@ def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: 
         # left before the pool: an interrupt ends the chambers, and with them what the pool's threads wait for
         ExitStack() as chambers,
     ):
+        if TENTACLE in releases:
+            assets.put(source, cache, progress)
         # chambers end with the thread that starts them: all start here, in the main one
         sides = {
             release: [

@@ -1,0 +1,127 @@
+"""All pages in a real browser, in both themes and narrow; what is done there, and script in every field of all forms.
+
+`qa/run browser` runs this after test_browser.py, and keeps the pictures.
+"""
+
+import json
+import os
+
+import pytest
+
+from dashboard_ui.acts import ACTS, Act
+from qa.lab.cluster import Cluster
+from qa.web.browser import NARROW, WIDE, Browser
+from qa.web.visiting import places
+
+SCRIPT = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.mark.parametrize(
+    ("theme", "width"), [("light", WIDE), ("dark", WIDE), ("light", NARROW), ("dark", NARROW)]
+)
+def test_no_page_has_anything_against_it(cluster: Cluster, browser: Browser, theme: str, width: int):
+    against: list[str] = []
+    for name, path in places(cluster).items():
+        browser.go(path)
+        against += browser.look(name, theme, width)
+    assert against == []
+
+
+def test_a_key_and_a_subtree(cluster: Cluster, browser: Browser):
+    # a key is made on a client: the page has the line for it
+    browser.go("/keys")
+    browser.press("Create a key")
+    browser.type("Key", "letters")
+    browser.type("Opened by", "passphrase")
+    browser.press("Show the line")
+    browser.sees("cephfs-fscrypt key create letters --with passphrase --fs cephfs")
+    against = browser.look("line")
+    # what would be done is told while it is being typed
+    path = f"/browser-{os.getpid()}"
+    browser.go("/do/subtree/create?fs=cephfs&keep=%22%22")
+    browser.type("Master key", "no-such-key")
+    browser.type("Path", path)
+    browser.sees("It would be refused")
+    browser.type("Master key", "research")
+    browser.sees("What would be done")
+    against += browser.look("create-checked")
+    browser.press("Create the subtree")
+    browser.sees("Done:")
+    against += browser.look("created", "dark")
+    browser.go(f"/subtrees/show?fs=cephfs&path={path}")
+    # the page moves by itself until it is made
+    browser.sees("AES-256-XTS")
+    assert "isolate" in browser.text
+    # ... and goes, for who types its name
+    browser.press("Remove")
+    browser.type("To go on", "/other")
+    browser.press("Remove for good")
+    browser.sees("This is not what it is called")
+    against += browser.look("mistyped")
+    browser.type("To go on", path)
+    browser.press("Remove for good")
+    browser.sees("Done:")
+    browser.wait("its end", lambda: path not in cluster.ceph("fscrypt", "subtree", "ls", "cephfs"))
+    browser.go("/audit?text=" + path)
+    browser.sees("subtree rm")
+    assert against == []
+
+
+def test_a_key_is_rotated_and_destroyed_by_lines(browser: Browser):
+    browser.go("/keys/show?fs=cephfs&key=payroll")
+    browser.press("Rotate")
+    browser.type("Opened by", "kms")
+    browser.press("Show the line")
+    browser.sees("cephfs-fscrypt key rewrap payroll kms --with kms --fs cephfs")
+    browser.go("/keys/show?fs=cephfs&key=payroll")
+    browser.press("Destroy a key")
+    browser.press("Show the line")
+    browser.sees("This is not what it is called")
+    browser.type("To go on", "payroll")
+    browser.press("Show the line")
+    browser.sees("cephfs-fscrypt key destroy payroll")
+    browser.go("/keys/show?fs=cephfs&key=merger")
+    left = browser.driver.find_element("css selector", "time[data-until]")
+    before = left.text
+    browser.wait("the countdown", lambda: left.text != before)
+
+
+def test_the_keyboard_is_enough(browser: Browser):
+    browser.go("/subtrees")
+    first = browser.driver.switch_to.active_element
+    first.send_keys("\ue004")
+    skip = browser.driver.switch_to.active_element
+    assert skip.text == "Skip to the content"
+    skip.send_keys("\ue007")
+    browser.driver.switch_to.active_element.send_keys("\ue004")
+    assert browser.driver.switch_to.active_element.text == "Create an encrypted subtree"
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.driver.execute_script(outline) == "solid"
+
+
+def test_a_token_of_another_session_is_refused(browser: Browser):
+    browser.go("/do/subtree/forget?fs=cephfs&path=/payroll")
+    browser.driver.execute_script(
+        "document.querySelectorAll('form.act [name=csrf]').forEach(each => { each.value = 'x' })"
+    )
+    browser.press("Forget")
+    found = json.loads(browser.text)
+    assert "nothing was changed" in found["detail"]
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.command)
+def test_script_in_every_field_is_text(browser: Browser, act: Act):
+    browser.go(act.address)
+    browser.driver.execute_script(
+        "document.querySelectorAll('details').forEach(each => { each.open = true })"
+    )
+    for field in act.fields:
+        if field.kind in ("text", "number"):
+            browser.type(field.label, SCRIPT)
+    browser.press(act.button)
+    assert "Not done:" in browser.text or "Nothing was changed." in browser.text, browser.text
+    kept = [each for each in act.fields if each.kind == "text"]
+    assert all(browser.field(each.label).get_attribute("value") == SCRIPT for each in kept)
+    assert (
+        browser.driver.execute_script("return document.querySelectorAll('main script, main img').length") == 0
+    )
