@@ -48,6 +48,7 @@ class Act:
         grave: whether something is lost by it.
         typed: the field whose value a person types once more; empty: none. The command's ``confirm`` gets it.
         confirm: whether the command has it.
+        once: the field of the answer that is shown then and never again; empty: there is none.
     """
 
     command: str
@@ -61,6 +62,7 @@ class Act:
     grave: bool = False
     typed: str = ""
     confirm: bool = False
+    once: str = ""
 
     @property
     def address(self) -> str:
@@ -102,6 +104,12 @@ OPEN = Field("open", "Paths that stay open", "to those who are kept out, with co
 NAMESPACE = Field(
     "namespace", "RADOS namespace", "of its files; empty: one that follows from the path", more=True
 )
+NAME = Field("name", "Name", required=True)
+ROLE = Field(
+    "role", "Role", "", "choice", ("read-only", "operator", "key-admin", "security-officer"), required=True
+)
+OF_TENANT = Field("tenant", "Tenant", "whose things alone it is about; empty: all")
+UNTIL = Field("expires", "For", "as 30d, or never; empty: 90d")
 RUNGS = ("observe", "isolate", "exclude", "evict", "fence", "require")
 _GATE = (
     FS,
@@ -449,6 +457,40 @@ ACTS: tuple[Act, ...] = (
         "The engine service rotates the key of the tenant by itself.",
         (FS, TENANT, Field("time", "Every", "as 90d, or never", required=True)),
         "/keys",
+    ),
+    Act(
+        "api token create",
+        "Create a token",
+        "Create it",
+        "For a tool, or for a person to log in here. It is shown once.",
+        (NAME, ROLE, OF_TENANT, UNTIL),
+        "/settings",
+        once="token",
+    ),
+    Act(
+        "api certificate add",
+        "Let in a client certificate",
+        "Let it in",
+        "Whoever shows a certificate for this subject may use the API.",
+        (NAME, Field("subject", "Subject", "as CN=node1,O=Example", required=True), ROLE, OF_TENANT, UNTIL),
+        "/settings",
+    ),
+    Act(
+        "api user add",
+        "Let in a user of Ceph's dashboard",
+        "Let them in",
+        "There, as a role of ours; without, whoever may read CephFS there may look here.",
+        (Field("user", "User", required=True), ROLE, OF_TENANT, UNTIL),
+        "/settings",
+    ),
+    Act(
+        "api access revoke",
+        "End an access",
+        "End it",
+        "At once, with all sessions that it began.",
+        (NAME,),
+        "/settings",
+        grave=True,
     ),
 )
 BY_COMMAND: Mapping[str, Act] = {act.command: act for act in ACTS}

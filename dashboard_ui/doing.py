@@ -56,6 +56,8 @@ class Doing:
         if act.confirm:
             arguments["confirm"] = values[_TYPED]
         answer = visit.caller.call(act.command, arguments)
+        if answer.code == 0 and act.once:
+            return self._page(visit, act, typed, shown=(answer.value or {}).get(act.once), status=201)
         if answer.code == 0:
             return Page(303, "", {"Location": visit.base + _followed(visit, act, values, answer)})
         if answer.code == errno.EOPNOTSUPP:
@@ -74,6 +76,7 @@ class Doing:
         rehearsed: Answer | None = None,
         refused: Answer | None = None,
         line: str | None = None,
+        shown: str | None = None,
     ) -> Page:
         values: dict[str, Any] = {
             "act": act,
@@ -82,6 +85,7 @@ class Doing:
             "rehearsed": rehearsed,
             "refused": refused,
             "client_line": line,
+            "shown": shown,
             "cli": visit.caller.line(act.command, typed.arguments),
             "allowed": visit.caller.may(act.command),
         }

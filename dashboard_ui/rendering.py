@@ -42,6 +42,8 @@ class Renderer:
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            # those of one release belong together
+            auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -63,16 +65,20 @@ class Renderer:
         headers: Mapping[str, str] | None = None,
     ) -> Page:
         """Give the page of a visit."""
-        page = self.bare(
-            template,
-            {"visit": visit, "base": visit.base, "said": told(visit), **(values or {})},
-            status=status,
-        )
+        given = values or {}
+        home = given["act"].home if "act" in given else visit.path
+        shown = {"visit": visit, "base": visit.base, "said": told(visit), "here": _place(home)}
+        page = self.bare(template, {**shown, **given}, status=status)
         return Page(page.status, page.body, {**page.headers, **(headers or {})})
 
     def bare(self, template: str, values: Mapping[str, Any], *, status: int = 200) -> Page:
         """Give a page that nobody has to be logged in for."""
         return Page(status, self._environment.get_template(template).render(values), HTML)
+
+
+def _place(path: str) -> str:
+    """The entry of the navigation that a page belongs to."""
+    return f"/{path.strip('/').partition('/')[0]}"
 
 
 def moment(seconds: float) -> str:

@@ -210,10 +210,19 @@ def audit_verified(visit: Visit) -> View:
 
 
 def settings(visit: Visit) -> View:
-    """The engine service and where options are set."""
+    """The engine service, where options are set, and who has access."""
+    call, may = visit.caller.call, visit.caller.may
+    access = (
+        call("api access ls", {**_asked(visit, "after"), "limit": PAGE}) if may("api access ls") else None
+    )
     return View(
         "settings.html",
-        {"service": visit.caller.call("service status", {}), "overview": visit.caller.call("status", {})},
+        {
+            "service": call("service status", {}),
+            "overview": call("status", {}),
+            "doors": call("api show", {}),
+            "access": access,
+        },
     )
 
 
