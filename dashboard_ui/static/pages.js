@@ -14,12 +14,29 @@
     return parsed(await answer.text());
   };
 
+  const stops = (part) => [...part.querySelectorAll("a, button, input, select, summary, [tabindex]")];
+
   const replace = (here, there) => {
     if (!there || here.innerHTML === there.innerHTML) return;
-    // whoever is in there with the keyboard, or reads a copied line, is not thrown out
-    if (here.contains(document.activeElement)) return;
+    const selected = document.getSelection();
+    if (!selected.isCollapsed && here.contains(selected.anchorNode)) return;
+    // whoever is in there with the keyboard stays where they are
+    const at = stops(here).indexOf(document.activeElement);
+    const words = at < 0 ? "" : document.activeElement.textContent;
     here.innerHTML = there.innerHTML;
     prepare(here);
+    if (at >= 0) {
+      const same = stops(here)[at];
+      if (!same || same.textContent !== words) here.tabIndex = -1;
+      (same && same.textContent === words ? same : here).focus({ preventScroll: true });
+    }
+  };
+
+  // What a part that moves has to say to those who hear it: once for each change, and not all of it.
+  const say = (here, there) => {
+    if (!there || here.dataset.say === there.dataset.say) return;
+    here.dataset.say = there.dataset.say;
+    document.getElementById("news").textContent = there.dataset.say;
   };
 
   // Parts that move: looked at anew every so many seconds, while somebody looks.
@@ -33,8 +50,8 @@
         const found = (await fetched(location.href)).getElementById(part.id);
         const settled = found && !found.dataset.live;
         replace(part, found);
-        part.dataset.seen = String(Number(part.dataset.seen || 0) + 1);
-        if (settled && !part.contains(document.activeElement)) return;
+        say(part, found);
+        if (settled) return;
       } catch {
         await pause(5);
       }
