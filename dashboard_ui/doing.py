@@ -134,14 +134,12 @@ def _rehearsal(act: Act, arguments: Arguments) -> Arguments:
 
 def _followed(visit: Visit, act: Act, values: Values, answer: Answer) -> str:
     """The page that follows what was done, below the base: the job, where one was begun; with what was said."""
-    begun = answer.value or {}
-    begun = begun.get("job", begun)
     home = act.way_home(values)
-    if (
-        act.command.partition(" ")[0] != "job"
-        and isinstance(begun, dict)
-        and {"id", "kind", "state"} <= begun.keys()
-    ):
+    begun = answer.value or {}
+    if isinstance(begun.get("job"), dict) and not all(values.get(name) for name in act.kept):
+        # that of a subtree whose path nobody knows yet
+        begun = begun["job"]
+    if act.command.partition(" ")[0] != "job" and {"id", "kind", "state"} <= begun.keys():
         home = f"/jobs/show?{urlencode({'job': begun['id']})}"
     sign = "&" if "?" in home else "?"
     return f"{home}{sign}{urlencode(sealed(visit, answer.status))}"

@@ -17,7 +17,7 @@
   const stops = (part) => [...part.querySelectorAll("a, button, input, select, summary, [tabindex]")];
 
   const replace = (here, there) => {
-    if (!there || here.innerHTML === there.innerHTML) return;
+    if (here.innerHTML === there.innerHTML) return;
     const selected = document.getSelection();
     if (!selected.isCollapsed && here.contains(selected.anchorNode)) return;
     // whoever is in there with the keyboard stays where they are
@@ -34,7 +34,7 @@
 
   // What a part that moves has to say to those who hear it: once for each change, and not all of it.
   const say = (here, there) => {
-    if (!there || here.dataset.say === there.dataset.say) return;
+    if (here.dataset.say === there.dataset.say) return;
     here.dataset.say = there.dataset.say;
     document.getElementById("news").textContent = there.dataset.say;
   };
@@ -48,7 +48,9 @@
       if (document.hidden) continue;
       try {
         const found = (await fetched(location.href)).getElementById(part.id);
-        const settled = found && !found.dataset.live;
+        // what it was about has become something else, which has a page of its own
+        if (!found) return location.reload();
+        const settled = !found.dataset.live;
         replace(part, found);
         say(part, found);
         if (settled) return;
@@ -70,7 +72,7 @@
       fields.set("rehearse", "yes");
       try {
         const found = (await fetched(form.action, { method: "POST", body: fields })).getElementById("check");
-        if (turn === asked) replace(shown, found);
+        if (turn === asked && found) replace(shown, found);
       } catch {
         // the button does the same
       }

@@ -48,7 +48,6 @@ def test_a_key_and_a_subtree(cluster: Cluster, browser: Browser):
     browser.press("Create the subtree")
     browser.sees("Done:")
     against += browser.look("created", "dark")
-    browser.go(f"/subtrees/show?fs=cephfs&path={path}")
     # the page moves by itself until it is made
     browser.sees("AES-256-XTS")
     assert "isolate" in browser.text

@@ -150,11 +150,23 @@ def test_the_line_for_a_client_is_shown():
 
 
 def test_a_job_that_is_begun_is_what_follows():
-    begun = {"job": {"id": "ab" * 16, "kind": "create", "state": "queued"}, "gate": None}
-    page = posted(
-        FakeCaller({"subtree create": begun}), "subtree create", **filled(BY_COMMAND["subtree create"])
-    )
+    begun = {"id": "ab" * 16, "kind": "verify", "state": "queued"}
+    page = posted(FakeCaller({"subtree verify": begun}), "subtree verify", fs="cephfs", path="/a")
     assert page.headers["Location"].startswith(f"/jobs/show?job={'ab' * 16}&said=")
+
+
+@pytest.mark.parametrize(
+    ("named", "follows"),
+    [
+        ({"path": "/a"}, "/subtrees/show?fs=cephfs&path=%2Fa&"),
+        ({"subvolume": "a"}, f"/jobs/show?job={'ab' * 16}&"),
+    ],
+)
+def test_a_subtree_that_is_being_made_is_what_follows_or_its_first_job(named: dict[str, str], follows: str):
+    begun = {"job": {"id": "ab" * 16, "kind": "create", "state": "queued"}, "gate": None}
+    caller = FakeCaller({"subtree create": begun})
+    page = posted(caller, "subtree create", fs="cephfs", master_key="k", **named)
+    assert page.headers["Location"].startswith(follows)
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "9" * 40, "\u0663", "1e3"])
