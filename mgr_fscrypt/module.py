@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrModule
 
+from .api.dashboard import DashboardDoor
 from .api.service import ApiService, Settings
 from .control import (
     Audit,
@@ -34,6 +35,7 @@ from .control.access import Access
 from .control.acting import Acting
 from .control.audience import Audience
 from .control.client_lines import left_to_a_client
+from .control.destructions import Destructions
 from .control.doctor import Doctor, Practice
 from .control.evictions import Evictions
 from .control.evictor import Evictor
@@ -63,6 +65,7 @@ from .door import (
     ApiCommands,
     AuditCommands,
     ClientCommands,
+    DestructionCommands,
     DoctorCommands,
     GateCommands,
     JobCommands,
@@ -86,6 +89,7 @@ from .servers import ManagedServers
 from .service_link import ServiceLink, Way
 from .store import (
     ActTable,
+    DestructionTable,
     EvictionTable,
     GateTable,
     IdentityTable,
@@ -126,11 +130,15 @@ class Module(
     AuditCommands,
     ResourceCommands,
     ApiCommands,
+    DestructionCommands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
 ):
     """The module ``fscrypt`` of ceph-mgr."""
 
     CLICommand = Command
+    DASHBOARD: ClassVar = DashboardDoor()
+    # ceph-mgr does not tell who gives a command (doc/facts.md M12)
+    who = ""
     MODULE_OPTIONS: ClassVar = list(OPTIONS)
     # ceph-mgr demands a schema that it counts itself; ours is the store's, counted by the store
     SCHEMA: Sequence[str] = ()
@@ -234,6 +242,13 @@ class Module(
             tenant_store=tenants,
             cluster=self,
         )
+        self.destructions = Destructions(
+            store=DestructionTable(database),
+            keys=self.keys,
+            cluster=self,
+            clock=time.time,
+            wanted=lambda: bool(self.get_module_option("two_people")),
+        )
         self.access = Access(store=IdentityTable(database), clock=time.time, answer=self._answer)
         self._acting = Acting(answer=self._answer, audit=self.audit, wiped=self.service.wiped, log=self.log)
         self.serving = ApiService(
@@ -248,6 +263,7 @@ class Module(
             access=self.access,
             settings=self._way_of_api,
             kept=self,
+            dashboard=self.DASHBOARD,
             log=self.log,
         )
 

@@ -11,6 +11,7 @@ from ..door import (
     ApiCommands,
     AuditCommands,
     ClientCommands,
+    DestructionCommands,
     DoctorCommands,
     GateCommands,
     JobCommands,
@@ -43,6 +44,7 @@ class ApiDesk(
     AuditCommands,
     ResourceCommands,
     ApiCommands,
+    DestructionCommands,
 ):
     """What the commands work with when the API gives them, for one who asks.
 
@@ -52,14 +54,16 @@ class ApiDesk(
         desk: the manager's own, whose parts it uses.
         cluster: the file systems that there are.
         acting: does things in the name of the one who asks.
+        who: their identity's name; empty: it stands for nobody in particular.
     """
 
-    def __init__(self, desk: Desk, cluster: FileSystemMap, acting: Acting) -> None:
+    def __init__(self, desk: Desk, cluster: FileSystemMap, acting: Acting, who: str) -> None:
         for name in Desk.__annotations__:
             setattr(self, name, getattr(desk, name))
         self._desk = desk
         self._cluster = cluster
         self._acting = acting
+        self.who = who
 
     def overview(self) -> Result:
         """See `Desk`."""

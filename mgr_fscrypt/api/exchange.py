@@ -11,6 +11,10 @@ ROOT = "/api/fscrypt"
 """What the paths of all operations begin with, at both doors."""
 
 
+PAGES = "/ui-fscrypt"
+"""Where the pages hang inside of Ceph's dashboard."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request.
@@ -54,6 +58,28 @@ class Visitor:
     def who(self) -> str:
         """As the audit names them: the identity's name, how it was proven, and the address."""
         return f"{self.identity.kind}:{self.identity.name}@{self.address}"
+
+    @property
+    def person(self) -> str:
+        """The identity's name, where it is one person's or program's; empty for whoever followed a link."""
+        return "" if self.identity.kind == "link" else self.identity.name
+
+
+@dataclass(frozen=True)
+class User:
+    """Whom Ceph's dashboard knows.
+
+    Args:
+        name: of the user.
+        reads: the dashboard lets them read what is CephFS's.
+        token: what proves it there.
+        by_cookie: a browser sent it by itself, whoever made it do so.
+    """
+
+    name: str
+    reads: bool
+    token: str
+    by_cookie: bool
 
 
 LONGEST_BODY = 1 << 20

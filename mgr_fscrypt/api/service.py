@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import Logger
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from ..control.cluster import FileSystemMap
 from ..control.values import Simplified
 from ..door.desk import Desk
 from .certificate import DAYS, CertificateError, self_signed
+from .dashboard import DashboardDoor
 from .entrance import Entrance
 from .interface import Api
 from .limits import Limits
@@ -26,6 +27,7 @@ from .openapi import described
 from .sessions import Sessions
 
 if TYPE_CHECKING:
+    from .inside import Inside
     from .server import Server
     from .site import Site
 
@@ -80,6 +82,7 @@ class ApiService:
         access: who may come in.
         settings: how to listen now; None: not at all.
         kept: keeps a certificate.
+        dashboard: the door there.
         log: the module's.
     """
 
@@ -93,6 +96,7 @@ class ApiService:
         access: Access,
         settings: Callable[[], Settings | None],
         kept: Kept,
+        dashboard: DashboardDoor,
         log: Logger,
     ) -> None:
         self.api = Api(desk=desk, cluster=cluster, commands=commands, acting=acting)
@@ -101,6 +105,7 @@ class ApiService:
         self._access = access
         self._settings = settings
         self._kept = kept
+        self._dashboard = dashboard
         self._log = log
         self._sessions = Sessions(time.monotonic)
         self._limits = Limits(time.monotonic)
@@ -112,10 +117,13 @@ class ApiService:
 
     def run(self) -> None:
         """Listen as the options say, until `stop`; on a thread of its own."""
+        if self._dashboard.there:
+            self._dashboard.answering = self.inside().respond
         while not self._stopping:
             self._hurry.clear()
             self.look()
             self._hurry.wait(LOOK)
+        self._dashboard.answering = None
         self._end()
 
     def stop(self) -> None:
@@ -129,7 +137,7 @@ class ApiService:
 
     def doors(self) -> Doors:
         """See `control.access.Serving`."""
-        return self._doors
+        return replace(self._doors, dashboard=self._dashboard.there)
 
     def checks(self) -> Simplified:
         """Give the health check, as ceph-mgr takes it."""
@@ -182,6 +190,14 @@ class ApiService:
             openapi=json.dumps(described(self.api.routes)).encode(),
             log=self._log,
         )
+
+    def inside(self) -> "Inside":
+        """What Ceph's dashboard has. Raises ImportError, as `site` does."""
+        from dashboard_ui.pages import Pages
+
+        from .inside import Inside
+
+        return Inside(api=self.api, access=self._access, pages=Pages(), log=self._log)
 
     def _begin(self, wanted: Settings) -> None:
         from .server import Server

@@ -7,6 +7,7 @@ which ``ceph fscrypt -h`` prints.
 from .api import ApiCommands
 from .audit import AuditCommands
 from .clients import ClientCommands
+from .destructions import DestructionCommands
 from .doctor import DoctorCommands
 from .gates import GateCommands
 from .jobs import JobCommands
@@ -25,6 +26,7 @@ __all__ = [
     "ApiCommands",
     "AuditCommands",
     "ClientCommands",
+    "DestructionCommands",
     "DoctorCommands",
     "GateCommands",
     "JobCommands",

@@ -9,6 +9,7 @@ from mgr_module import HandleCommandResult
 from ..control import Audit, Keys, Resources, Result, Subtrees, Tenants
 from ..control.access import Access, Serving
 from ..control.audience import Audience
+from ..control.destructions import Destructions
 from ..control.doctor import Doctor
 from ..control.follow_up import FollowUp
 from ..control.jobs import Jobs
@@ -47,6 +48,8 @@ class Desk(ABC):
         resources: how things are declared to be.
         access: who may use the API.
         serving: where it is served.
+        destructions: the ends of keys that take two people.
+        who: the name of the identity that gives commands here; empty: nobody tells.
 
     A command that changes nothing answers by `reply` or `reply_at_once`; one that does by `act` or `act_at_once`, which
     record it (qa/unit/door holds that of each "rw" command).
@@ -72,6 +75,8 @@ class Desk(ABC):
     resources: Resources
     access: Access
     serving: Serving
+    destructions: Destructions
+    who: str
 
     @abstractmethod
     def overview(self) -> Result:

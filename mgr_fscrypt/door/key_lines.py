@@ -102,7 +102,10 @@ class KeyLineCommands(Desk):
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
         """Print the cephfs-fscrypt line that begins the end of a key, after a waiting time (--wait 7d)"""
-        return self.left_to_a_client(fs, ["key", "destroy", key], format, {"wait": wait})
+        words, options = ["key", "destroy", key], {"wait": wait}
+        if self.destructions.wanted():
+            return self.reply(lambda: self.destructions.line(fs, key, self.who, words, options), format)
+        return self.left_to_a_client(fs, words, format, options)
 
     @Command("fscrypt key cancel", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def cancel_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
@@ -112,7 +115,10 @@ class KeyLineCommands(Desk):
     @Command("fscrypt key finish", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def finish_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Print the cephfs-fscrypt line that destroys a key whose waiting time is over, for good"""
-        return self.left_to_a_client(fs, ["key", "finish", key], format)
+        words = ["key", "finish", key]
+        if self.destructions.wanted():
+            return self.reply(lambda: self.destructions.line(fs, key, self.who, words), format)
+        return self.left_to_a_client(fs, words, format)
 
     @Command("fscrypt key recover", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def recover_key(self, fs: str, key: str, file: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

@@ -49,4 +49,10 @@ OPTIONS = (
         default=False,
         desc="whether /metrics is answered to everybody",
     ),
+    Option(
+        name="two_people",
+        type="bool",
+        default=False,
+        desc="whether the end of a key takes two people, known by the API; the command line then is told none for it",
+    ),
 )

@@ -8,7 +8,8 @@ from dataclasses import replace
 import hvac
 
 from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
-from qa.kms.place import Place, Process, free_port, listens, program
+from qa.fakes.ports import free_port
+from qa.kms.place import Place, Process, listens, program
 
 _ROOT = str(uuid.uuid4())
 _POLICY = """

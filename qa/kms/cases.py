@@ -23,7 +23,8 @@ from mgr_fscrypt.keys.errors import (
     KmsUnreachableError,
 )
 from mgr_fscrypt.keys.kms import SIGNING_KEY, Kms, Sealed, Settings
-from qa.kms.place import LocalPlace, Place, free_port
+from qa.fakes.ports import free_port
+from qa.kms.place import LocalPlace, Place
 from qa.kms.standins import babbling, cutting, silent, standing_in, trickling
 from qa.load.promptness import prompt
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mgr_fscrypt.keys.kms import Kms, Settings, open_kms, trust
+from qa.fakes.ports import free_port
 from qa.kms.certificates import Authority, Pair
 
 _PATIENCE = 90.0
@@ -185,13 +186,6 @@ def program(name: str) -> str:
         msg = f"there is no program {name}: `qa/run test kms` brings it along"
         raise RuntimeError(msg)
     return found
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:

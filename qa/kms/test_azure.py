@@ -8,10 +8,11 @@ import pytest
 
 from mgr_fscrypt.keys.errors import KmsKeyError, KmsUnreachableError
 from mgr_fscrypt.keys.kms import Settings
+from qa.fakes.ports import free_port
 from qa.kms.azure_fake import CLIENT, TENANT, FakeVault, Key
 from qa.kms.cases import KmsCases
 from qa.kms.certificates import Authority
-from qa.kms.place import LocalPlace, free_port
+from qa.kms.place import LocalPlace
 from qa.kms.standins import silent, standing_in
 
 

@@ -12,10 +12,11 @@ from google.cloud import kms_v1
 
 from mgr_fscrypt.keys.errors import KmsSettingsError, KmsUnreachableError
 from mgr_fscrypt.keys.kms import Settings
+from qa.fakes.ports import free_port
 from qa.kms.cases import TIMEOUT, KmsCases
 from qa.kms.certificates import Authority
 from qa.kms.gcp_fake import FakeKms, Key
-from qa.kms.place import LocalPlace, free_port
+from qa.kms.place import LocalPlace
 from qa.kms.standins import silent, standing_in
 
 _State = kms_v1.CryptoKeyVersion.CryptoKeyVersionState

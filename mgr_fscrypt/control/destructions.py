@@ -1,0 +1,225 @@
+"""The end of a key takes two people, where that is wanted: one asks for it, another one approves.
+
+Both are known by the API; the command line is nobody (doc/facts.md M12), so it can neither ask nor approve, and is not
+told the line that does it. Whoever may write where lockboxes lie can end a key without it (doc/threat-model.md).
+"""
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..store import Destruction
+from .client_lines import left_to_a_client
+from .cluster import FileSystemMap, existing, names_of
+from .keys import KeyLine, Keys
+from .paging import following, more, page_size, position
+from .refusal import RefusalError
+from .results import Result
+from .text import moment, one_line, table
+from .values import Simplified
+
+GOOD = 30 * 86400
+"""Seconds for which an approval is good: longer than a key waits for its end."""
+
+
+class DestructionStore(Protocol):
+    """Where wishes are kept; `store.DestructionTable` tells what each call means."""
+
+    def put(self, wish: Destruction) -> None:
+        """Record one."""
+        ...
+
+    def drop(self, fscid: int, key_identifier: str) -> bool:
+        """Forget one."""
+        ...
+
+    def at(self, fscid: int, key_identifier: str) -> Destruction | None:
+        """Give one."""
+        ...
+
+    def page(self, after: tuple[int, str], limit: int) -> Sequence[Destruction]:
+        """List."""
+        ...
+
+
+@dataclass(frozen=True)
+class DestructionPage:
+    """A page of the list of wishes.
+
+    Args:
+        wishes: in order of file systems and keys.
+        names: of file systems, by their numbers.
+        following: what asks for the next page; None on the last one.
+    """
+
+    wishes: tuple[Destruction, ...]
+    names: Mapping[int, str]
+    following: str | None
+
+    def simplified(self) -> Simplified:
+        """Give plain JSON types."""
+        wishes = [
+            {
+                "fs_name": self.names.get(each.fscid, str(each.fscid)),
+                "key_identifier": each.key_identifier,
+                "requested_by": each.requested_by,
+                "requested": each.requested,
+                "approved_by": each.approved_by,
+                "approved": each.approved,
+            }
+            for each in self.wishes
+        ]
+        return {"destructions": wishes, "following": self.following}
+
+    def plain(self) -> str:
+        """Show it to a person."""
+        if not self.wishes:
+            return "Nobody asked for the end of a key."
+        rows = (
+            (
+                self.names.get(each.fscid, str(each.fscid)),
+                each.key_identifier,
+                f"{each.requested_by}, {moment(each.requested)}",
+                f"{each.approved_by}, {moment(each.approved)}" if each.approved else "not yet",
+            )
+            for each in self.wishes
+        )
+        shown = table(("FILE SYSTEM", "KEY", "REQUESTED BY", "APPROVED BY"), rows)
+        return shown if self.following is None else f"{shown}\n{more(self.following)}"
+
+
+class Destructions:
+    """Wishes that keys be destroyed. For the database's thread.
+
+    Args:
+        store: where they are kept.
+        keys: the register of keys.
+        cluster: the file systems that there are.
+        clock: seconds since the epoch.
+        wanted: does it take two people?
+    """
+
+    def __init__(
+        self,
+        *,
+        store: DestructionStore,
+        keys: Keys,
+        cluster: FileSystemMap,
+        clock: Callable[[], float],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._cluster = cluster
+        self._clock = clock
+        self.wanted = wanted
+
+    def request(self, fs_name: str, key: str, who: str) -> Result:
+        """Ask for the end of a key."""
+        try:
+            fscid, line = self._key(fs_name, key)
+            _check_known(who)
+        except RefusalError as refusal:
+            return refusal.result
+        there = self._store.at(fscid, line.identifier)
+        if there is not None and not self._over(there):
+            return Result(
+                status=f"{there.requested_by} asked for the end of {line.name} already; it is to be approved"
+            )
+        self._store.put(Destruction(fscid, line.identifier, who, int(self._clock())))
+        return Result(
+            status=f"the end of {line.name} is asked for; somebody else has to approve it", changed=True
+        )
+
+    def approve(self, fs_name: str, key: str, who: str) -> Result:
+        """Approve of the end of a key that somebody else asked for."""
+        try:
+            fscid, line = self._key(fs_name, key)
+            _check_known(who)
+        except RefusalError as refusal:
+            return refusal.result
+        wish = self._store.at(fscid, line.identifier)
+        if wish is None or self._over(wish):
+            return Result.failed(
+                errno.ENOENT, f"nobody asked for the end of {line.name}, nothing was changed"
+            )
+        if wish.requested_by == who:
+            return Result.failed(
+                errno.EPERM,
+                f"{who} asked for the end of {line.name}, nothing was changed; somebody else has to approve",
+            )
+        if wish.approved:
+            return Result(status=f"{wish.approved_by} approved of the end of {line.name} already")
+        now = int(self._clock())
+        self._store.put(Destruction(fscid, line.identifier, wish.requested_by, wish.requested, who, now))
+        return Result(
+            status=f"the end of {line.name} is approved until {moment(now + GOOD)}; `key destroy` now tells the line",
+            changed=True,
+        )
+
+    def withdraw(self, fs_name: str, key: str) -> Result:
+        """Take back what was asked for or approved."""
+        try:
+            fscid, line = self._key(fs_name, key)
+        except RefusalError as refusal:
+            return refusal.result
+        if not self._store.drop(fscid, line.identifier):
+            return Result.failed(
+                errno.ENOENT, f"nobody asked for the end of {line.name}, nothing was changed"
+            )
+        return Result(status=f"the end of {line.name} is not asked for any more", changed=True)
+
+    def listing(self, after: str | None, limit: int | None) -> Result:
+        """List what was asked for."""
+        try:
+            limit, place = page_size(limit), position(after)
+        except RefusalError as refusal:
+            return refusal.result
+        found = tuple(self._store.page(place, limit))
+        last = following(found[-1].fscid, found[-1].key_identifier) if len(found) == limit else None
+        return Result(answer=DestructionPage(found, names_of(self._cluster), last))
+
+    def line(
+        self,
+        fs_name: str,
+        key: str,
+        who: str,
+        words: Sequence[str],
+        options: Mapping[str, str | bool | None] | None = None,
+    ) -> Result:
+        """Tell the line for a client that ends a key, where two people want it; see `control.client_lines`."""
+        try:
+            fscid, known = self._key(fs_name, key)
+            _check_known(who)
+        except RefusalError as refusal:
+            return refusal.result
+        wish = self._store.at(fscid, known.identifier)
+        if wish is None or not wish.approved or self._over(wish):
+            return Result.failed(
+                errno.EPERM,
+                f"the end of {known.name} takes two people here, nothing was changed; "
+                "one asks with `key destruction request`, another one approves with `key destruction approve`",
+            )
+        return left_to_a_client(self._cluster, fs_name, words, options)
+
+    def _key(self, fs_name: str, key: str) -> tuple[int, KeyLine]:
+        fscid = existing(self._cluster, fs_name).fscid
+        shown = self._keys.show(fs_name, key)
+        if not isinstance(shown.answer, KeyLine):
+            raise RefusalError(shown.code, shown.status)
+        return fscid, shown.answer
+
+    def _over(self, wish: Destruction) -> bool:
+        return self._clock() > (wish.approved or wish.requested) + GOOD
+
+
+def _check_known(who: str) -> None:
+    if not who:
+        raise RefusalError(
+            errno.EPERM,
+            one_line(
+                "the end of a key takes two people here, and the manager is not told who gives a command, nothing was "
+                "changed; use the API, with an access in your own name (doc/api.md)"
+            ),
+        )

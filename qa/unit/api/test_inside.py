@@ -1,0 +1,63 @@
+"""The door inside of Ceph's dashboard, as far as it is ours: who its users are here, and their forms."""
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import pytest
+
+from mgr_fscrypt.api.exchange import MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
+from qa.fakes.api_door import Door, told
+
+BOSS = User("boss", True, "a.b.c", False)
+BROWSER = User("boss", True, "a.b.c", True)
+STRANGER = User("stranger", False, "a.b.d", False)
+Ask = Callable[..., Reply]
+
+
+@pytest.fixture
+def ask(door: Door) -> Ask:
+    inside = door.manager.module.serving.inside()
+
+    def asked(method: str, path: str, user: User | None, body: bytes = b"", **headers: str) -> Reply:
+        place, _, query = path.partition("?")
+        said = {"accept": MEDIA_TYPE, "content-type": "application/json"} | headers
+        answer: Reply = inside.respond(Request(method, place, query, said, body, "192.0.2.7"), user, "/ceph")
+        return answer
+
+    return asked
+
+
+def test_who_reads_cephfs_there_reads_here_and_no_more(ask: Ask):
+    assert ask("GET", f"{ROOT}/status", BOSS).status == 200
+    refused = ask("POST", f"{ROOT}/links", BOSS, b'{"role": "operator"}')
+    assert (refused.status, "is read-only" in told(refused)["detail"]) == (403, True)
+    assert ask("GET", f"{ROOT}/status", STRANGER).status == 403
+    assert ask("GET", f"{ROOT}/status", None).status == 401
+
+
+def test_our_own_store_says_what_a_user_is(ask: Ask, door: Door):
+    door.manager.run("api user add", "boss", "security-officer")
+    body = b'{"name": "d", "role": "operator"}'
+    assert ask("POST", f"{ROOT}/access/tokens", BOSS, body).status == 200
+    made = [each for each in door.ask("/audit")["acts"] if each["about"] == "d operator"]
+    assert [each["who"] for each in made] == ["dashboard:dashboard.boss@192.0.2.7"]
+    door.manager.run("api access revoke", "dashboard.boss")
+    assert ask("POST", f"{ROOT}/access/tokens", BOSS, body).status == 403
+
+
+def test_what_a_browser_sends_by_itself_changes_nothing(ask: Ask, door: Door):
+    door.manager.run("api user add", "boss", "security-officer")
+    body = b'{"name": "d", "role": "operator"}'
+    assert ask("POST", f"{ROOT}/access/tokens", BROWSER, body).status == 403
+    assert ask("GET", f"{ROOT}/status", BROWSER).status == 200
+    form = urlencode({"csrf": "x"}).encode()
+    assert ask("POST", f"{PAGES}/", BROWSER, form).status == 403
+
+
+def test_pages_hang_where_the_dashboard_does(ask: Ask):
+    page = ask("GET", f"{PAGES}/", BROWSER)
+    assert page.status == 200
+    assert b'href="/ceph/ui-fscrypt/' in page.body
+    assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
+    assert ask("GET", f"{PAGES}/", None).headers["Location"] == "/ceph/#/login"
+    assert ask("GET", f"{PAGES}/assets/nosuch", None).status == 404
