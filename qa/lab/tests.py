@@ -140,9 +140,10 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
         return [Part(_title(name), "tests", (name,)) for path in only for name in _files(path)]
     parts = [Part("unit tests", "tests", ("qa/unit",))]
     if release is TENTACLE:
-        # style, types and key managers do not depend on the release
+        # style, types and key managers do not depend on the release; Ceph's dashboard has our API on this one alone
         parts += [
             Part("key managers", "kms", ("qa/kms",)),
+            Part("the API", "web", ("qa/web",)),
             Part("types", "types"),
             Part("tenants", "kms", ("qa/tenants",)),
             Part("lint", "lint"),

@@ -1,4 +1,4 @@
-"""A browser before the module's own server, on a cluster with some life in it."""
+"""The API's own server, and a browser before its pages, on a cluster with some life in it."""
 
 import os
 from collections.abc import Iterator
@@ -6,26 +6,40 @@ from pathlib import Path
 
 import pytest
 
-from qa.demo.living import calm, enliven, served
+from qa.demo.living import calm, enliven
+from qa.fakes.api_client import ApiServer, served
+from qa.kms.certificates import Authority
 from qa.lab.cluster import Cluster
 from qa.web.browser import Browser, browsing
 from qa.web.visiting import log_in
 
 
 @pytest.fixture(scope="session")
-def address(cluster: Cluster) -> Iterator[str]:
-    """The module's own server, on a cluster with some life in it."""
-    cluster.enable_module("fscrypt")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose client certificates the server believes."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def server(cluster: Cluster, authority: Authority) -> Iterator[ApiServer]:
+    """The API's own server."""
+    with served(cluster, api_client_authority=str(authority.file)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def address(cluster: Cluster, server: ApiServer) -> Iterator[str]:
+    """Where the pages are, with something to see on them."""
     enliven(cluster)
     try:
-        yield served(cluster).partition("/login")[0]
+        yield server.address
     finally:
-        cluster.ceph("config", "set", "mgr", "mgr/fscrypt/api_server", "false")
         calm(cluster)
 
 
 @pytest.fixture(scope="session")
 def window(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser with nobody logged in."""
     shots = Path(os.environ["FSCRYPT_QA_SHOTS"]) if "FSCRYPT_QA_SHOTS" in os.environ else None
     with browsing(address, tmp_path_factory.mktemp("chromium"), shots) as found:
         yield found

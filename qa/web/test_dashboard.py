@@ -1,0 +1,99 @@
+"""The API and the pages inside of Ceph's dashboard, behind its login (20.2)."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qa.fakes.api_client import ACCEPT, ROOT, Answer
+from qa.fakes.ports import free_port
+from qa.lab.cluster import Cluster
+
+WORD = "Secret-4711x"
+
+
+class Unfollowed(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Redirections are looked at."""
+
+
+class Dashboard:
+    """The dashboard of one cluster, without TLS."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+        self._opener = urllib.request.build_opener(Unfollowed)
+
+    def send(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        said = {"Accept": ACCEPT, "Content-Type": "application/json"} | dict(headers or {})
+        text = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._address + path, text, said, method=method)  # noqa: S310 - of ours
+        try:
+            reply = self._opener.open(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            reply = error
+        with reply:
+            return Answer(reply.status, dict(reply.headers), reply.read())
+
+    def token(self, user: str) -> str:
+        return str(self.send("POST", "/api/auth", {"username": user, "password": WORD}).json["token"])
+
+
+@pytest.fixture(scope="module")
+def dashboard(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    cluster.enable_module("fscrypt")
+    port = free_port()
+    options = {"ssl": "false", "server_addr": "127.0.0.1", "server_port": str(port)}
+    for name, value in options.items():
+        cluster.ceph("config", "set", "mgr", f"mgr/dashboard/{name}", value)
+    cluster.enable_module("dashboard")
+    found = Dashboard(port)
+    word: Path = tmp_path_factory.mktemp("dashboard") / "word"
+    word.write_text(WORD)
+
+    def ready() -> bool:
+        try:
+            return found.send("GET", f"{ROOT}/status").status == 401
+        except OSError:
+            return False
+
+    try:
+        cluster.wait("our API in the dashboard", ready, timeout=180)
+        users = ("dashboard", "ac-user-create", "--force-password", "-i", str(word))
+        cluster.wait("the dashboard's users", lambda: cluster.ceph(*users, "boss", "administrator") != "")
+        yield found
+        cluster.ceph("dashboard", "ac-user-delete", "boss")
+    finally:
+        cluster.ceph("mgr", "module", "disable", "dashboard")
+        for name in options:
+            cluster.ceph("config", "rm", "mgr", f"mgr/dashboard/{name}")
+
+
+def test_behind_its_login(cluster: Cluster, dashboard: Dashboard):
+    token = dashboard.token("boss")
+    bearer, cookie = {"Authorization": f"Bearer {token}"}, {"Cookie": f"token={token}"}
+    assert dashboard.send("GET", f"{ROOT}/status", headers=bearer).json["value"]["file_systems"]
+    wish = {"name": f"of-a-user-{free_port()}", "role": "read-only", "expires": "1h"}
+    place = f"{ROOT}/access/tokens"
+    assert dashboard.send("POST", place, wish, bearer).status == 403, "the dashboard's administrator reads"
+    cluster.ceph("fscrypt", "api", "user", "add", "boss", "security-officer")
+    try:
+        assert dashboard.send("POST", place, wish, cookie).status == 403, "a browser sends a cookie by itself"
+        assert dashboard.send("POST", place, wish, bearer).json["value"]["token"].startswith("fscrypt_")
+        assert dashboard.send("DELETE", f"{ROOT}/access/{wish['name']}", headers=bearer).status == 200
+    finally:
+        cluster.ceph("fscrypt", "api", "access", "revoke", "dashboard.boss")
+    shown = dashboard.send(
+        "GET", f"{ROOT}/subtrees/cephfs/subtree?path=/nosuch%2Fpath&self=1", headers=bearer
+    )
+    assert shown.status == 400, "what the dashboard would take for its own is ours to judge"
+    page = dashboard.send("GET", "/ui-fscrypt/", headers=cookie)
+    assert (page.status, page.headers["Content-Type"][:9]) == (200, "text/html")
+    assert dashboard.send("GET", "/ui-fscrypt/").headers["Location"].endswith("/#/login")
+    assert dashboard.send("GET", f"{ROOT}/status", headers={"Authorization": "Bearer x.y.z"}).status == 401
