@@ -251,7 +251,11 @@ class Migration:
             return record if keep is None else self._journal.write(record.keeping(keep, time.time()))
 
     def _chosen(self, record: Record, exclude: tuple[bytes, ...], include: tuple[bytes, ...]) -> Record:
-        if not exclude and not include:
+        """With these left out. Who runs a `start` once more that was killed after the exchange says the same again."""
+        sides = self.sides(record)
+        excluded = sides.excluded | numbers_of(sides.source, sides.top, exclude)
+        excluded -= numbers_of(sides.source, sides.top, include)
+        if excluded == sides.excluded:
             return record
         require_state(
             self._places,
@@ -260,9 +264,6 @@ class Migration:
             f"it is {record.state.value}",
             "Leave --exclude and --include out",
         )
-        sides = self.sides(record)
-        excluded = sides.excluded | numbers_of(sides.source, sides.top, exclude)
-        excluded -= numbers_of(sides.source, sides.top, include)
         return self._journal.write(replace(record, excluded=tuple(sorted(excluded))))
 
     def converge(self, copied: Copied, *, passes: int = PASSES) -> None:

@@ -1,4 +1,4 @@
-"""F7, F8, F9, F10, F11, F12, F13: what the file system lets through, and what libcephfs offers and does not."""
+"""F7 to F13, F20, F21: what the file system lets through, and what libcephfs offers and does not."""
 
 import ctypes
 import errno
@@ -171,6 +171,36 @@ def test_f13_a_layout_goes_before_the_policy(fs: cephfs.LibCephFS, place: str) -
     fs.setxattr(f"{place}/layout-first", namespace, b"facts", 0)
     fs.setxattr(f"{place}/layout-first", AUTH, POLICY, 0)
     assert fs.getxattr(f"{place}/layout-first", namespace, LIMIT) == b"facts"
+
+
+@pytest.mark.tentacle
+def test_f20_a_case_insensitive_directory_takes_a_policy(fs: cephfs.LibCephFS, place: str) -> None:
+    fs.mkdir(f"{place}/case", 0o755)
+    fs.setxattr(f"{place}/case", "ceph.dir.casesensitive", b"0", 0)
+    fs.mkdir(f"{place}/case/In", 0o755)
+    assert refusal(fs.mkdir, f"{place}/case/iN", 0o755) == errno.EEXIST
+    assert b'"casesensitive":false' in fs.getxattr(f"{place}/case/In", "ceph.dir.charmap", LIMIT)
+    fs.setxattr(f"{place}/case/In", AUTH, POLICY, 0)
+    fs.mkdir(f"{place}/case/In/ab", 0o755)
+    assert refusal(fs.mkdir, f"{place}/case/In/AB", 0o755) == errno.EEXIST
+    assert refusal(fs.getxattr, place, "ceph.dir.charmap", LIMIT) == errno.ENODATA
+
+
+def test_f21_a_subvolume_can_be_moved_and_nothing_out_of_it(
+    cluster: "Cluster", fs: cephfs.LibCephFS, place: str
+) -> None:
+    told = "ceph.dir.subvolume"
+    for directory in ("volume", "volume/in", "other"):
+        fs.mkdir(f"{place}/{directory}", 0o755)
+    fs.setxattr(f"{place}/volume", told, b"1", 0)
+    fs.sync_fs()
+    if cluster.release == "tentacle":
+        assert fs.getxattr(f"{place}/volume", told, LIMIT) == b"1"
+        assert fs.getxattr(f"{place}/other", told, LIMIT) == b"0"
+    else:
+        assert refusal(fs.getxattr, f"{place}/volume", told, LIMIT) == errno.ENODATA
+    assert refusal(fs.rename, f"{place}/volume/in", f"{place}/other/in") == errno.EXDEV
+    fs.rename(f"{place}/volume", f"{place}/other/volume")
 
 
 def test_f13_fallocate_keeps_the_size_or_punches(

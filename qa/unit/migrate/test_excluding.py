@@ -155,6 +155,14 @@ def test_nothing_is_left_out_once_it_is_cut_over(one: Subject) -> None:
         one.migration.start(one.way, "", exclude=[b"/one"])
 
 
+def test_the_same_words_go_on_after_a_cut_over(one: Subject) -> None:
+    record = one.migration.start(one.way, "", exclude=[b"/one"])
+    one.migration.converge(Copied())
+    one.cut_over()
+    again = one.migration.start(one.way, "", exclude=[b"/one"])
+    assert (again.state, again.excluded) == (State.DONE, record.excluded)
+
+
 def small(tree: Tree, top: bytes) -> None:
     tree.mkdir(top + b"/d", 0o755)
     for name in (b"/one", b"/d/two"):
