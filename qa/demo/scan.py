@@ -114,11 +114,12 @@ def _pieces(ioctx: rados.Ioctx, entry: rados.Object, *, with_omap: bool) -> Iter
         for name, value in ioctx.get_xattrs(entry.key):
             yield name.encode() + b"\n" + value
         with rados.ReadOpCtx() as operation:
-            pairs, _ = ioctx.get_omap_vals(operation, "", "", 1 << 20)
+            # names of plain files need not be UTF-8
+            pairs, _ = ioctx.get_omap_vals(operation, "", "", 1 << 20, omap_key_type=bytes)
             ioctx.operate_read_op(operation, entry.key)
             for key, value in pairs:
                 # an empty one is None
-                yield key.encode() + b"\n" + (value or b"")
+                yield key + b"\n" + (value or b"")
 
 
 def _merge(found: dict[str, set[bytes]], hits: Iterable[tuple[str, bytes]]) -> None:
