@@ -77,7 +77,7 @@ class Journey:
                 mount.sync()
             with _fuse(self.home, folder / "whole") as whole:
                 self._make(whole)
-            wrong = self._migrated(key, folder)
+            wrong = self._migrated(key, folder, stack)
             if wrong:
                 return wrong
             twin = folder / "twin"
@@ -117,13 +117,14 @@ class Journey:
         odd(top / "odd", self.sparse)
         os.sync()
 
-    def _migrated(self, key: Path, folder: Path) -> str | None:
-        """What was wrong with a migration under its users."""
+    def _migrated(self, key: Path, folder: Path, stack: ExitStack) -> str | None:
+        """What was wrong with a migration under its users; one of them ends with the stack at the latest."""
         path, keyed = os.fsdecode(PATH), ("--key", key)
         root = joined(self.home, PATH[1:])
         writer = subprocess.Popen(
             [sys.executable, "-m", __name__, os.fsdecode(root)], stdout=subprocess.PIPE, cwd=ROOT, text=True
         )
+        stack.callback(writer.kill)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "at work\n"
         with _fuse(root, folder / "at-the-path") as place:
