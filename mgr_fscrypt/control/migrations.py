@@ -33,6 +33,7 @@ from .asked import normal_path
 from .cluster import FileSystemMap, existing
 from .jobs import JobDetail, Jobs, JobService, client_line
 from .opening import Opening
+from .paths import parents
 from .refusal import RefusalError
 from .results import Result
 from .subtree_detail import SubtreeDetail
@@ -210,7 +211,7 @@ class Migrations:
     def status(self, fs_name: str, path: str) -> Result:
         """The newest job about the migration of a directory."""
         try:
-            where = self._place(fs_name, path)
+            where = self._directory(fs_name, path)
             found = self._newest(fs_name, where, KINDS)
         except RefusalError as refusal:
             return refusal.result
@@ -315,6 +316,18 @@ class Migrations:
         return where, key.identifier
 
     def _place(self, fs_name: str, path: str) -> str:
+        """The directory; none in a subtree, whose name no record of a job may hold. Raises RefusalError."""
+        where = self._directory(fs_name, path)
+        for above in parents(where):
+            if self._registered(fs_name, above) is not None:
+                raise RefusalError(
+                    errno.EINVAL,
+                    f"it lies in the encrypted subtree {above} of {fs_name}, which is migrated as a whole; nothing was "
+                    "changed",
+                )
+        return where
+
+    def _directory(self, fs_name: str, path: str) -> str:
         existing(self._cluster, fs_name)
         where = normal_path(path)
         if where == "/":

@@ -171,6 +171,7 @@ class PlanResult:
         files, directories, links, special, names: counted; `names` are further names of files.
         bytes: of contents; `room`: that the new tree needs beside the old one.
         totals: what CephFS counts by itself, which may be some seconds late.
+        expected: seconds that it may take one process, by a sample; None: nobody knows.
         obstacles: how many of each class.
         listed: some of each.
     """
@@ -187,6 +188,7 @@ class PlanResult:
     bytes: int
     room: int
     totals: Mapping[str, int]
+    expected: float | None
     obstacles: Mapping[str, int]
     listed: tuple[FoundObstacle, ...]
 

@@ -326,6 +326,7 @@ def _told(found: Plan, source: Tree) -> PlanResult:
         bytes=found.size,
         room=found.room,
         totals=found.totals,
+        expected=found.expected,
         obstacles={obstacle.word: count for obstacle, count in found.obstacles.items()},
         listed=tuple(listed),
     )

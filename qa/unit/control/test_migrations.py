@@ -172,6 +172,21 @@ def test_what_is_not_asked_for_in_full_is_refused(world: World):
     assert world.stage.kept == {}
 
 
+def test_a_directory_in_a_subtree_is_refused_before_its_name_is_kept(world: World):
+    world.migrate()
+    kept = set(world.stage.kept)
+    inside = f"{PATH}/secret"
+    for refused in (
+        world.migrations.plan(NewMigration("cephfs", inside, key="next")),
+        world.migrations.start(NewMigration("cephfs", inside, key="next", plan="1-2-3")),
+        world.migrations.verify("cephfs", inside),
+        world.migrations.purge("cephfs", inside),
+        world.migrations.cancel("cephfs", inside),
+    ):
+        assert f"lies in the encrypted subtree {PATH} of cephfs" in refused.status
+    assert set(world.stage.kept) == kept
+
+
 def test_a_key_that_the_service_cannot_open_is_left_to_a_client(world: World):
     by_people = (ProtectorFacts("me", "passphrase", 1, 0),)
     facts = KeyFacts("ab" * 16, "mine", "acme", "active", 1, 1, 0, 0, 0, by_people)

@@ -150,6 +150,8 @@ def test_from_the_plan_to_the_purge(world: World):
     plan = world.plan()
     assert (plan.direction, plan.clear, plan.key) == (world.direction.value, True, world.way.key.hex())
     assert (plan.files, plan.links, plan.obstacles["special"]) == (7, 1, 1)
+    assert plan.expected is not None
+    assert plan.expected > 0
     result = world.done(MigrateResult, MIGRATE, world.start(plan.plan))
     assert world.picture() == world.before
     standing = result.standing
