@@ -78,6 +78,12 @@ def dashboard(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_behind_its_login(cluster: Cluster, dashboard: Dashboard):
     token = dashboard.token("boss")
     bearer, cookie = {"Authorization": f"Bearer {token}"}, {"Cookie": f"token={token}"}
+
+    def told() -> bool:
+        # the manager began anew with the dashboard, and its database comes some moments later
+        return dashboard.send("GET", f"{ROOT}/status", headers=bearer).status == 200
+
+    cluster.wait("an answer", told)
     assert dashboard.send("GET", f"{ROOT}/status", headers=bearer).json["value"]["file_systems"]
     wish = {"name": f"of-a-user-{free_port()}", "role": "read-only", "expires": "1h"}
     place = f"{ROOT}/access/tokens"
