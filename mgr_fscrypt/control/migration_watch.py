@@ -1,5 +1,6 @@
 """Migrations that somebody has to see to: those that stand still, and those that left plaintext behind."""
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -108,8 +109,8 @@ class MigrationWatch:
             place = (each.fscid, each.path)
             if each.fscid not in names or now - self._looked.get(place, now - AGAIN) < AGAIN:
                 continue
-            if not self._begin(each, names[each.fscid]):
-                # no service: the next round tries again
+            if self._begin(each, names[each.fscid]).code == errno.EAGAIN:
+                # no service: the next round tries again. One that refuses works for another file system
                 return
             self._looked[place] = now
 
@@ -147,16 +148,16 @@ class MigrationWatch:
             if lines
         }
 
-    def _begin(self, left: LeftMigration, fs_name: str) -> bool:
+    def _begin(self, left: LeftMigration, fs_name: str) -> Result:
         """Have it looked at; or have the old tree removed, whose time has come."""
         if not (left.trash and 0 < left.kept_until <= self._date()):
-            return self._jobs.begin(LOOK, fs_name, left.path, as_options(LookOptions(left.source))).success
+            return self._jobs.begin(LOOK, fs_name, left.path, as_options(LookOptions(left.source)))
         options = as_options(PurgeOptions(lose_changes=False, lose_excluded=False, dry_run=False))
         begun = self._jobs.begin(PURGE, fs_name, left.path, options)
         if begun.success:
             about = (fs_name, left.path, "when its time had come")
             self._answer(lambda: self._recorded("migrate purge", about, lambda: begun))
-        return begun.success
+        return begun
 
     def _see(self, jobs: Jobs) -> None:
         now = self._now()

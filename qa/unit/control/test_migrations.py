@@ -44,6 +44,7 @@ class World(Acts):
         make_source(FakeMount(self.data), Direction.ENCRYPT, PATH.encode())
         self.left = LeftMigrationTable(database)
         self.date = 0.0
+        self.refused: list[str] = []
         # in the order in which they were asked for, since no time passes here
         numbers = itertools.count(1)
         jobs = Jobs(
@@ -78,6 +79,7 @@ class World(Acts):
         with closing(_Closing(JobAnswers(self.stage.runner))) as answers:
             said = answers.answers.answer(wish)  # type: ignore[arg-type] # about jobs
         if isinstance(said, Trouble):
+            self.refused.append(said.text)
             raise RefusalError(errno.ENOENT if said.code == "no-such-job" else errno.EPERM, said.text)
         return said
 
@@ -272,6 +274,22 @@ def test_the_old_tree_goes_when_its_time_has_come(world: World):
     assert world.left.all() == ()
     refused = world.start(keep_trash="soon")
     assert (refused.code, "such as 7d" in refused.status) == (errno.EINVAL, True)
+
+
+def test_a_file_system_that_the_service_does_not_see_to_holds_up_no_other(world: World):
+    world.servers.required["scratch"] = set()
+    world.migrate()
+    (left,) = world.left.all()
+    world.left.remove(1, PATH)
+    for path in ("/a", "/b"):
+        world.left.put(replace(left, fscid=2, path=path))
+    world.there = False
+    world.watch.look(NO_JOBS)
+    assert world.refused == []
+    world.there = True
+    for _ in range(2):
+        world.watch.look(NO_JOBS)
+    assert world.refused == ["this service works for file system 1, not for 2; nothing was changed"] * 2
 
 
 def test_what_was_not_in_the_clear_is_no_plaintext(world: World):
