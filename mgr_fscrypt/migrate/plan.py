@@ -44,7 +44,7 @@ class Obstacle(Enum):
     CASE = _Weight(
         "case-insensitive",
         True,
-        "names count there whatever their case, or are normalised: those of an encrypted tree are not",
+        "names there are one whatever their case, or are normalised: those of an encrypted tree are not",
     )
     SUBVOLUME = _Weight(
         "subvolume", True, "the root of a subvolume, which its copy would not be: migrate what lies in it"

@@ -78,9 +78,9 @@ class Sample:
         """
         measured = _Measured(source, go_on, clock, met, enciphers=enciphers)
         give_up = clock() + _SECONDS
-        paths = [path for _, path in self._chosen]
-        if self._largest[1]:
-            paths.insert(0, self._largest[1])
+        largest = self._largest[1]
+        paths = [largest] if largest else []
+        paths += [path for _, path in self._chosen if path != largest]
         for path in paths:
             if clock() > give_up:
                 break
