@@ -99,8 +99,9 @@ class Killed:
 
     @property
     def word(self) -> bytes:
-        """What is in names, targets and contents of this tree, and nowhere else."""
-        return b"of " + self.name
+        """What is in names, targets and contents of this tree, and nowhere else: a case that is done again has another
+        home."""
+        return b"of " + self.root[1:].replace(b"/", b" ")
 
     def run(self, kills: Sequence[Kill]) -> str | None:
         """To its end, and purged; what was wrong, else it is removed as well. Raises what nobody foresaw."""
