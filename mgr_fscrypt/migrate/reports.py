@@ -59,5 +59,6 @@ def file_of(directory: Path, kind: str) -> Path:
 
 
 def _private(file: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(file, flags, 0o600)
+    # not into what is there: others may own it, may read it, or have it open
+    file.unlink(missing_ok=True)
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
