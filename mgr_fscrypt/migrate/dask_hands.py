@@ -15,15 +15,16 @@ from functools import partial
 
 import distributed
 
-from ..ceph.errors import UnreachableError
+from ..ceph.errors import LeaseLostError, UnreachableError
 from ..ceph.interface import Mount
 from . import dask_worker
 from .files import Copied
 from .offers import Offers
 from .pace import Limits
+from .places import Places
 from .scheduler import Scheduler
 from .shards import Shard
-from .turns import Turn
+from .turns import Turn, Turns
 
 _AHEAD = 2
 """Shards a worker: one that it has, and one that waits for it."""
@@ -77,7 +78,8 @@ def dask_workers(
                 f"Dask's scheduler {scheduler.address} has no worker. Nothing was changed. Start some with "
                 f"`cephfs-fscrypt migrate worker`",
             ) from error
-        hands = DaskHands(client, Offers(mount, turn.path), turn, limits, reset)
+        require_turn = partial(Turns(mount, Places(mount, turn.path)).require_of, turn)
+        hands = DaskHands(client, Offers(mount, turn.path), turn, limits, reset, require_turn)
         try:
             yield hands
         finally:
@@ -85,7 +87,12 @@ def dask_workers(
 
 
 class DaskHands:
-    """As `shards.Hands`."""
+    """As `shards.Hands`.
+
+    Args:
+        reset: ends a session by its uuid.
+        require_turn: raises `LeaseLostError` where the turn is over.
+    """
 
     def __init__(
         self,
@@ -94,17 +101,17 @@ class DaskHands:
         turn: Turn,
         limits: Limits,
         reset: Callable[[str], None],
+        require_turn: Callable[[], None],
     ) -> None:
         self._client = client
         self._offers = offers
         self._turn = turn
         self._limits = limits.at_any_time if turn.fenced else limits
         self._reset = reset
+        self._require_turn = require_turn
         self._under_way: dict[str, tuple[Future[Copied], distributed.Future]] = {}
         self._changing = threading.Lock()
-        for session in offers.begin():
-            reset(session)
-        offers.take_back()
+        offers.begin(reset)
 
     @property
     def width(self) -> int:
@@ -127,11 +134,12 @@ class DaskHands:
 
     def replace(self) -> None:
         """Whoever has taken a shard and not done it loses its session, so it cannot write any more, dead or not; those
-        who live mount anew with the next one."""
+        who live mount anew with the next one. Raises `LeaseLostError` where the turn is over."""
+        self._require_turn()
         with self._changing:
             lost, self._under_way = self._under_way, {}
         self._client.cancel([task for _, task in lost.values()], force=True)
-        self._clear()
+        self._offers.take_back(self._reset)
         for done, _ in lost.values():
             done.set_exception(BrokenExecutor("it was taken back"))
 
@@ -141,14 +149,14 @@ class DaskHands:
         with self._changing:
             lost, self._under_way = self._under_way, {}
         self._client.cancel([task for _, task in lost.values()], force=True)
+        try:
+            self._require_turn()
+        except LeaseLostError:
+            # whoever has taken over may have these workers and offers by now; those of this turn see that it is over
+            return
         self._client.run(dask_worker.let_go, on_error="ignore")
-        self._clear()
+        self._offers.take_back(self._reset)
         self._offers.end()
-
-    def _clear(self) -> None:
-        for session in self._offers.taken():
-            self._reset(session)
-        self._offers.take_back()
 
     def _told(self, number: str, task: distributed.Future) -> None:
         with self._changing:

@@ -40,14 +40,14 @@ class _Hand(Hand):
 
     def work(self, turn: Turn, number: str, shard: Shard, limits: Limits) -> Copied:
         with self._at_work:
-            offers = self._taking(turn, number)
             try:
+                offers = self._taking(turn, number)
                 copied = self.carry_out(shard, limits)
+                offers.done(number, self.session)
             except BaseException:
-                # maybe the turn is over: nobody would ask for it
+                # maybe the turn is over, or nobody waits for this one any more: nobody would ask for it
                 self.let_go()
                 raise
-            offers.done(number, self.session)
             return copied
 
     def rest(self) -> None:

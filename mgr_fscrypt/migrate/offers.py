@@ -7,6 +7,7 @@ whose session is to be ended before somebody else does the shard.
 """
 
 import errno
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import closing
 
@@ -28,12 +29,11 @@ class Offers:
         self._mount = mount
         self._place = Places(mount, path).shards
 
-    def begin(self) -> list[str]:
-        """Be ready to offer. The answer: sessions that are to be ended first, which whoever had the turn before left
-        at work."""
+    def begin(self, end_session: Callable[[str], None]) -> None:
+        """Be ready to offer: what whoever had the turn before offered is taken back."""
         if existing(PlainTree(self._mount), self._place) is None:
             self._mount.mkdir(self._place, 0o700)
-        return self.taken()
+        self.take_back(end_session)
 
     def offer(self, number: str) -> None:
         """Let somebody take a shard."""
@@ -54,25 +54,30 @@ class Offers:
         """It is done."""
         self._mount.rmdir(self._taken(number, session))
 
-    def taken(self) -> list[str]:
-        """The sessions of those who have taken one and have not done it."""
-        with closing(self._mount.scandir(self._place)) as entries:
-            names = [entry.name.decode() for entry in entries]
-        return sorted({session for _, dot, session in (name.partition(".") for name in names) if dot})
-
-    def take_back(self) -> None:
-        """All that were offered, taken or not. Whoever has taken one must be at work no more."""
-        with closing(self._mount.scandir(self._place)) as entries:
-            for entry in list(entries):
-                self._remove(joined(self._place, entry.name))
+    def take_back(self, end_session: Callable[[str], None]) -> None:
+        """All that were offered. What nobody has taken goes first, so from then on nobody can; then `end_session` is
+        called for each who has taken one and has not done it, maybe just now, and is at work no more when it
+        returns."""
+        for name in self._names():
+            if b"." not in name:
+                self._remove(name)
+        taken = [name for name in self._names() if b"." in name]
+        for session in sorted({name.partition(b".")[2].decode() for name in taken}):
+            end_session(session)
+        for name in taken:
+            self._remove(name)
 
     def end(self) -> None:
         """Nothing is offered any more, and nothing is left."""
         remove_all(PlainTree(self._mount), self._place)
 
-    def _remove(self, path: bytes) -> None:
+    def _names(self) -> list[bytes]:
+        with closing(self._mount.scandir(self._place)) as entries:
+            return [entry.name for entry in entries]
+
+    def _remove(self, name: bytes) -> None:
         try:
-            self._mount.rmdir(path)
+            self._mount.rmdir(joined(self._place, name))
         except NotFoundError as error:
             if error.errno != errno.ENOENT:
                 raise

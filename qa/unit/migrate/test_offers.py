@@ -1,5 +1,7 @@
 """Shards that are offered to others: taken once, and known by whose they are."""
 
+from collections.abc import Callable
+
 import pytest
 
 from mgr_fscrypt.ceph.errors import NotFoundError
@@ -23,20 +25,29 @@ def one(mount: FakeMount) -> Subject:
 @pytest.fixture
 def offers(one: Subject) -> Offers:
     found = Offers(one.mount, PATH)
-    assert found.begin() == []
+    found.begin(nobody)
     return found
+
+
+def nobody(session: str) -> None:
+    raise AssertionError(f"nothing was taken by {session}")
+
+
+def ended_by(take_back: Callable[[Callable[[str], None]], None]) -> list[str]:
+    ended: list[str] = []
+    take_back(ended.append)
+    return ended
 
 
 def test_what_is_offered_is_taken_once(offers: Offers, plain: FakeMount) -> None:
     offers.offer("a")
     elsewhere = Offers(plain, PATH)
     elsewhere.take("a", "session")
-    assert offers.taken() == ["session"]
     for again in (elsewhere, offers):
         with pytest.raises(NotOfferedError):
             again.take("a", "another")
     elsewhere.done("a", "session")
-    assert offers.taken() == []
+    offers.take_back(nobody)
     with pytest.raises(NotOfferedError):
         elsewhere.take("a", "late")
 
@@ -45,8 +56,8 @@ def test_what_was_taken_back_is_nobodys(offers: Offers) -> None:
     offers.offer("a")
     offers.offer("b")
     offers.take("b", "session")
-    offers.take_back()
-    assert offers.taken() == []
+    assert ended_by(offers.take_back) == ["session"]
+    offers.take_back(nobody)
     with pytest.raises(NotOfferedError):
         offers.take("a", "session")
 
@@ -54,7 +65,24 @@ def test_what_was_taken_back_is_nobodys(offers: Offers) -> None:
 def test_whoever_has_the_turn_next_knows_who_may_be_at_work(offers: Offers, plain: FakeMount) -> None:
     offers.offer("a")
     offers.take("a", "of the dead")
-    assert Offers(plain, PATH).begin() == ["of the dead"]
+    assert ended_by(Offers(plain, PATH).begin) == ["of the dead"]
+
+
+def test_what_is_taken_just_when_it_is_taken_back_has_its_session_ended(
+    offers: Offers, mount: FakeMount, plain: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, taken = mount.rmdir, list[bytes]()
+
+    def late(path: bytes) -> None:
+        if not taken:
+            taken.append(path)
+            Offers(plain, PATH).take("a", "late")
+        remove(path)
+
+    offers.offer("a")
+    monkeypatch.setattr(mount, "rmdir", late)
+    assert ended_by(offers.take_back) == ["late"]
+    offers.take_back(nobody)
 
 
 def test_nothing_of_it_keeps_a_migration_from_its_end(one: Subject, offers: Offers) -> None:

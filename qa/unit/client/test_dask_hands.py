@@ -1,0 +1,122 @@
+"""Both ends of copying by Dask, without Dask: what becomes of offers and mounts when something comes in between."""
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
+from typing import Any
+
+import pytest
+
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.errors import LeaseLostError
+from mgr_fscrypt.ceph.interface import Mount
+from mgr_fscrypt.engine import Keyring
+from mgr_fscrypt.migrate import Direction, Migration
+from mgr_fscrypt.migrate.dask_hands import DaskHands
+from mgr_fscrypt.migrate.dask_worker import _Hand
+from mgr_fscrypt.migrate.offers import NotOfferedError, Offers
+from mgr_fscrypt.migrate.pace import UNLIMITED
+from mgr_fscrypt.migrate.record import hidden_of
+from mgr_fscrypt.migrate.shards import Shard
+from mgr_fscrypt.migrate.turns import Turn
+from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.migration_cases import file_system, make_source
+
+PATH = b"/above/tree"
+
+
+class Client:
+    """What a scheduler is asked for; nobody does it."""
+
+    def __init__(self) -> None:
+        self.numbers: list[str] = []
+        self.ran: list[Callable[..., object]] = []
+
+    def nthreads(self) -> dict[str, int]:
+        return {"a": 1}
+
+    def submit(self, _: object, turn: Turn, number: str, *more: object, **options: object) -> Future[Any]:
+        self.numbers.append(number)
+        return Future()
+
+    def cancel(self, tasks: list[Future[Any]], *, force: bool) -> None:
+        assert force
+
+    def run(self, what: Callable[..., object], *, on_error: str) -> None:
+        assert on_error == "ignore"
+        self.ran.append(what)
+
+
+class At:
+    """A turn, and hands for it."""
+
+    def __init__(self) -> None:
+        self.mount = FakeMount(FakeCluster())
+        way = make_source(self.mount, Direction.ENCRYPT, PATH)
+        Migration(self.mount, file_system(self.mount), PATH).start(way, "")
+        self.turn = Turn(PATH, self.mount.stat(hidden_of(PATH)).ino, "token")
+        self.over = False
+        self.client = Client()
+        self.ended: list[str] = []
+        self.offers = Offers(self.mount, PATH)
+        self.hands = DaskHands(
+            self.client,  # type: ignore[arg-type]
+            self.offers,
+            self.turn,
+            UNLIMITED,
+            self.ended.append,
+            self._require,
+        )
+
+    def _require(self) -> None:
+        if self.over:
+            raise LeaseLostError(116, "over")
+
+
+@pytest.fixture
+def at() -> At:
+    return At()
+
+
+def test_whoever_has_taken_something_loses_its_session(at: At) -> None:
+    done = at.hands.submit(Shard(()))
+    at.offers.take(at.client.numbers[0], "one")
+    at.hands.replace()
+    assert at.ended == ["one"]
+    assert isinstance(done.exception(0), BrokenExecutor)
+    at.hands.submit(Shard(()))
+    at.offers.take(at.client.numbers[1], "another")
+    at.hands.end()
+    assert at.ended == ["one", "another"]
+    assert len(at.client.ran) == 1
+
+
+def test_who_slept_past_its_turn_leaves_the_offers_of_the_next_one_alone(at: At) -> None:
+    at.over = True
+    next_one = Offers(at.mount, PATH)
+    next_one.offer("a")
+    next_one.offer("b")
+    next_one.take("a", "at work for the next one")
+    with pytest.raises(LeaseLostError):
+        at.hands.replace()
+    at.hands.end()
+    assert (at.ended, at.client.ran) == ([], [])
+    next_one.done("a", "at work for the next one")
+    next_one.take("b", "another")
+
+
+def test_a_worker_that_comes_too_late_does_not_stay_mounted(at: At) -> None:
+    class Hand(_Hand):
+        mounts = 0
+
+        def mounted(self, turn: Turn) -> Mount:
+            self.session = "session"
+            self.mounts += 1
+            return at.mount
+
+        def let_go(self) -> None:
+            self.mounts = 0
+
+    hand = Hand(Access(), Keyring())
+    with pytest.raises(NotOfferedError):
+        hand.work(at.turn, "nobody's any more", Shard(()), UNLIMITED)
+    assert hand.mounts == 0
