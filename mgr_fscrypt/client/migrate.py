@@ -268,9 +268,9 @@ def purge(
         record = migration.required_record()
         _told_of_what_is_left_out(reporter, migration, record)
         return _would(reporter, record, f"remove {what}")
-    snapshots = [
-        shown(each) for each in migration.purge(lose_changes=lose_changes, lose_excluded=lose_excluded)
-    ]
+    # its time is looked at once more then: somebody may be at it just now who says another one
+    above = migration.purge(lose_changes=lose_changes, lose_excluded=lose_excluded, only_due=due)
+    snapshots = [shown(each) for each in above]
     for each in snapshots:
         reporter.note(f"{each}: a snapshot of a directory above, which may hold the old tree still")
     reporter.summary({"path": shown(path), "done": "purge", "snapshots_above": snapshots}, f"removed {what}.")

@@ -391,23 +391,33 @@ class Migration:
             self._journal.enter(record, State.COPYING)
             return gap
 
-    def purge(self, *, lose_changes: bool = False, lose_excluded: bool = False) -> list[bytes]:
+    def purge(
+        self, *, lose_changes: bool = False, lose_excluded: bool = False, only_due: bool = False
+    ) -> list[bytes]:
         """Remove the trash, and all traces, no faster than the limits. May be run again after an interruption. The
         answer: snapshots of the directories above, by their paths, which may hold the old tree still.
 
         Args:
             lose_changes: though the trash was written after it was compared.
             lose_excluded: though what was excluded is in the trash only.
+            only_due: the time until which the trash is kept has to be over.
 
         Raises:
             RefusedError: EINVAL: there was no cut-over; ENOTEMPTY: a directory of the trash has snapshots.
-            BusyError: the trash was written after it was compared, or what was excluded is there.
+            BusyError: the trash was written after it was compared, or what was excluded is there, or it is to be kept
+                longer.
             DamagedError: not the new tree is at the path, or not the old one in the trash.
         """
         with self._turns.alone():
-            self._removing.purge(
-                self._required_settled(), lose_changes=lose_changes, lose_excluded=lose_excluded
-            )
+            record = self._required_settled()
+            if only_due and not record.due(time.time()):
+                raise BusyError(
+                    errno.EBUSY,
+                    "the old tree is to be kept longer",
+                    self.path,
+                    remedy="See `migrate status`. Nothing was changed.",
+                )
+            self._removing.purge(record, lose_changes=lose_changes, lose_excluded=lose_excluded)
         above = self.path.rpartition(b"/")[0] or b"/"
         place = joined(above, SNAPSHOTS)
         return [joined(place, name) for name in snapshots_of(self._mount, Directory(above, above, 0))]

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from mgr_fscrypt.engine import BusyError
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State
 from mgr_fscrypt.migrate.pace import Limits
+from mgr_fscrypt.migrate.record import RECORD, hidden_of
 from mgr_fscrypt.migrate.trees import walk
 from qa.fakes.ceph import DiedError, FakeCluster, FakeMount
 from qa.fakes.migration_cases import Subject, file_system, make_source
@@ -51,6 +53,22 @@ def test_without_a_word_it_is_kept(one: Subject) -> None:
     one.copy()
     one.cut_over()
     assert one.migration.required_record().kept_until == 0
+
+
+def test_whoever_wants_only_what_is_due_asks_in_its_turn(one: Subject) -> None:
+    one.migration.start(one.way, "", keep=60)
+    one.migration.converge(Copied())
+    one.cut_over()
+    with pytest.raises(BusyError, match="kept longer"):
+        one.migration.purge(only_due=True)
+    assert one.state() is State.DONE
+    one.migration.start(one.way, "", keep=0)
+    with pytest.raises(BusyError, match="kept longer"):
+        one.migration.purge(only_due=True)
+    record = one.migration.required_record()
+    one.mount.setxattr(hidden_of(PATH), RECORD, replace(record, kept_until=NOW).encode())
+    one.migration.purge(only_due=True)
+    assert one.state() is None
 
 
 def test_whoever_finishes_a_cut_over_knows_the_time() -> None:
