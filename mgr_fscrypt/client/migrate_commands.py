@@ -118,7 +118,7 @@ def add_parsers(add: Add) -> None:
     add_limit_options(one)
     one.add_argument(
         "--keep-trash",
-        type=duration,
+        type=_keeping,
         metavar="TIME",
         help="such as 7d: from when on `purge --due` may remove the old tree; after the cut-over, from now on",
     )
@@ -238,6 +238,14 @@ def _workers(text: str) -> int:
     if not 1 <= count <= _MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"from 1 to {_MOST_WORKERS}")
     return count
+
+
+def _keeping(text: str) -> int:
+    """Seconds; 0 for `never`, which is not what no time at all would be meant for."""
+    seconds = duration(text)
+    if not seconds and text != "never":
+        raise argparse.ArgumentTypeError("it has to be more than 0, or `never`")
+    return seconds
 
 
 def _below(text: str) -> bytes:

@@ -16,6 +16,10 @@ from ..engine import RefusedError
 from ..engine.paths import components
 from .trees import PlainTree, Tree, walk
 
+MOST_EXCLUDED = 1000
+"""Of one migration: all their numbers are in its record, one attribute, and an MDS takes 64 KiB of those in all. One
+that is full would be found out when the trees are just to be exchanged."""
+
 
 def numbers_of(tree: Tree, top: bytes, named: Iterable[bytes]) -> frozenset[int]:
     """The inodes that lie at these paths, which begin at `top`. They are found in the listings of their directories: a

@@ -29,7 +29,7 @@ from ..engine.snapshot_names import SNAPSHOTS
 from .clearing import remove_half_made, remove_marks, remove_tree
 from .comparing import compare, written_since
 from .copying import Pass
-from .excluding import left_in, numbers_of
+from .excluding import MOST_EXCLUDED, left_in, numbers_of
 from .files import Copied
 from .manifest import Manifest, compare_with_manifest
 from .marks import MARK, mark_of
@@ -49,6 +49,8 @@ PASSES = 5
 """Passes before the fence, at most: a tree that is written all the time never comes to rest before it."""
 _LAST_PASSES = 3
 """Passes behind the fence, at most: nobody writes there."""
+LONGEST_KEPT = 100 * 365 * 86400
+"""Seconds: what is to be kept longer has no time that could be told."""
 
 
 class Step(Enum):
@@ -218,9 +220,16 @@ class Migration:
         Raises:
             NotFoundError: nothing is there to be left out.
             RefusedError: EEXIST: another migration of it is under way or kept; ENOTEMPTY: the hidden directory is
-                not ours.
+                not ours; EINVAL: `keep` is longer than `LONGEST_KEPT`; E2BIG: more is left out than a record can hold.
             BusyError: another process works at it.
         """
+        if keep is not None and keep > LONGEST_KEPT:
+            raise RefusedError(
+                errno.EINVAL,
+                "the old tree is to be kept longer than a hundred years",
+                self.path,
+                remedy="Say `never`. Nothing was changed.",
+            )
         try:
             self._mount.mkdir(self._places.hidden, 0o700)
             self._mount.sync()
@@ -264,6 +273,13 @@ class Migration:
             f"it is {record.state.value}",
             "Leave --exclude and --include out",
         )
+        if len(excluded) > MOST_EXCLUDED:
+            raise RefusedError(
+                errno.E2BIG,
+                f"{len(excluded)} entries would be left out, and {MOST_EXCLUDED} are the most",
+                self.path,
+                remedy="Leave out a directory that holds them, or move them out. Nothing more is left out than before.",
+            )
         return self._journal.write(replace(record, excluded=tuple(sorted(excluded))))
 
     def converge(self, copied: Copied, *, passes: int = PASSES) -> None:

@@ -85,6 +85,12 @@ def test_a_key_is_never_an_argument(capsys: pytest.CaptureFixture[str]):
     capsys.readouterr()
 
 
+def test_no_time_at_all_is_not_the_never_that_a_trash_may_be_kept_for(capsys: pytest.CaptureFixture[str]):
+    assert main(["migrate", "start", "/data", "--keep-trash", "0d"]) == Exit.USAGE
+    assert "more than 0, or `never`" in capsys.readouterr().err
+    assert parser().parse_args(["migrate", "start", "/data", "--keep-trash", "never"]).keep_trash == 0
+
+
 def test_key_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "key"
     assert main(["key", "generate", str(file), "--json"]) == Exit.DONE

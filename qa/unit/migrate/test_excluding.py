@@ -4,6 +4,7 @@ import copy
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from mgr_fscrypt.ceph.errors import NotFoundError, error_of
 from mgr_fscrypt.engine import BusyError, RefusedError
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Copied, Direction, Obstacle, State, Verdict, compare
+from mgr_fscrypt.migrate.excluding import MOST_EXCLUDED
 from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.problems import Problem
 from mgr_fscrypt.migrate.record import hidden_of
@@ -134,6 +136,18 @@ def test_what_is_no_entry_of_it_cannot_be_left_out(
     with pytest.raises(error):
         one.migration.start(one.way, "", exclude=[named])
     assert one.migration.required_record().excluded == ()
+
+
+def test_no_more_is_left_out_than_a_record_holds(mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Subject(mount, file_system(mount), make_source(mount, Direction.ENCRYPT, PATH))
+    largest = replace(one.migration.start(one.way, ""), excluded=(2**63,) * MOST_EXCLUDED, path="p" * 4096)
+    assert len(largest.encode()) < 32 << 10
+    monkeypatch.setattr("mgr_fscrypt.migrate.migration.MOST_EXCLUDED", 2)
+    before = one.migration.start(one.way, "", exclude=[b"/one", b"/empty"])
+    with pytest.raises(RefusedError, match="3 entries would be left out, and 2 are the most"):
+        one.migration.start(one.way, "", exclude=[b"/d"])
+    assert one.migration.required_record() == before
+    assert len(one.migration.start(one.way, "", exclude=[b"/d"], include=[b"/one"]).excluded) == 2
 
 
 def test_a_plan_without_it_is_clear(mount: FakeMount) -> None:

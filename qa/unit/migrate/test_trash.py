@@ -1,14 +1,17 @@
 """How long the trash is kept, and how fast it goes."""
 
 import copy
+import datetime
 import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from mgr_fscrypt.engine import BusyError
+from mgr_fscrypt.ceph.errors import NotFoundError
+from mgr_fscrypt.engine import BusyError, RefusedError
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, State
+from mgr_fscrypt.migrate.migration import LONGEST_KEPT
 from mgr_fscrypt.migrate.pace import Limits
 from mgr_fscrypt.migrate.record import RECORD, hidden_of
 from mgr_fscrypt.migrate.trees import walk
@@ -53,6 +56,16 @@ def test_without_a_word_it_is_kept(one: Subject) -> None:
     one.copy()
     one.cut_over()
     assert one.migration.required_record().kept_until == 0
+
+
+def test_no_time_is_said_that_cannot_be_told(one: Subject, mount: FakeMount) -> None:
+    with pytest.raises(RefusedError, match="hundred years"):
+        one.migration.start(one.way, "", keep=LONGEST_KEPT + 1)
+    assert one.migration.record() is None
+    with pytest.raises(NotFoundError):
+        mount.stat(hidden_of(PATH))
+    kept = one.migration.start(one.way, "", keep=LONGEST_KEPT).keep
+    assert datetime.datetime.fromtimestamp(NOW + kept, datetime.UTC).year < 2200
 
 
 def test_whoever_wants_only_what_is_due_asks_in_its_turn(one: Subject) -> None:
