@@ -30,7 +30,7 @@ def compare(
 ) -> Verdict:
     """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry, and `told` with
     each that was compared: class, path below the top, and how they differ. The new tree goes into the `manifest`, if
-    there is to be one.
+    there is to be one and both are the same.
 
     Raises:
         CephError: what concerns more than one file.
@@ -40,7 +40,7 @@ def compare(
     compared = _Compared(sides, verdict, go_on, told)
     compared.look_at_source()
     compared.look_at_copy(manifest)
-    if manifest is not None:
+    if manifest is not None and verdict.equal:
         verdict.manifest = manifest.digest()
     return verdict
 
@@ -89,7 +89,8 @@ class _Compared:
                 self._add("differ" if how else "same", met.below, ", ".join(how))
 
     def look_at_copy(self, manifest: Manifest | None) -> None:
-        """What only the copy has; all else is added to the manifest."""
+        """What only the copy has; all else is added to the manifest, for as long as both are the same: nobody wants
+        one of a tree that is not."""
         stored: list[bytes] = []
         with closing(self._copy.walk()) as all_below:
             for met in all_below:
@@ -102,11 +103,16 @@ class _Compared:
                 below = b"" if met.entry is None else stored[-1] + b"/" + met.entry.stored
                 if met.is_directory:
                     stored.append(below)
-                of = existing(self._source, self._top + met.below)
-                if of is None or of.ino in self._sides.excluded:
-                    self._add("extra", met.below)
-                elif manifest is not None:
-                    manifest.add(below)
+                try:
+                    of = existing(self._source, self._top + met.below)
+                    if of is None or of.ino in self._sides.excluded:
+                        self._add("extra", met.below)
+                    elif manifest is not None and self._verdict.equal:
+                        manifest.add(below)
+                except OSError as error:
+                    if not_of_one_file(error):
+                        raise
+                    self._add("error", met.below, error.strerror or str(error))
 
     def _add(self, kind: str, below: bytes, how: str = "") -> None:
         self._verdict.add(kind, below, how)

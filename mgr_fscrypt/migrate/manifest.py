@@ -49,8 +49,11 @@ class _Line:
 
     @classmethod
     def decode(cls, stored: bytes) -> "_Line":
-        below, ino, size, attributes, contents = json.loads(stored)
-        return cls(below.encode("utf-8", "surrogateescape"), ino, size, attributes, contents)
+        """Raises `ValueError`: it is none."""
+        match json.loads(stored):
+            case [str(below), int(ino), int(size), str(attributes), str(contents)]:
+                return cls(below.encode("utf-8", "surrogateescape"), ino, size, attributes, contents)
+        raise ValueError("no line of a manifest")
 
     def differences(self, other: "_Line") -> str:
         """The names of what is not the same."""
@@ -132,7 +135,8 @@ def compare_with_manifest(
 
     with closing(sqlite3.connect("")) as left:
         left.execute("CREATE TABLE left (below BLOB PRIMARY KEY, line BLOB) WITHOUT ROWID")
-        left.executemany("INSERT INTO left VALUES (?, ?)", _lines(mount, path, digest))
+        # a listing may tell of an entry twice when others are made beside it
+        left.executemany("INSERT OR REPLACE INTO left VALUES (?, ?)", _lines(mount, path, digest))
         with closing(walk(PlainTree(mount), top)) as all_below:
             for met in all_below:
                 go_on()
@@ -179,6 +183,8 @@ def _lines(mount: Mount, path: bytes, digest: str) -> Iterator[tuple[bytes, byte
             data = file.pread(stop - start, start)
             total.update(data)
             *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > _PIECE:
+                raise _no_manifest(path, "it is damaged")
             for line in lines:
                 try:
                     yield _Line.decode(line).below, line
