@@ -113,7 +113,8 @@ def _cut_short(error: Exception, entries: int) -> Failure | None:
 
 
 def _about(error: OSError) -> str:
-    words = error.strerror or str(error)
+    # the rooms below put names into their words as they are
+    words = shown(error.strerror or str(error))
     # of a call with two names, the second one is what was to be made
     path = error.filename2 if error.filename2 is not None else error.filename
     return f"{shown(path)}: {words}" if path is not None else words
@@ -122,7 +123,7 @@ def _about(error: OSError) -> str:
 def _engine_failure(error: EngineError) -> Failure:
     code = next((code for kind, code in _ENGINE_CODES.items() if isinstance(error, kind)), Exit.INTERNAL)
     # the line above the remedy says that already
-    return Failure(code, _about(error), remedy=error.remedy.removesuffix(" Nothing was changed."))
+    return Failure(code, _about(error), remedy=shown(error.remedy.removesuffix(" Nothing was changed.")))
 
 
 def _key_failure(error: KeyStoreError) -> Failure:

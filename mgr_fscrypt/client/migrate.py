@@ -370,7 +370,7 @@ def _tell(connection: Connection, reporter: Reporter, path: bytes) -> None:
 
 def _tell_problems(reporter: Reporter, copied: Copied) -> None:
     for path, message in copied.problems:
-        reporter.note(f"{shown(path)}: {message}")
+        reporter.note(f"{shown(path)}: {shown(message)}")
     copied.problems.clear()
 
 

@@ -72,3 +72,14 @@ def test_remedies_of_the_engine_are_kept():
 )
 def test_no_name_moves_the_cursor(path: bytes | str, text: str):
     assert shown(path) == text
+
+
+def test_nor_does_one_in_the_words_of_an_error():
+    failure = failure_of(
+        BusyError(errno.EBUSY, "1 differ, the first: /a\x1b[2J\nb", b"/c", remedy="Look at /d\x07.")
+    )
+    assert failure is not None
+    assert (failure.happened, failure.remedy) == (
+        "/c: 1 differ, the first: /a\\x1b[2J\\nb",
+        "Look at /d\\x07.",
+    )
