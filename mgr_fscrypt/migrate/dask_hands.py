@@ -20,7 +20,7 @@ from ..ceph.interface import Mount
 from . import dask_worker
 from .files import Copied
 from .offers import Offers
-from .pace import Limits
+from .pace import Limits, local_time
 from .places import Places
 from .scheduler import Scheduler
 from .shards import Shard
@@ -122,7 +122,7 @@ class DaskHands:
         """To whoever the scheduler chooses."""
         number = uuid.uuid4().hex
         self._offers.offer(number)
-        limits = self._limits.shared(self.width // _AHEAD + 1)
+        limits = self._limits.shared(self.width // _AHEAD + 1).elsewhere(local_time())
         done: Future[Copied] = Future()
         task = self._client.submit(
             dask_worker.carry_out, self._turn, number, shard, limits, key=f"fscrypt-{number}", pure=False

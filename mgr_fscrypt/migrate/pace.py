@@ -33,10 +33,11 @@ def local_time() -> datetime.datetime:
 @dataclass(frozen=True)
 class Window:
     """A part of each day, from `begin` to `end` in seconds after midnight; one that ends before it begins ends on the
-    next day."""
+    next day. The days are those of the `zone`, or of whoever is asked."""
 
     begin: int
     end: int
+    zone: datetime.timezone | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Window":
@@ -56,6 +57,7 @@ class Window:
 
     def closed_for(self, now: datetime.datetime) -> float:
         """Seconds until it opens; 0 while it is open."""
+        now = now if self.zone is None else now.astimezone(self.zone)
         at = 3600 * now.hour + 60 * now.minute + now.second
         if (at - self.begin) % _DAY < (self.end - self.begin) % _DAY:
             return 0.0
@@ -89,6 +91,13 @@ class Limits:
     def shared(self, count: int) -> "Limits":
         """The part of each of so many who copy at the same time."""
         return replace(self, files=self.files / count, size=self.size / count)
+
+    def elsewhere(self, now: datetime.datetime) -> "Limits":
+        """For other hosts, which may have another time of the day: the window is that of this one, as it is `now`."""
+        offset = now.utcoffset()
+        if self.window is None or offset is None:
+            return self
+        return replace(self, window=replace(self.window, zone=datetime.timezone(offset)))
 
     @property
     def at_any_time(self) -> "Limits":

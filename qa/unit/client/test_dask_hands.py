@@ -14,7 +14,7 @@ from mgr_fscrypt.migrate import Direction, Migration
 from mgr_fscrypt.migrate.dask_hands import DaskHands
 from mgr_fscrypt.migrate.dask_worker import _Hand
 from mgr_fscrypt.migrate.offers import NotOfferedError, Offers
-from mgr_fscrypt.migrate.pace import UNLIMITED
+from mgr_fscrypt.migrate.pace import UNLIMITED, Limits, Window, local_time
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard
 from mgr_fscrypt.migrate.turns import Turn
@@ -29,13 +29,17 @@ class Client:
 
     def __init__(self) -> None:
         self.numbers: list[str] = []
+        self.limits: list[Limits] = []
         self.ran: list[Callable[..., object]] = []
 
     def nthreads(self) -> dict[str, int]:
         return {"a": 1}
 
-    def submit(self, _: object, turn: Turn, number: str, *more: object, **options: object) -> Future[Any]:
+    def submit(
+        self, _: object, turn: Turn, number: str, shard: Shard, limits: Limits, **options: object
+    ) -> Future[Any]:
         self.numbers.append(number)
+        self.limits.append(limits)
         return Future()
 
     def cancel(self, tasks: list[Future[Any]], *, force: bool) -> None:
@@ -49,7 +53,7 @@ class Client:
 class At:
     """A turn, and hands for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = UNLIMITED) -> None:
         self.mount = FakeMount(FakeCluster())
         way = make_source(self.mount, Direction.ENCRYPT, PATH)
         Migration(self.mount, file_system(self.mount), PATH).start(way, "")
@@ -62,7 +66,7 @@ class At:
             self.client,  # type: ignore[arg-type]
             self.offers,
             self.turn,
-            UNLIMITED,
+            limits,
             self.ended.append,
             self._require,
         )
@@ -102,6 +106,16 @@ def test_who_slept_past_its_turn_leaves_the_offers_of_the_next_one_alone(at: At)
     assert (at.ended, at.client.ran) == ([], [])
     next_one.done("a", "at work for the next one")
     next_one.take("b", "another")
+
+
+def test_the_window_is_that_of_the_host_that_asks() -> None:
+    at = At(Limits(files=8, window=Window(0, 3600)))
+    at.hands.submit(Shard(()))
+    (limits,) = at.client.limits
+    assert limits.files == 4
+    assert limits.window is not None
+    assert limits.window.zone is not None
+    assert limits.window.zone.utcoffset(None) == local_time().utcoffset()
 
 
 def test_a_worker_that_comes_too_late_does_not_stay_mounted(at: At) -> None:

@@ -140,6 +140,20 @@ def test_a_window_is_open_in_its_part_of_each_day(text: str, at: str, seconds: f
     assert Window.parse(text).closed_for(now) == seconds
 
 
+def test_a_window_is_the_same_part_of_the_day_for_hosts_elsewhere() -> None:
+    here = datetime.timezone(datetime.timedelta(hours=-7))
+    limits = Limits(window=Window.parse("22:00-06:00"))
+    sent = limits.elsewhere(datetime.datetime(2027, 1, 1, 23, tzinfo=here))
+    assert limits.window is not None
+    assert sent.window is not None
+    # 23:00 where it was said, and 16:00
+    for hour, seconds in ((6, 0.0), (23, 6 * 3600.0)):
+        elsewhere = datetime.datetime(2027, 1, 2, hour, tzinfo=datetime.UTC)
+        assert sent.window.closed_for(elsewhere) == seconds
+    assert limits.window.closed_for(datetime.datetime(2027, 1, 2, 23, tzinfo=datetime.UTC)) == 0
+    assert Limits().elsewhere(datetime.datetime(2027, 1, 1, tzinfo=here)) == Limits()
+
+
 @pytest.mark.parametrize("text", ["", "22-6", "24:00-06:00", "22:00-06:60", "06:00-06:00", "22:00-06:00 "])
 def test_what_is_no_window_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="window"):
