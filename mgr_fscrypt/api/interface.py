@@ -25,6 +25,12 @@ LARGEST_PAGE = 200_000
 """Bytes of an answer that is a page of a list: what is longer is asked again with fewer lines."""
 
 
+AT_WORK = 4
+"""Commands that the API has under way at a time: those of `ceph` never wait behind more."""
+PATIENCE = 10.0
+"""Seconds that a request waits for its turn."""
+
+
 @dataclass(frozen=True)
 class Route:
     """An operation with its command's method."""
@@ -70,6 +76,8 @@ class Api:
         self._acting = acting
         # between a look at what is and its change, no other caller of the API may change it
         self._changing = threading.RLock()
+        self._turns = threading.BoundedSemaphore(AT_WORK)
+        self._patience = PATIENCE
         self.routes: dict[str, Route] = {}
         for each in OPERATIONS:
             method = commands[each.command]
@@ -96,7 +104,15 @@ class Api:
         except RefusalError as error:
             refused = error.result
             return refused if refused.code == errno.EAGAIN else acting.done(command, (), lambda: refused)
-        result: Result = acting.asked_at_once(lambda: route.command(desk, **arguments))
+        if not self._turns.acquire(timeout=self._patience):
+            return Result.failed(
+                errno.EAGAIN,
+                "too many others wait for an answer, nothing was changed; try again in some seconds",
+            )
+        try:
+            result: Result = acting.asked_at_once(lambda: route.command(desk, **arguments))
+        finally:
+            self._turns.release()
         return result
 
     def respond(self, visitor: Visitor, request: Request) -> Reply:

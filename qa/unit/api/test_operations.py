@@ -1,6 +1,7 @@
 """Every command is an operation, and every operation is a command: walked by the table."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -291,3 +292,15 @@ def test_the_description_is_served_and_has_every_operation(door: Door):
         (method.upper(), path.removeprefix(ROOT)) for path, item in served["paths"].items() for method in item
     }
     assert found == {(each.method, each.path) for each in OPERATIONS}
+
+
+def test_who_waits_too_long_for_a_turn_is_told_so(door: Door):
+    api = door.manager.module.serving.api
+    api._turns = threading.BoundedSemaphore(1)
+    api._patience = 0.01
+    door.ask("/status")
+    api._turns.acquire()
+    reply = door.send("GET", f"{ROOT}/status")
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+    api._turns.release()
+    door.ask("/status")
