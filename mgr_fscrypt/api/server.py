@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from logging import Logger
 from typing import Any
 
-from cheroot.errors import MaxSizeExceeded
 from cheroot.makefile import MakeFile
-from cheroot.server import HTTPConnection
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server as WsgiServer
 
 from .exchange import LONGEST_BODY, Reply, Request
@@ -37,9 +36,30 @@ _SHORT = {
 }
 
 
+class _Request(HTTPRequest):  # type: ignore[misc] # cheroot's has no types here
+    """One request, whose body has a length that was said before."""
+
+    def read_request_headers(self) -> bool:
+        """Read them; False: the request was refused, and its connection ends.
+
+        cheroot takes a negative length for one without an end, and the lines between chunks may have any length: both
+        would fill the memory of ceph-mgr before anybody is asked who they are.
+        """
+        if not super().read_request_headers():
+            return False
+        if self.inheaders.get(b"Transfer-Encoding"):
+            self.simple_response("411 Length Required", "send Content-Length; nothing was changed")
+            return False
+        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
+            self.simple_response("400 Bad Request", "Content-Length is no number; nothing was changed")
+            return False
+        return True
+
+
 class _Connection(HTTPConnection):  # type: ignore[misc] # cheroot's has no types here
     """One connection."""
 
+    RequestHandlerClass = _Request
     shaken = False
 
     def communicate(self) -> bool:
@@ -67,6 +87,9 @@ class _Tls:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
+
+    def bind(self, sock: socket.socket) -> socket.socket:
+        return sock
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
         wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -155,10 +178,10 @@ class Server:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
 
     def _replied(self, environ: dict[str, Any]) -> Reply:
-        try:
-            body = environ["wsgi.input"].read()
-        except MaxSizeExceeded:
-            return ProblemError(413, "the body is too large, nothing was changed").reply()
+        body = environ["wsgi.input"].read()
+        if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
+            # of a document the half is one, too
+            return ProblemError(400, "the body ended before its end, nothing was changed").reply()
         path, _, query = environ["REQUEST_URI"].partition("?")
         headers = {
             name.removeprefix("HTTP_").lower().replace("_", "-"): value
@@ -201,4 +224,8 @@ _REASONS = {
 def subject(certificate: dict[str, Any]) -> str:
     """The subject of a client certificate as people write it, CN=node1,O=Example; empty: there is none."""
     pairs = (pair for part in certificate.get("subject", ()) for pair in part)
-    return ",".join(f"{_SHORT.get(name, name)}={value.replace(',', chr(92) + ',')}" for name, value in pairs)
+    return ",".join(f"{_SHORT.get(name, name)}={_escaped(value)}" for name, value in pairs)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(",", "\\,")

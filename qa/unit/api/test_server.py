@@ -1,0 +1,105 @@
+"""The server on a socket: what it reads of a body before anybody is known."""
+
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mgr_fscrypt.api.certificate import self_signed
+from mgr_fscrypt.api.exchange import LONGEST_BODY, Reply, Request
+from mgr_fscrypt.api.server import Server, subject
+
+
+class Ear:
+    """A server that keeps the bodies that reached it.
+
+    Args:
+        folder: for its certificate.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        pem = folder / "certificate.pem"
+        pem.write_text(self_signed(("localhost",)))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self._trust = ssl.create_default_context(cafile=str(pem))
+        self.heard: list[bytes] = []
+        self.server = Server(
+            address="127.0.0.1",
+            port=0,
+            context=context,
+            respond=self._respond,
+            log=logging.getLogger(__name__),
+        )
+
+    def _respond(self, request: Request) -> Reply:
+        self.heard.append(request.body)
+        return Reply(200)
+
+    def told(self, headers: str, body: bytes = b"") -> str:
+        """The status line for a request, of which no more comes than is given here."""
+        with (
+            socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as plain,
+            self._trust.wrap_socket(plain, server_hostname="localhost") as spoken,
+        ):
+            spoken.sendall(f"PUT /x HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + body)
+            with socket.socket(fileno=os.dup(spoken.fileno())) as other:
+                # of TLS nothing is taken down by that
+                other.shutdown(socket.SHUT_WR)
+            return spoken.makefile("rb").readline().decode()
+
+
+@pytest.fixture(scope="module")
+def ear(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ear]:
+    found = Ear(tmp_path_factory.mktemp("ear"))
+    yield found
+    found.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        # cheroot reads such a body to its end, wherever that is
+        ("Content-Length: -1", b"x" * 10, 400),
+        ("Content-Length: -7", b"", 400),
+        ("Content-Length: 1_0", b"x" * 10, 400),
+        (f"Content-Length: {LONGEST_BODY + 1}", b"", 413),
+        # and such a line, too
+        ("Transfer-Encoding: chunked", b"1" * 1000, 411),
+        ("Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n", 411),
+    ],
+)
+def test_a_body_has_the_length_that_was_said(ear: Ear, headers: str, body: bytes, status: int):
+    ear.heard.clear()
+    assert f" {status} " in ear.told(headers, body)
+    assert ear.heard == []
+
+
+def test_a_body_comes_whole(ear: Ear):
+    ear.heard.clear()
+    assert " 200 " in ear.told("Content-Length: 5", b"abcde")
+    assert ear.heard == [b"abcde"]
+
+
+def test_half_a_document_is_none(ear: Ear):
+    """It may be a whole one that says something else."""
+    ear.heard.clear()
+    # TLS that was not taken down carries no answer
+    with suppress(ssl.SSLError):
+        ear.told("Content-Length: 30", b"open:\n- /a\n")
+    assert ear.heard == []
+
+
+def test_no_subject_can_be_written_as_another():
+    def named(*pairs: tuple[str, str]) -> str:
+        return subject({"subject": tuple((pair,) for pair in pairs)})
+
+    assert named(("commonName", "node1"), ("organizationName", "Example")) == "CN=node1,O=Example"
+    one = named(("commonName", "a\\"), ("organizationName", "b"))
+    other = named(("commonName", "a,O=b"))
+    assert one != other
