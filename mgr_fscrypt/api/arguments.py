@@ -13,12 +13,12 @@ from .problems import ProblemError
 DEEPEST = 32
 """How far values in a body may lie in one another."""
 _LARGEST = 2**63
+_LONGEST_INTEGER = 20
 _LONGEST_QUERY = 16 << 10
 _MOST_FIELDS = 64
 _JSON_TYPES = ("application/json", MEDIA_TYPE)
 _DOCUMENT_TYPES = (*_JSON_TYPES, "application/yaml")
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
-_BRACKETS = re.compile(r"[\[\]{}]")
+_TOO_DEEP = f"values lie in one another more than {DEEPEST} times"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -124,16 +124,14 @@ def _text(request: Request, types: Sequence[str]) -> str:
 
 def _object(request: Request) -> dict[str, Any]:
     text = _text(request, _JSON_TYPES)
-    depth = deepest = 0
-    for bracket in _BRACKETS.finditer(_STRINGS.sub("", text)):
-        depth += 1 if bracket[0] in "[{" else -1
-        deepest = max(depth, deepest)
-    if deepest > DEEPEST:
-        _wrong(f"values lie in one another more than {DEEPEST} times")
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_integer)
+    except RecursionError:
+        _wrong(_TOO_DEEP)
     except ValueError:
         _wrong("the body is not JSON")
+    if _depth(value) > DEEPEST:
+        _wrong(_TOO_DEEP)
     if not isinstance(value, dict):
         _wrong("the body is not a JSON object")
     return value
@@ -144,6 +142,21 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         _wrong("a name is there twice in one object")
     return found
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def _integer(text: str) -> int:
+    # older Pythons take the square of its length for it
+    if len(text) > _LONGEST_INTEGER:
+        _wrong("a number is too large")
+    return int(text)
 
 
 def _no_number(_text: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mgr_fscrypt.api.operations import BY_COMMAND, INCLUDED, OPERATIONS, Operati
 from mgr_fscrypt.control.access import ROLES
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
 from qa.fakes.api_door import Door, told
+from qa.load.promptness import prompt
 from qa.web.description import text
 
 DESCRIPTION = Path(__file__).resolve().parents[3] / "doc" / "openapi.json"
@@ -192,6 +194,8 @@ def test_bad_addresses(door: Door, method: str, path: str, status: int):
         (b'{"report": "\\ud800"}', "application/json", 400),
         (b'{"report": ' + b"[" * 40 + b"]" * 40 + b"}", "application/json", 400),
         (b'{"report": ' + b"[" * 100_000, "application/json", 400),
+        (b'{"report": {"a": ' + b"[" * 31 + b"]" * 31 + b"}}", "application/json", 400),
+        (b'{"report": ' + b"9" * 1_000_000 + b"}", "application/json", 400),
         (b"\xff", "application/json", 400),
         (b"{}", "text/plain", 415),
         (b"{}", "", 415),
@@ -202,6 +206,15 @@ def test_bad_bodies(door: Door, text: bytes, kind: str, status: int):
     reply = door.send("PUT", path, raw=text, headers={"content-type": kind})
     assert reply.status == status, reply.body
     assert door.ask("/subtrees")["subtrees"] == []
+
+
+def test_a_body_costs_no_more_than_its_length(door: Door):
+    """Who looks for its strings from each quote on takes minutes for this one, and hours for a MiB; ceph-mgr waits."""
+    door.token("read-only")
+    begun = time.monotonic()
+    text = b'{"report": "' + b'\\"' * 40_000
+    assert door.send("PUT", f"{AT}/record?path=/a", "read-only", raw=text).status == 400
+    prompt(time.monotonic() - begun, 5.0, "a body that is no JSON")
 
 
 @pytest.mark.parametrize(
