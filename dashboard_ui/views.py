@@ -103,8 +103,8 @@ def subtree(visit: Visit) -> View:
     """One subtree: its policy, its key, its gate; or how far it is being made."""
     named = _asked(visit, "fs", "path")
     answer = visit.caller.call("subtree show", named)
-    value = answer.value or {}
-    job = visit.caller.call("job show", {"job": value["job"]}) if isinstance(value.get("job"), str) else None
+    story = (answer.value or {}).get("creation")
+    job = visit.caller.call("job show", {"job": story["job"]}) if story else None
     return View("subtree.html", {"answer": answer, "gate": visit.caller.call("gate show", named), "job": job})
 
 

@@ -135,7 +135,9 @@ def test_the_next_page_keeps_the_filters():
 
 def test_a_subtree_that_is_being_made_tells_how_far_it_is():
     story = {"fs_name": "cephfs", "path": "/new", "stage": "gating", "why": "", "job": "ab" * 16}
-    _, markup = shown("/subtrees/show", {**TOLD, "subtree show": story}, fs="cephfs", path="/new")
+    _, markup = shown(
+        "/subtrees/show", {**TOLD, "subtree show": {"creation": story}}, fs="cephfs", path="/new"
+    )
     (step,) = [given for tag, given in markup.elements if tag == "li" and given.get("aria-current") == "step"]
     assert "It is being made" in markup.text
     assert step
