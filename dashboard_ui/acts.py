@@ -374,6 +374,45 @@ ACTS: tuple[Act, ...] = (
         grave=True,
         typed="key",
     ),
+    *(
+        Act(
+            f"key destruction {verb}",
+            title,
+            button,
+            about,
+            (FS, KEY),
+            _KEY,
+            ("fs", "key"),
+            grave=grave,
+            typed=typed,
+        )
+        for verb, title, button, about, grave, typed in (
+            (
+                "request",
+                "Ask for the end of a key",
+                "Ask for it",
+                "Where that takes two people: somebody else has to approve.",
+                True,
+                "key",
+            ),
+            (
+                "approve",
+                "Approve of the end of a key",
+                "Approve",
+                "Somebody else asked for it. Then it can be destroyed.",
+                True,
+                "key",
+            ),
+            (
+                "withdraw",
+                "Take back the wish for the end of a key",
+                "Take it back",
+                "It was asked for, or approved, and is not any more.",
+                False,
+                "",
+            ),
+        )
+    ),
     Act(
         "key rescan",
         "Read all keys anew",

@@ -139,7 +139,19 @@ def key(visit: Visit) -> View:
         used = visit.caller.call(
             "subtree ls", {**_asked(visit, "fs"), "master_key": identifier, "limit": PAGE}
         )
-    return View("key.html", {"answer": answer, "used": used, "now": time.time()})
+    return View(
+        "key.html", {"answer": answer, "used": used, "wish": _wish(visit, answer), "now": time.time()}
+    )
+
+
+def _wish(visit: Visit, key: Answer) -> Mapping[str, Any] | None:
+    """Who asked for the end of a key, and who approved; None: nobody did."""
+    if key.code or not visit.caller.may("key destruction ls"):
+        return None
+    value = key.value or {}
+    wishes = _rows(visit.caller.call("key destruction ls", {"limit": COUNTED}), "destructions")
+    ours = (value["fs_name"], value["identifier"])
+    return next((each for each in wishes if (each["fs_name"], each["key_identifier"]) == ours), None)
 
 
 def kms(visit: Visit) -> View:

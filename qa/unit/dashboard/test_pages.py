@@ -151,6 +151,27 @@ def test_the_end_of_a_key_is_counted_down():
     assert "Disable a key" not in markup.text
 
 
+@pytest.mark.parametrize(
+    ("approved", "says"), [("", "nobody has approved yet"), ("carol", "approved by carol")]
+)
+def test_who_asked_for_the_end_of_a_key_is_told(approved: str, says: str):
+    wish = {
+        "fs_name": "cephfs",
+        "key_identifier": TOLD["key show"]["identifier"],
+        "requested_by": "bob",
+        "requested": 1795999000,
+        "approved_by": approved,
+        "approved": 1795999900 if approved else 0,
+    }
+    other = {**wish, "key_identifier": "00" * 16, "requested_by": "mallory"}
+    answers = {**TOLD, "key destruction ls": {"destructions": [other, wish], "following": None}}
+    _, markup = shown("/keys/show", answers)
+    assert says in markup.text
+    assert "bob" in markup.text
+    assert "mallory" not in markup.text
+    assert ("Approve of the end of a key" in markup.text) == (not approved)
+
+
 def test_progress_is_a_bar_and_words():
     job = {
         **TOLD["job show"],
