@@ -1,7 +1,7 @@
 """What can be done from a page: one form for each command, with the words that a person needs for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 Values = Mapping[str, str]
@@ -104,6 +104,10 @@ OPEN = Field("open", "Paths that stay open", "to those who are kept out, with co
 NAMESPACE = Field(
     "namespace", "RADOS namespace", "of its files; empty: one that follows from the path", more=True
 )
+MASTER_KEY = Field(
+    "master_key", "Master key", "of the new tree: its name or identifier; it needs a key manager"
+)
+DECRYPT = Field("decrypt", "From encrypted to plain", kind="flag")
 NAME = Field("name", "Name", required=True)
 ROLE = Field(
     "role", "Role", "", "choice", ("read-only", "operator", "key-admin", "security-officer"), required=True
@@ -265,6 +269,102 @@ ACTS: tuple[Act, ...] = (
             ("cancel", "It ends for good, and puts away what it left half done."),
             ("forget", "The record of a job that is over is dropped, and the warning about it."),
         )
+    ),
+    Act(
+        "migrate plan",
+        "Plan a migration",
+        "Plan it",
+        "A job tells what migrating a directory would do, and what is in its way. Nothing is changed.",
+        (FS, PATH, MASTER_KEY, DECRYPT),
+        "/jobs",
+    ),
+    Act(
+        "migrate start",
+        "Start a migration, or go on with it",
+        "Start",
+        "A job copies, has clients gone, verifies, and exchanges the trees. Started again with other limits, it goes "
+        "on with those.",
+        (
+            FS,
+            PATH,
+            MASTER_KEY,
+            Field("plan", "Plan", "its hash, as planning told it"),
+            Field("files_per_second", "Files a second", "at most; empty: as fast as it goes", "number"),
+            Field("bytes_per_second", "Bytes a second", "at most; empty: as fast as it goes", "number"),
+            Field(
+                "latency_ms",
+                "Milliseconds",
+                "that the cluster may take for an answer; slower, and it waits",
+                "number",
+                more=True,
+            ),
+            Field("window", "Hours", "in which it copies, as 22:00-06:00", more=True),
+            Field("keep_trash", "Keep the old tree for", "as 7d; then it is removed", more=True),
+            Field("workers", "Workers", "processes that copy", "number", more=True),
+            NAMESPACE,
+            Field("copy_only", "Copy, and stop before the trees are exchanged", kind="flag", more=True),
+            Field("evict", "End the sessions of clients that can reach it", kind="flag", more=True),
+            Field("offline", "Nobody uses the tree", "which is checked", "flag", more=True),
+            Field("even_changed", "Though it has changed since it was planned", kind="flag", more=True),
+            replace(DECRYPT, more=True),
+            Field("confirm", "The sentence that decrypting wants", more=True),
+        ),
+        "/migrations/show",
+        ("fs", "path"),
+    ),
+    Act(
+        "migrate verify",
+        "Verify a migration",
+        "Verify",
+        "A job compares both trees, every byte and attribute. Nothing is changed.",
+        (FS, PATH),
+        "/migrations/show",
+        ("fs", "path"),
+    ),
+    Act(
+        "migrate rollback",
+        "Roll a migration back",
+        "Roll back",
+        "A job brings the old tree back, if both are the same.",
+        (
+            FS,
+            PATH,
+            Field("evict", "End the sessions of clients that can reach it", kind="flag"),
+            Field("lose_changes", "What was written since the trees were exchanged may be lost", kind="flag"),
+        ),
+        "/migrations/show",
+        ("fs", "path"),
+        rehearsal="migrate rollback",
+        grave=True,
+        typed="path",
+    ),
+    Act(
+        "migrate purge",
+        "Remove the old tree",
+        "Remove for good",
+        "A job removes the tree that was there before. There is no way back.",
+        (
+            FS,
+            PATH,
+            Field("lose_changes", "What was written into it late may be lost", kind="flag"),
+            Field("lose_excluded", "What was left out may be lost, too", kind="flag"),
+        ),
+        "/migrations/show",
+        ("fs", "path"),
+        rehearsal="migrate purge",
+        grave=True,
+        typed="path",
+    ),
+    Act(
+        "migrate cancel",
+        "Call a migration off",
+        "Call it off",
+        "A job removes the new tree, before the trees are exchanged. The source is as it was.",
+        (FS, PATH),
+        "/migrations/show",
+        ("fs", "path"),
+        rehearsal="migrate cancel",
+        grave=True,
     ),
     Act(
         "gate set",

@@ -78,7 +78,8 @@ class Renderer:
 
 def _place(path: str) -> str:
     """The entry of the navigation that a page belongs to."""
-    return f"/{path.strip('/').partition('/')[0]}"
+    first = path.strip("/").partition("/")[0]
+    return "/jobs" if first == "migrations" else f"/{first}"
 
 
 def moment(seconds: float) -> str:

@@ -195,6 +195,11 @@ def job(visit: Visit) -> View:
     return View("job.html", {"answer": visit.caller.call("job show", _asked(visit, "job"))})
 
 
+def migration(visit: Visit) -> View:
+    """The newest job about a migration."""
+    return View("job.html", {"answer": visit.caller.call("migrate status", _asked(visit, "fs", "path"))})
+
+
 def job_errors(visit: Visit) -> View:
     """What a job met, as a file."""
     answer = visit.caller.call("job show", _asked(visit, "job"))
@@ -257,6 +262,7 @@ VIEWS: Mapping[str, Shown] = {
     "/jobs": jobs,
     "/jobs/show": job,
     "/jobs/errors": job_errors,
+    "/migrations/show": migration,
     "/audit": audit,
     "/audit/verify": audit_verified,
     "/settings": settings,
