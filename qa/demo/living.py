@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
 from qa.fakes.file_service import interpreter
+from qa.fakes.ports import free_port
 from qa.lab.cluster import Cluster
 
 _DAY = 86_400
@@ -79,9 +79,7 @@ def served(cluster: Cluster) -> str:
     Raises:
         ClusterError: it does not come in time.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     for name, value in (("api_port", str(port)), ("api_server", "true")):
         cluster.ceph("config", "set", "mgr", f"mgr/fscrypt/{name}", value)
     cluster.wait("the pages", lambda: f":{port}/" in link(cluster))
