@@ -187,6 +187,22 @@ def test_progress_is_a_bar_and_words():
     assert any(given.get("id") == "job" and given.get("data-live") for _, given in markup.elements)
 
 
+@pytest.mark.parametrize(
+    ("clear", "offered"), [(True, "Start as planned"), (False, "Go on, or with other limits")]
+)
+def test_a_plan_that_nothing_blocks_can_be_started(clear: bool, offered: str):
+    planned = TOLD["migrate status"]
+    answers = {**TOLD, "migrate status": {**planned, "result": {**planned["result"], "clear": clear}}}
+    _, markup = shown("/migrations/show", answers, fs="cephfs")
+    assert offered in markup.text
+    assert ("It cannot begin" in markup.text) == (not clear)
+    assert "Roll back" not in markup.text
+    started = [
+        each["href"] or "" for each in markup.named("a") if "/do/migrate/start" in (each["href"] or "")
+    ]
+    assert all(("plan=718873087a81af97" in place) == clear for place in started)
+
+
 def test_what_a_job_met_can_be_kept():
     met = [{"kind": "busy", "count": 3, "examples": ["/a"]}]
     page, _ = shown("/jobs/errors", {**TOLD, "job show": {**TOLD["job show"], "errors": met}})
