@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import host
 from .cache import Cache
 from .report import Progress, StepError
 from .source import SOURCE
@@ -23,6 +24,7 @@ def put(source: Path, cache: Cache, progress: Progress) -> None:
     kept = cache.place("assets") / _recipe()
     with cache.lock("assets"):
         if not kept.exists():
+            host.bring({"npm": "npm", "node": "nodejs"}, progress)
             progress.say("making the assets of the pages")
             log = cache.place("logs") / "assets.log"
             command = [

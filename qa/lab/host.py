@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from .report import LabError, Progress
@@ -30,7 +31,16 @@ def require(progress: Progress) -> None:
         raise LabError(
             f"this is {distribution}, the lab needs Debian 12 or newer: run it in a Debian chroot or VM"
         )
-    missing = sorted({package for tool, package in _TOOLS.items() if shutil.which(tool) is None})
+    bring(_TOOLS, progress)
+
+
+def bring(tools: Mapping[str, str], progress: Progress) -> None:
+    """Install the packages of the tools that are missing.
+
+    Raises:
+        LabError: apt could not.
+    """
+    missing = sorted({package for tool, package in tools.items() if shutil.which(tool) is None})
     if missing:
         progress.say(f"installing {', '.join(missing)}")
         _apt_get("update")
