@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from dashboard_ui.pages import Pages
+from dashboard_ui.pages import HERE, Pages
 from qa.fakes.visitors import FakeCaller, visit
 
 STATUS = {
@@ -59,3 +61,12 @@ def test_a_link_that_works_once_needs_a_press_of_a_button():
     page = Pages().login(base="", csrf="c", nonce="n", link="one-time")
     assert 'name="link" value="one-time"' in page.body
     assert 'name="token"' not in page.body
+
+
+def test_the_pages_stand_without_what_npm_brings(tmp_path: Path):
+    plain = Pages((HERE / "static",)).respond(visit(FakeCaller({"status": STATUS})))
+    assert "assets/pages.css" in plain.body
+    assert "carbon.css" not in plain.body
+    (tmp_path / "carbon.css").touch()
+    dressed = Pages((HERE / "static", tmp_path)).respond(visit(FakeCaller({"status": STATUS}))).body
+    assert dressed.index("assets/pages.css") < dressed.index("assets/carbon.css")
