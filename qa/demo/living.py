@@ -121,7 +121,7 @@ def calm(cluster: Cluster) -> None:
     with suppress(ProcessLookupError):
         os.kill(client, signal.SIGKILL)
     for path in ("/payroll", "/research"):
-        cluster.ceph("fscrypt", "gate", "set", "cephfs", path, "observe")
+        _open_gate(cluster, path)
         cluster.ceph("fscrypt", "subtree", "forget", "cephfs", path)
     for kept in _KEYS:
         gone = KeyFacts(_master(kept).identifier.hex(), kept.name, "", "destroyed", 2, 1, 0, 0, 0, ())
@@ -129,6 +129,16 @@ def calm(cluster: Cluster) -> None:
     cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service_python", "")
     cluster.ceph("auth", "rm", _CLIENT)
     shutil.rmtree(folder)
+
+
+def _open_gate(cluster: Cluster, path: str) -> None:
+    """Keep nobody out there. A manager that has just begun anew knows no clients, and refuses until it does."""
+
+    def opened() -> bool:
+        cluster.ceph("fscrypt", "gate", "set", "cephfs", path, "observe")
+        return True
+
+    cluster.wait(f"the gate of {path}", opened)
 
 
 def _serve(cluster: Cluster, folder: Path, keys: Path) -> None:
