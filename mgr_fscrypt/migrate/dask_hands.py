@@ -7,6 +7,7 @@ has one of that authority can have the workers run anything, so it guards what t
 
 import errno
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future
@@ -28,6 +29,9 @@ from .turns import Turn, Turns
 
 _AHEAD = 2
 """Shards a worker: one that it has, and one that waits for it."""
+_RUNNING, _CONNECTING = "running", "connecting"
+"""What Dask's client says of itself."""
+_LOOK = 0.25
 _LOST = (
     distributed.scheduler.KilledWorker,
     distributed.client.FutureCancelledError,
@@ -115,14 +119,22 @@ class DaskHands:
 
     @property
     def width(self) -> int:
-        """Some wait for whoever is through first. Workers may come and go."""
-        return _AHEAD * max(1, len(self._client.nthreads()))
+        """Some wait for whoever is through first. Workers may come and go.
+
+        Raises:
+            UnreachableError: the scheduler went.
+        """
+        self._require_scheduler()
+        try:
+            return _AHEAD * max(1, len(self._client.nthreads()))
+        except OSError as error:
+            raise _gone() from error
 
     def submit(self, shard: Shard, /) -> Future[Copied]:
-        """To whoever the scheduler chooses."""
+        """To whoever the scheduler chooses. Raises `UnreachableError`: it went."""
+        limits = self._limits.shared(self.width // _AHEAD + 1).elsewhere(local_time())
         number = uuid.uuid4().hex
         self._offers.offer(number)
-        limits = self._limits.shared(self.width // _AHEAD + 1).elsewhere(local_time())
         done: Future[Copied] = Future()
         task = self._client.submit(
             dask_worker.carry_out, self._turn, number, shard, limits, key=f"fscrypt-{number}", pure=False
@@ -148,15 +160,25 @@ class DaskHands:
         session."""
         with self._changing:
             lost, self._under_way = self._under_way, {}
-        self._client.cancel([task for _, task in lost.values()], force=True)
+        if self._client.status == _RUNNING:
+            self._client.cancel([task for _, task in lost.values()], force=True)
         try:
             self._require_turn()
         except LeaseLostError:
             # whoever has taken over may have these workers and offers by now; those of this turn see that it is over
             return
-        self._client.run(dask_worker.let_go, on_error="ignore")
+        if self._client.status == _RUNNING:
+            self._client.run(dask_worker.let_go, on_error="ignore")
         self._offers.take_back(self._reset)
         self._offers.end()
+
+    def _require_scheduler(self) -> None:
+        """It may come back for as long as the client tries to reach it; what one asks a client that has given up is
+        never done."""
+        while self._client.status == _CONNECTING:
+            time.sleep(_LOOK)
+        if self._client.status != _RUNNING:
+            raise _gone()
 
     def _told(self, number: str, task: distributed.Future) -> None:
         with self._changing:
@@ -169,3 +191,10 @@ class DaskHands:
             done.set_exception(BrokenExecutor(str(error)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the result
             done.set_exception(error)
+
+
+def _gone() -> UnreachableError:
+    return UnreachableError(
+        errno.ETIMEDOUT,
+        "Dask's scheduler went away. What was copied stays copied. Start it again, and run the same again",
+    )
