@@ -121,7 +121,13 @@ class ApiService:
             self._dashboard.answering = self.inside().respond
         while not self._stopping:
             self._hurry.clear()
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again and told
+                self._log.exception("the API failed by a mistake of this module")
+                self._doors = Doors(
+                    trouble=f"internal error ({type(error).__name__}); report it with the manager's log"
+                )
             self._hurry.wait(LOOK)
         self._dashboard.answering = None
         self._end()

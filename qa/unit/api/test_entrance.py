@@ -216,3 +216,18 @@ def test_sessions_end_by_themselves():
     assert sessions.of(busy) is None
     many = [sessions.begin(SOMEBODY) for _ in range(MOST + 1)]
     assert [sessions.of(each) is None for each in (many[0], many[1], many[-1])] == [True, False, False]
+
+
+def test_what_nobody_thought_of_does_not_end_the_thread_without_a_word(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+):
+    serving = door.manager.module.serving
+
+    def broken() -> None:
+        serving.stop()
+        raise AttributeError("x")
+
+    monkeypatch.setattr(serving, "look", broken)
+    serving.run()
+    assert serving.doors().trouble.startswith("internal error (AttributeError)")
+    assert "FSCRYPT_API_DOWN" in serving.checks()
