@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..engine.paths import components
+from ..messages.spans import kept_for
 from . import dask, migrate
 from .connection import Connection
 from .limit_options import add_limit_options, add_removal_limits, chosen_limits, chosen_removal_limits
 from .migrate import Start, Wish
 from .outcome import Exit
 from .report import Reporter
-from .times import duration
 
 PLAN = """examples:
   cephfs-fscrypt migrate plan /data --key new.key                       (plain data becomes encrypted)
@@ -241,11 +241,10 @@ def _workers(text: str) -> int:
 
 
 def _keeping(text: str) -> int:
-    """Seconds; 0 for `never`, which is not what no time at all would be meant for."""
-    seconds = duration(text)
-    if not seconds and text != "never":
-        raise argparse.ArgumentTypeError("it has to be more than 0, or `never`")
-    return seconds
+    try:
+        return kept_for(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _below(text: str) -> bytes:

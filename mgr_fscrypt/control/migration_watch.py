@@ -149,10 +149,10 @@ class MigrationWatch:
         }
 
     def _begin(self, left: LeftMigration, fs_name: str) -> Result:
-        """Have it looked at; or have the old tree removed, whose time has come."""
+        """Have it looked at; or have the old tree removed, whose time has come if nobody has said another one since."""
         if not (left.trash and 0 < left.kept_until <= self._date()):
             return self._jobs.begin(LOOK, fs_name, left.path, as_options(LookOptions(left.source)))
-        options = as_options(PurgeOptions(lose_changes=False, lose_excluded=False, dry_run=False))
+        options = as_options(PurgeOptions(lose_changes=False, lose_excluded=False, dry_run=False, due=True))
         begun = self._jobs.begin(PURGE, fs_name, left.path, options)
         if begun.success:
             about = (fs_name, left.path, "when its time had come")

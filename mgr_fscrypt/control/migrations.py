@@ -28,7 +28,7 @@ from ..messages.migration_job import (
     as_options,
 )
 from ..messages.service import JobsQuestion
-from ..messages.spans import seconds_of
+from ..messages.spans import kept_for
 from .asked import normal_path
 from .cluster import FileSystemMap, existing
 from .jobs import JobDetail, Jobs, JobService, client_line
@@ -143,7 +143,7 @@ class NewMigration:
             bytes_per_second=float(self.bytes_per_second or 0),
             latency_ms=self.latency_ms or 0,
             window=self.window or "",
-            keep_trash=-1 if self.keep_trash is None else seconds_of(self.keep_trash),
+            keep_trash=-1 if self.keep_trash is None else kept_for(self.keep_trash),
         )
 
 

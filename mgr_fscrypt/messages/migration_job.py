@@ -115,11 +115,13 @@ class PurgeOptions:
         lose_changes: also what was written into it late.
         lose_excluded: also what was left out, and is there only.
         dry_run: only say what there is.
+        due: only where the time until which it is kept is over, by what is said where it lies.
     """
 
     lose_changes: bool
     lose_excluded: bool
     dry_run: bool
+    due: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,3 +18,15 @@ def seconds_of(text: str) -> int:
     if found is None:
         raise ValueError("a time is a number with s, m, h, d or w, such as 7d, or `never`")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def kept_for(text: str) -> int:
+    """The same for what is kept: nobody who says `0d` means that it is kept without an end, as 0 does.
+
+    Raises:
+        ValueError: it is none, or no time at all.
+    """
+    seconds = seconds_of(text)
+    if not seconds and text != "never":
+        raise ValueError("it has to be more than 0, or `never`")
+    return seconds

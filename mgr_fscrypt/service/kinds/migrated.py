@@ -1,6 +1,7 @@
 """The kinds about a migration that was begun: compared, rolled back, purged, cancelled, looked at."""
 
 import errno
+import time
 from collections.abc import Callable
 
 from ...ceph.interface import Mount
@@ -150,6 +151,7 @@ class Purge:
                 controls,
                 lambda: _purge(migration, options),
                 dry_run=options.dry_run,
+                due=options.due,
             )
 
 
@@ -227,7 +229,9 @@ def _as_it_stands(mount: Mount, path: bytes) -> Outcome:
 
 def _purge(migration: Migration, options: PurgeOptions) -> None:
     try:
-        migration.purge(lose_changes=options.lose_changes, lose_excluded=options.lose_excluded)
+        migration.purge(
+            lose_changes=options.lose_changes, lose_excluded=options.lose_excluded, only_due=options.due
+        )
     except RefusedError as error:
         if error.errno != errno.ENOTEMPTY:
             raise
@@ -239,14 +243,21 @@ def _purge(migration: Migration, options: PurgeOptions) -> None:
 
 
 def _ended(
-    mount: Mount, migration: Migration, controls: Controls, act: Callable[[], None], *, dry_run: bool
+    mount: Mount,
+    migration: Migration,
+    controls: Controls,
+    act: Callable[[], None],
+    *,
+    dry_run: bool,
+    due: bool = False,
 ) -> Outcome:
-    """An act that leaves nothing of a migration behind."""
+    """An act that leaves nothing of a migration behind; one that is to be `due` waits for another job where it is
+    not."""
     if migration.record() is None and controls.cursor:
         # an earlier run ended right after its last step
         return _done(gone(mount, migration.path, int(controls.cursor.removeprefix(_BEGUN))))
     record = migration.required_record()
-    if dry_run:
+    if dry_run or (due and not record.due(time.time())):
         return _done(standing(mount, migration.path, record))
     controls.save(f"{_BEGUN}{record.source}")
     act()

@@ -15,13 +15,14 @@ from mgr_fscrypt.control.migrations import Migrations, NewMigration
 from mgr_fscrypt.control.opening import Opening
 from mgr_fscrypt.control.refusal import RefusalError
 from mgr_fscrypt.control.service import NO_JOBS
+from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts
 from mgr_fscrypt.messages.job import JobBrief, JobState
 from mgr_fscrypt.messages.job import Jobs as Told
 from mgr_fscrypt.messages.migration_job import CLOSED, PlanResult
 from mgr_fscrypt.messages.service import Ask, Said, Trouble
 from mgr_fscrypt.messages.subtree_job import read
-from mgr_fscrypt.migrate import Direction
+from mgr_fscrypt.migrate import Direction, Migration, Way
 from mgr_fscrypt.service.jobs.answering import JobAnswers
 from mgr_fscrypt.store import LeftMigrationTable, LocalDatabase
 from qa.fakes.ceph import FakeMount
@@ -258,7 +259,7 @@ def test_plaintext_is_told_of_until_it_is_gone(world: World):
     assert set(world.stage.kept) == kept, "looks are forgotten"
 
 
-def test_the_old_tree_goes_when_its_time_has_come(world: World):
+def test_the_old_tree_goes_when_its_time_has_come(world: World, monkeypatch: pytest.MonkeyPatch):
     world.migrate(keep_trash="7d")
     (left,) = world.left.all()
     assert left.kept_until > 7 * 86400
@@ -267,13 +268,23 @@ def test_the_old_tree_goes_when_its_time_has_come(world: World):
     assert "to be purged at" in world.watch.checks()[REMAINS]["detail"][0]
     world.step()
     assert world.left.all() == (left,)
-    world.date, world.now = left.kept_until, world.now + AGAIN
-    world.watch.look(NO_JOBS)
-    assert world.acts[-1][:3] == ("migrate purge", "cephfs", PATH)
-    world.step()
-    assert world.left.all() == ()
+    # somebody has said another time since, and told nobody here
+    mount = FakeMount(world.data)
+    way = Way(PATH.encode(), Direction.ENCRYPT, KEY.identifier)
+    with FileSystem(mount, Keyring()) as files:
+        later = Migration(mount, files, PATH.encode()).start(way, "", keep=14 * 86400).kept_until
+    for until, remains in ((left.kept_until, (replace(left, kept_until=later),)), (later, ())):
+        world.date, world.now = until, world.now + AGAIN
+        with monkeypatch.context() as then:
+            then.setattr("mgr_fscrypt.service.kinds.migrated.time.time", lambda now=until: now)
+            world.watch.look(NO_JOBS)
+            assert world.acts[-1][:3] == ("migrate purge", "cephfs", PATH)
+            world.step()
+        assert world.left.all() == remains
     refused = world.start(keep_trash="soon")
     assert (refused.code, "such as 7d" in refused.status) == (errno.EINVAL, True)
+    refused = world.start(keep_trash="0d")
+    assert (refused.code, "more than 0, or `never`" in refused.status) == (errno.EINVAL, True)
 
 
 def test_a_file_system_that_the_service_does_not_see_to_holds_up_no_other(world: World):

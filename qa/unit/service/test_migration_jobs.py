@@ -1,6 +1,7 @@
 """Migrations as jobs: the runner, the kinds and the migration itself, whole, in memory."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,7 +37,7 @@ from mgr_fscrypt.messages.migration_job import (
 )
 from mgr_fscrypt.messages.subtree_job import read
 from mgr_fscrypt.migrate import Direction, Migration, State
-from mgr_fscrypt.migrate.record import hidden_of
+from mgr_fscrypt.migrate.record import RECORD, hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree, Tree
 from mgr_fscrypt.service.jobs import RefusedWishError
 from mgr_fscrypt.service.jobs.run import Run
@@ -173,6 +174,20 @@ def test_from_the_plan_to_the_purge(world: World):
     assert (purged.standing.state, purged.standing.source, world.left()) == ("", world.source, False)
     assert world.picture() == world.before
     world.require_no_name_kept()
+
+
+def test_a_purge_that_is_to_be_due_goes_by_what_was_said_last():
+    world = World()
+    world.migrated(keep_trash=3600)
+    due = PurgeOptions(False, False, dry_run=False, due=True)
+    looked = world.done(ActResult, PURGE, due)
+    assert (looked.standing.state, world.left()) == ("done", True)
+    assert looked.standing.kept_until > time.time()
+    mount = FakeMount(world.data)
+    with file_system(mount) as files:
+        record = Migration(mount, files, SOURCE).required_record()
+    mount.setxattr(hidden_of(SOURCE), RECORD, replace(record, kept_until=1).encode())
+    assert (world.done(ActResult, PURGE, due).standing.state, world.left()) == ("", False)
 
 
 def test_room_that_is_missing_blocks():
