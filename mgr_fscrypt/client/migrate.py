@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..engine import BusyError
@@ -165,7 +166,8 @@ def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) ->
         return Exit.DIFFERS if work.copied.problem_count else Exit.DONE
     with work.drawn():
         try:
-            done = work.migration.cut_over(work.copied, work.verify, evict=how.evict)
+            verify = partial(work.verify, manifest=True)
+            done = work.migration.cut_over(work.copied, verify, evict=how.evict)
         except BusyError:
             # the last pass looked at them again
             _tell_problems(reporter, work.copied)
@@ -205,7 +207,7 @@ def verify(
         _add_old_key(connection, wish)
         connection.require_keys()
         with work.drawn():
-            verdict = work.verify(work.migration.required_record(), manifest=False)
+            verdict = work.verify(work.migration.required_record())
     for kind, below, how in verdict.listed:
         reporter.answer(
             {"class": kind, "path": shown(wish.path + below), "how": shown(how)},
@@ -488,7 +490,7 @@ class _Work:
         """All that is there, from now on: what is left is told."""
         self._totals = totals(self.connection.mount, self.path)
 
-    def verify(self, record: Record, *, manifest: bool = True) -> Verdict:
+    def verify(self, record: Record, *, manifest: bool = False) -> Verdict:
         """By another process; with `manifest` this one has the turn."""
         access, keys = self.connection.mount.cluster.access, self._keys(record)
         return compared(access, self.path, keys, self._compared, self.how.report, manifest=manifest)

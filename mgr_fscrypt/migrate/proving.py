@@ -34,7 +34,7 @@ def compared(
     told: Callable[[Verdict], None],
     report: Path | None = None,
     *,
-    manifest: bool = True,
+    manifest: bool = False,
 ) -> Verdict:
     """Compare what is migrated at `path`.
 

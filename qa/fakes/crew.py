@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.format import MasterKey
-from mgr_fscrypt.migrate import Copied, Migration, Verdict, compare
+from mgr_fscrypt.migrate import Copied, Migration, Verdict
 from mgr_fscrypt.migrate.pace import Limits
 from mgr_fscrypt.migrate.shards import Hands, Shard, carry_out
 from mgr_fscrypt.migrate.turns import Turn
@@ -49,13 +49,19 @@ class FakeCrew:
         with self._files(keys) as files:
             yield FakeHands(Migration(FakeMount(self._cluster), files, turn.path), turn)
 
-    def compare(self, path: bytes, keys: Sequence[MasterKey], told: Callable[[Verdict], None]) -> Verdict:
+    def compare(
+        self,
+        path: bytes,
+        keys: Sequence[MasterKey],
+        told: Callable[[Verdict], None],
+        *,
+        manifest: bool = False,
+    ) -> Verdict:
         self.compared += 1
         verdict = Verdict()
         with self._files(keys) as files:
             migration = Migration(FakeMount(self._cluster), files, path)
-            sides = migration.sides(migration.required_record())
-            return compare(sides, verdict, lambda: told(verdict))
+            return migration.compare(verdict, lambda: told(verdict), manifest=manifest)
 
     def _files(self, keys: Sequence[MasterKey]) -> FileSystem:
         keyring = Keyring()

@@ -20,6 +20,14 @@ class Crew(Protocol):
         """So many who copy, each no faster than `limits`; they have let go of both trees when it is closed."""
         ...
 
-    def compare(self, path: bytes, keys: Sequence[MasterKey], told: Callable[[Verdict], None]) -> Verdict:
-        """Compare what is migrated at `path`; `told` as `proving.compared` has it, and what is raised."""
+    def compare(
+        self,
+        path: bytes,
+        keys: Sequence[MasterKey],
+        told: Callable[[Verdict], None],
+        *,
+        manifest: bool = False,
+    ) -> Verdict:
+        """Compare what is migrated at `path`; `told` and `manifest` as `proving.compared` has them, and what is
+        raised."""
         ...

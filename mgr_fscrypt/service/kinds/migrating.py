@@ -231,7 +231,8 @@ class _Work:
 
     def _verify(self, _: Record) -> Verdict:
         self._verdict = None
-        found = self._crew.compare(self._way.path, self._keys, comparing(self._controls, self._total))
+        told = comparing(self._controls, self._total)
+        found = self._crew.compare(self._way.path, self._keys, told, manifest=True)
         self._verdict = found
         return found
 

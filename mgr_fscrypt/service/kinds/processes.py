@@ -26,6 +26,13 @@ class Processes:
         """See `Crew`."""
         return workers(self._access, keys, count, turn, limits)
 
-    def compare(self, path: bytes, keys: Sequence[MasterKey], told: Callable[[Verdict], None]) -> Verdict:
+    def compare(
+        self,
+        path: bytes,
+        keys: Sequence[MasterKey],
+        told: Callable[[Verdict], None],
+        *,
+        manifest: bool = False,
+    ) -> Verdict:
         """See `Crew`."""
-        return compared(self._access, path, keys, told)
+        return compared(self._access, path, keys, told, manifest=manifest)

@@ -36,9 +36,9 @@ from mgr_fscrypt.messages.migration_job import (
     as_options,
 )
 from mgr_fscrypt.messages.subtree_job import read
-from mgr_fscrypt.migrate import Direction, Migration, State
+from mgr_fscrypt.migrate import Direction, Migration, State, Verdict
 from mgr_fscrypt.migrate.record import RECORD, hidden_of
-from mgr_fscrypt.migrate.trees import PlainTree, Tree
+from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
 from mgr_fscrypt.service.jobs import RefusedWishError
 from mgr_fscrypt.service.jobs.run import Run
 from mgr_fscrypt.service.kinds import kinds_of
@@ -188,6 +188,18 @@ def test_a_purge_that_is_to_be_due_goes_by_what_was_said_last():
         record = Migration(mount, files, SOURCE).required_record()
     mount.setxattr(hidden_of(SOURCE), RECORD, replace(record, kept_until=1).encode())
     assert (world.done(ActResult, PURGE, due).standing.state, world.left()) == ("", False)
+
+
+def test_only_who_has_the_turn_writes_a_manifest():
+    world = World()
+    world.migrated(copy_only=True)
+    compared = world.done(CompareResult, COMPARE, CompareOptions())
+    assert compared.same > 0
+    mount, manifest = FakeMount(world.data), joined(hidden_of(SOURCE), b"manifest")
+    assert existing(PlainTree(mount), manifest) is None
+    world.done(MigrateResult, MIGRATE, world.start(""))
+    with file_system(mount) as files:
+        assert Migration(mount, files, SOURCE).compare_without_key(Verdict()).equal
 
 
 def test_room_that_is_missing_blocks():
