@@ -114,7 +114,7 @@ def serve(access: Access, keyring: Keyring, scheduler: Scheduler, ready: Callabl
 
 
 async def _serve(scheduler: Scheduler, folder: str, ready: Callable[[], None]) -> None:
-    # without a limit on memory nothing is ever put on the local disk
+    # without a limit on memory nothing is ever put on the local disk; pages are there always, by HTTP and for everybody
     async with distributed.Worker(
         scheduler.address,
         nthreads=1,
@@ -122,6 +122,7 @@ async def _serve(scheduler: Scheduler, folder: str, ready: Callable[[], None]) -
         local_directory=folder,
         security=security_of(scheduler),
         death_timeout=_PATIENCE,
+        dashboard_address="127.0.0.1:0",
     ) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from mgr_fscrypt.ceph.interface import Mount
 from mgr_fscrypt.engine import Keyring
 from mgr_fscrypt.migrate import Direction, Migration
 from mgr_fscrypt.migrate.dask_hands import DaskHands
-from mgr_fscrypt.migrate.dask_worker import _Hand
+from mgr_fscrypt.migrate.dask_worker import _Hand, serve
 from mgr_fscrypt.migrate.offers import NotOfferedError, Offers
 from mgr_fscrypt.migrate.pace import UNLIMITED, Limits, Window, local_time
 from mgr_fscrypt.migrate.record import hidden_of
+from mgr_fscrypt.migrate.scheduler import Scheduler
 from mgr_fscrypt.migrate.shards import Shard
 from mgr_fscrypt.migrate.turns import Turn
 from qa.fakes.ceph import FakeCluster, FakeMount
@@ -106,6 +108,19 @@ def test_who_slept_past_its_turn_leaves_the_offers_of_the_next_one_alone(at: At)
     assert (at.ended, at.client.ran) == ([], [])
     next_one.done("a", "at work for the next one")
     next_one.take("b", "another")
+
+
+def test_pages_of_a_worker_are_for_its_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def worker(_: str, **options: object) -> None:
+        assert options["dashboard_address"] == "127.0.0.1:0"
+        raise OSError("asked")
+
+    monkeypatch.setattr("distributed.Worker", worker)
+    monkeypatch.setattr("mgr_fscrypt.migrate.dask_worker.keep_out_of_core_dumps", lambda: None)
+    monkeypatch.setattr("mgr_fscrypt.migrate.dask_worker.security_of", lambda _: None)
+    scheduler = Scheduler("tls://host:1", Path("ca"), Path("certificate"), Path("key"))
+    with pytest.raises(OSError, match="asked"):
+        serve(Access(), Keyring(), scheduler, lambda: None)
 
 
 def test_the_window_is_that_of_the_host_that_asks() -> None:
