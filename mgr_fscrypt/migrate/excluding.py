@@ -51,14 +51,20 @@ def _number_of(tree: Tree, top: bytes, names: tuple[bytes, ...]) -> int:
 
 
 def left_in(mount: Mount, stored: bytes, excluded: frozenset[int], go_on: Callable[[], None]) -> list[bytes]:
-    """Where excluded entries lie in the tree at `stored`, by their stored paths. `go_on` is called before each
-    entry."""
+    """Where excluded entries lie in the tree at `stored`, by their stored paths. `go_on` is called before each entry.
+
+    Raises:
+        CephError: a directory that may have one, and is none, cannot be listed.
+    """
     found: list[bytes] = []
     if not excluded:
         return found
     with closing(walk(PlainTree(mount), stored)) as all_below:
         for met in all_below:
             go_on()
+            path = stored + met.below
+            if met.error is not None and not any((path + b"/").startswith(each + b"/") for each in found):
+                raise met.error
             if met.entry is not None and not met.leaving and met.entry.ino in excluded:
-                found.append(stored + met.below)
+                found.append(path)
     return found

@@ -3,16 +3,17 @@
 import copy
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import pytest
 
-from mgr_fscrypt.ceph.errors import NotFoundError, error_of
+from mgr_fscrypt.ceph.errors import CephError, NotFoundError, error_of
+from mgr_fscrypt.ceph.interface import Entry
 from mgr_fscrypt.engine import BusyError, RefusedError
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.migrate import Copied, Direction, Obstacle, State, Verdict, compare
-from mgr_fscrypt.migrate.excluding import MOST_EXCLUDED
+from mgr_fscrypt.migrate.excluding import MOST_EXCLUDED, left_in
 from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.problems import Problem
 from mgr_fscrypt.migrate.record import hidden_of
@@ -124,6 +125,24 @@ def test_what_was_moved_out_of_the_trash_is_not_lost(one: Subject, mount: FakeMo
     mount.rename(left, b"/above/kept")
     one.migration.purge(lose_changes=True)
     assert mount.stat(b"/above/kept").ino in record.excluded
+
+
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_one_with_nothing_left_out(
+    mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = mount.scandir
+
+    def scandir(path: bytes) -> Generator[Entry]:
+        if path.endswith(b"/d"):
+            raise error_of(errno.EIO, "opendir", path)
+        yield from listed(path)
+
+    make_source(mount, Direction.ENCRYPT, PATH)
+    file, folder = (frozenset({mount.stat(PATH + below).ino}) for below in (b"/d/block", b"/d"))
+    monkeypatch.setattr(mount, "scandir", scandir)
+    with pytest.raises(CephError):
+        left_in(mount, PATH, file, lambda: None)
+    assert left_in(mount, PATH, folder, lambda: None) == [PATH + b"/d"]
 
 
 @pytest.mark.parametrize(
