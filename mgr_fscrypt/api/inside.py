@@ -13,7 +13,7 @@ from ..control.access import Access
 from ..store import Identity
 from .arguments import decoded, fields
 from .caller import ApiCaller
-from .exchange import PAGES, Reply, Request, User, Visitor
+from .exchange import LONGEST_BODY, PAGES, Reply, Request, User, Visitor
 from .headers import policy
 from .interface import Api
 from .operations import READ
@@ -56,11 +56,16 @@ class Inside:
                 500, "internal error", "report it with this minute of the manager's log"
             ).reply()
         who = "-" if user is None else user.name
-        self._log.info("api: dashboard:%s %s %.200s: %d", who, request.method, request.path, reply.status)
-        always = {"Cache-Control": "no-store", "Content-Security-Policy": policy(nonce, "'self'")}
+        self._log.info("api: dashboard:%s %s %.200r: %d", who, request.method, request.path, reply.status)
+        always = {
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": policy(nonce, "'self'"),
+        }
         return Reply(reply.status, reply.body, always | dict(reply.headers))
 
     def _answered(self, request: Request, user: User | None, prefix: str, nonce: str) -> Reply:
+        _check_body(request)
         page = request.path.removeprefix(PAGES) if request.path.startswith(f"{PAGES}/") else None
         if page is not None and page.startswith("/assets/"):
             found = self._pages.asset(decoded(page.removeprefix("/assets/")))
@@ -111,6 +116,15 @@ class Inside:
                 "ask for `ceph fscrypt api user add`",
             )
         return Identity(f"dashboard.{user.name}", "dashboard", user.name, READ, "", 0, 0)
+
+
+def _check_body(request: Request) -> None:
+    """Of a document a part is one, too. Raises `ProblemError`: it is not all there."""
+    if len(request.body) > LONGEST_BODY:
+        raise ProblemError(413, "the body is too large, nothing was changed")
+    length = request.headers.get("content-length", "")
+    if request.method in ("POST", "PUT") and length.isdecimal() and int(length) > len(request.body):
+        raise ProblemError(400, "the body ended before its end, nothing was changed")
 
 
 def _check_form(csrf: str, token: str) -> None:

@@ -223,9 +223,8 @@ class ApiService:
             self._server.stop()
         self._server = self._running = None
 
-    def _metrics(self) -> str | None:
-        measured = self._acting.asked_at_once(self._desk.metrics.measure)
-        return measured.answer.plain() if measured.success and measured.answer is not None else None
+    def _metrics(self) -> Result:
+        return self._acting.asked_at_once(self._desk.metrics.measure)
 
     def _record(self, command: str, about: str, result: Result) -> Result:
         return self._acting.known_as(f"nobody@{about}").done(command, (about,), lambda: result)

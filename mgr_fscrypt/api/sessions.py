@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -46,30 +47,35 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        # a look at a session notes its use, and must not bring back one that ends meanwhile
+        self._lock = threading.Lock()
         self._open: dict[str, Session] = {}
 
     def begin(self, identity: Identity) -> str:
         """Begin a session; give its secret, which the browser keeps."""
         now = self._clock()
         secret = secrets.token_urlsafe(32)
-        while len(self._open) >= MOST:
-            self._open.pop(min(self._open, key=lambda each: self._open[each].used))
-        self._open[digest(secret)] = Session(identity, secrets.token_urlsafe(32), now, now)
+        with self._lock:
+            while len(self._open) >= MOST:
+                self._open.pop(min(self._open, key=lambda each: self._open[each].used))
+            self._open[digest(secret)] = Session(identity, secrets.token_urlsafe(32), now, now)
         return secret
 
     def of(self, secret: str) -> Session | None:
         """Give a session, and note its use; None: there is none."""
         place = digest(secret)
-        found = self._open.get(place)
-        if found is None:
-            return None
-        now = self._clock()
-        if now - found.used > IDLE or now - found.begun > LONGEST:
-            self._open.pop(place, None)
-            return None
-        self._open[place] = replace(found, used=now)
-        return found
+        with self._lock:
+            found = self._open.get(place)
+            if found is None:
+                return None
+            now = self._clock()
+            if now - found.used > IDLE or now - found.begun > LONGEST:
+                self._open.pop(place)
+                return None
+            self._open[place] = replace(found, used=now)
+            return found
 
     def end(self, secret: str) -> None:
         """End a session."""
-        self._open.pop(digest(secret), None)
+        with self._lock:
+            self._open.pop(digest(secret), None)

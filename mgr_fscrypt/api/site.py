@@ -10,6 +10,7 @@ from urllib.parse import quote
 from dashboard_ui.pages import Pages
 from dashboard_ui.visit import Page, Visit
 
+from ..control import Result
 from ..control.access import digest
 from .arguments import decoded, fields
 from .caller import ApiCaller
@@ -17,14 +18,16 @@ from .entrance import COOKIE, Entrance, cookie
 from .exchange import ROOT, Reply, Request, Visitor
 from .headers import strict
 from .interface import Api
-from .problems import ProblemError
+from .problems import ProblemError, refusal
 from .sessions import Session, Sessions
 
 _BEFORE_LOGIN = "__Host-fscrypt-login"
 """The cookie that the form of the login is tied to."""
 _FORM = "application/x-www-form-urlencoded"
-_BACK = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+_BACK = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """A place of ours: nothing that a browser takes for another host."""
+_OF_A_BROWSER = frozenset({"origin", "sec-fetch-site"})
+"""Headers that browsers send with what changes something, and programs do not."""
 _KEPT = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
@@ -36,7 +39,7 @@ class Site:
         entrance: who comes in.
         sessions: of those who did.
         pages: for people.
-        metrics: the text that Prometheus reads; None: it cannot be told now.
+        metrics: tells them where they are open to everybody.
         open_metrics: whether everybody may read it.
         openapi: the description of the API, as JSON.
         log: tells of each request, and of our own mistakes.
@@ -49,7 +52,7 @@ class Site:
         entrance: Entrance,
         sessions: Sessions,
         pages: Pages,
-        metrics: Callable[[], str | None],
+        metrics: Callable[[], Result],
         open_metrics: bool,
         openapi: bytes,
         log: Logger,
@@ -76,7 +79,7 @@ class Site:
             reply = ProblemError(
                 500, "internal error", "report it with this minute of the manager's log"
             ).reply()
-        self._log.info("api: %s %s %.200s: %d", who[0], request.method, request.path, reply.status)
+        self._log.info("api: %s %s %.200r: %d", who[0], request.method, request.path, reply.status)
         return Reply(reply.status, reply.body, strict(nonce) | dict(reply.headers))
 
     def _answered(self, request: Request, nonce: str, who: list[str]) -> Reply:
@@ -89,30 +92,24 @@ class Site:
         if path == "/login":
             return self._login(request, nonce)
         if path == "/metrics" and self._open_metrics:
-            return self._measured()
+            return _measured(self._metrics())
         if path.startswith(("/api/", "/metrics", "/openapi.json")):
             visitor, session = self._entrance.visitor(request)
             who[0] = visitor.who
-            if session is not None and request.method not in ("GET", "HEAD"):
-                _check_form(session, request.headers.get("x-csrf-token", ""))
+            if request.method not in ("GET", "HEAD"):
+                _check_meant(visitor, session, request)
             return self._asked(visitor, request)
         return self._page(request, nonce, who)
 
     def _asked(self, visitor: Visitor, request: Request) -> Reply:
         reading = request.method in ("GET", "HEAD")
         if request.path == "/metrics" and reading:
-            return self._measured()
+            return _measured(self._api.call(visitor, "metrics", {}))
         if request.path in ("/openapi.json", f"{ROOT}/openapi.json") and reading:
             return Reply(200, self._openapi, {"Content-Type": "application/json"})
         if not request.path.startswith(f"{ROOT}/"):
             raise ProblemError(404, "there is nothing here", f"GET {ROOT}/openapi.json tells what there is")
         return self._api.respond(visitor, request)
-
-    def _measured(self) -> Reply:
-        text = self._metrics()
-        if text is None:
-            raise ProblemError(503, "the metrics cannot be told now", "see `ceph fscrypt metrics`")
-        return Reply(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     def _page(self, request: Request, nonce: str, who: list[str]) -> Reply:
         session = self._entrance.session(request)
@@ -181,6 +178,25 @@ class Site:
         reply = _reply(page)
         return Reply(
             reply.status, reply.body, {**reply.headers, "Set-Cookie": f"{_BEFORE_LOGIN}={tied}; {_KEPT}"}
+        )
+
+
+def _measured(result: Result) -> Reply:
+    if not result.success or result.answer is None:
+        return refusal(result, "/metrics")
+    text = result.answer.plain()
+    return Reply(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _check_meant(visitor: Visitor, session: Session | None, request: Request) -> None:
+    """What a browser sends by itself, whatever page has it do so, changes nothing. Raises `ProblemError`."""
+    if session is not None:
+        _check_form(session, request.headers.get("x-csrf-token", ""))
+    elif visitor.identity.kind == "certificate" and request.headers.keys() & _OF_A_BROWSER:
+        raise ProblemError(
+            403,
+            "a browser shows a client certificate to whatever page asks for it, nothing was changed",
+            "log in to the pages, or let a program do it",
         )
 
 

@@ -198,7 +198,6 @@ class Access:
         self._answer = answer
         # one manager is active at a time, and all changes come through it: what was read stays true until one is made
         self._known: dict[tuple[str, str], Identity] | None = None
-        self._changes = 0
         self._met: dict[str, int] = {}
         self._links: dict[str, Identity] = {}
 
@@ -228,7 +227,7 @@ class Access:
             return Result.failed(
                 errno.ENOENT, f"{_named(name)} has no access; see `ceph fscrypt api access ls`"
             )
-        self._forget()
+        self._known = None
         return Result(status=f"{name} has no access any more", changed=True)
 
     def listing(self, after: str | None, limit: int | None) -> Result:
@@ -256,7 +255,10 @@ class Access:
                 "`ceph config set mgr mgr/fscrypt/api_server true`, and see `ceph fscrypt api show`",
             )
         now = self._clock()
-        self._links = {proof: each for proof, each in self._links.items() if each.expires > now}
+        for proof, each in list(self._links.items()):
+            if each.expires <= now:
+                # not a new dict: another thread takes links out of this one
+                self._links.pop(proof, None)
         if len(self._links) >= _MOST_LINKS:
             return Result.failed(
                 errno.EBUSY, f"{_MOST_LINKS} links wait for their use; try again in 5 minutes"
@@ -291,7 +293,7 @@ class Access:
     def note(self) -> Result:
         """Keep when they were met; on the database's thread."""
         met, self._met = self._met, {}
-        for name, at in met.items():
+        for name, at in list(met.items()):
             self._store.met(name, at)
         return Result()
 
@@ -305,19 +307,14 @@ class Access:
 
         def read() -> Result:
             found.update({(each.kind, each.proof): each for each in self._store.page("", _ALL)})
+            # on the thread of all changes: none comes between, so what was revoked is not kept
+            self._known = found
             return Result()
 
-        changes = self._changes
         result = self._answer(read)
         if not result.success:
             raise RefusalError(result.code, result.status)
-        if changes == self._changes:
-            self._known = found
         return found
-
-    def _forget(self) -> None:
-        self._changes += 1
-        self._known = None
 
     def _told(self, added: Identity | Result) -> Result:
         if isinstance(added, Result):
@@ -351,7 +348,7 @@ class Access:
                 errno.EEXIST,
                 f"{name}, or what proves it, has access already; see `ceph fscrypt api access ls`, and revoke it first",
             )
-        self._forget()
+        self._known = None
         return added
 
 

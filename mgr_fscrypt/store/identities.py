@@ -1,7 +1,7 @@
 """The table of those who may use the API, and of what they prove it by."""
 
 import sqlite3
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 
 from .database import Database
 
@@ -18,7 +18,7 @@ class Identity:
         tenant: whose things alone; empty: all.
         created: when they were let in.
         expires: from when on they are not any more; 0: never.
-        used: when they were last met; 0: never.
+        used: when they were last met; 0: never. Whoever was met is nobody else by that.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Identity:
     tenant: str
     created: int
     expires: int
-    used: int = 0
+    used: int = field(default=0, compare=False)
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Identity))

@@ -1,14 +1,19 @@
 """Who comes in, by what, how often; sessions, forms and the way out."""
 
 import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from mgr_fscrypt.api.exchange import ROOT, Reply
+from mgr_fscrypt.api.exchange import MEDIA_TYPE, ROOT, Reply, Request
 from mgr_fscrypt.api.limits import AT_ONCE, FAILURES, SHUT_OUT, Limits
-from mgr_fscrypt.api.sessions import IDLE, LONGEST, MOST, Sessions
+from mgr_fscrypt.api.sessions import IDLE, LONGEST, MOST, Session, Sessions
+from mgr_fscrypt.control import Result
+from mgr_fscrypt.control.access import digest
 from mgr_fscrypt.store import Identity
 from qa.fakes.api_door import Door, told
 
@@ -109,7 +114,7 @@ def test_a_link_logs_in_once(door: Door):
 
 
 @pytest.mark.parametrize(
-    "back", ["//evil", "https://evil", "/\\evil", "/a\r\nSet-Cookie: x=y", "javascript:x", ""]
+    "back", ["//evil", "https://evil", "/\\evil", "/a\r\nSet-Cookie: x=y", "javascript:x", "/\u4e2d", ""]
 )
 def test_nobody_is_sent_elsewhere(door: Door, back: str):
     reply, _ = logged_in(door, token=door.token("operator"), back=back)
@@ -231,3 +236,63 @@ def test_what_nobody_thought_of_does_not_end_the_thread_without_a_word(
     serving.run()
     assert serving.doors().trouble.startswith("internal error (AttributeError)")
     assert "FSCRYPT_API_DOWN" in serving.checks()
+
+
+def test_a_session_outlives_the_note_of_its_use_and_changes_of_others(door: Door):
+    _, kept = logged_in(door, token=door.token("operator"))
+    door.manager.module._answer(door.manager.module.access.note)
+    assert door.manager.run("api token create", "other", "read-only").retval == 0
+    here = {"cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
+    assert door.send("GET", f"{ROOT}/status", None, headers=here).status == 200
+    assert door.manager.run("api access revoke", "operator.all").retval == 0
+    assert door.send("GET", f"{ROOT}/status", None, headers=here).status == 401
+
+
+def test_what_is_revoked_during_a_look_is_not_kept(door: Door, monkeypatch: pytest.MonkeyPatch):
+    token = door.token("operator")
+    access = door.manager.module.access
+    answer = access._answer
+
+    def late(work: Callable[[], Result]) -> Result:
+        result = answer(work)
+        assert door.manager.run("api access revoke", "operator.all").retval == 0
+        return result
+
+    monkeypatch.setattr(access, "_answer", late)
+    assert access.known("token", digest(token)) is not None, "it was good when it was looked up"
+    monkeypatch.undo()
+    assert access.known("token", digest(token)) is None
+
+
+def test_a_session_that_ends_while_it_is_looked_at_is_over(monkeypatch: pytest.MonkeyPatch):
+    sessions = Sessions(lambda: 0.0)
+    secret = sessions.begin(SOMEBODY)
+    ends = threading.Thread(target=sessions.end, args=(secret,))
+
+    def noted(session: Session, **changes: float) -> Session:
+        ends.start()
+        ends.join(0.2)
+        return replace(session, **changes)
+
+    monkeypatch.setitem(Sessions.of.__globals__, "replace", noted)
+    sessions.of(secret)
+    ends.join()
+    assert sessions.of(secret) is None
+
+
+def test_metrics_of_all_are_not_a_tenants(door: Door):
+    assert door.send("GET", "/metrics", "read-only", tenant="acme").status == 403
+
+
+@pytest.mark.parametrize("sent", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+def test_a_browsers_certificate_changes_nothing_by_itself(door: Door, sent: dict[str, str]):
+    assert door.manager.run("api certificate add", "boss", "CN=boss", "security-officer").retval == 0
+    path = f"{ROOT}/access/nosuch"
+    shown = {"accept": MEDIA_TYPE}
+    site = door._site
+    refused = site.respond(Request("DELETE", path, headers=shown | sent, subject="CN=boss"))
+    assert (refused.status, b"a browser shows" in refused.body) == (403, True)
+    assert site.respond(Request("DELETE", path, headers=shown, subject="CN=boss")).status == 404
+    assert (
+        site.respond(Request("GET", f"{ROOT}/status", headers=shown | sent, subject="CN=boss")).status == 200
+    )

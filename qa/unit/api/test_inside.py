@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from mgr_fscrypt.api.exchange import MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
+from mgr_fscrypt.api.exchange import LONGEST_BODY, MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
 from qa.fakes.api_door import Door, told
 
 BOSS = User("boss", True, "a.b.c", False)
@@ -52,6 +52,16 @@ def test_what_a_browser_sends_by_itself_changes_nothing(ask: Ask, door: Door):
     assert ask("GET", f"{ROOT}/status", BROWSER).status == 200
     form = urlencode({"csrf": "x"}).encode()
     assert ask("POST", f"{PAGES}/", BROWSER, form).status == 403
+
+
+def test_a_part_of_a_body_is_none(ask: Ask, door: Door):
+    door.manager.run("api user add", "boss", "security-officer")
+    yaml = {"content-type": "application/yaml"}
+    large = b"# " + b"x" * LONGEST_BODY
+    assert ask("PUT", f"{ROOT}/resources", BOSS, large, **yaml).status == 413
+    assert ask("PUT", f"{ROOT}/resources", BOSS, b"# x", **yaml).status == 200
+    cut = {"content-length": "30"} | yaml
+    assert ask("PUT", f"{ROOT}/resources", BOSS, b"# x", **cut).status == 400
 
 
 def test_pages_hang_where_the_dashboard_does(ask: Ask):
