@@ -132,6 +132,9 @@ def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
 
 def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) -> Exit:
     """Begin or go on; copy, fence, verify, exchange."""
+    with told_in(how.report):
+        # what cannot be told there is found now, and not when all is copied and clients are cut off
+        pass
     way = _way(connection, wish)
     shown_path = shown(way.path)
     if wish.decrypt and how.confirm != f"store {shown_path} in the clear":
