@@ -8,11 +8,10 @@ import errno
 from collections.abc import Generator
 from contextlib import closing
 
-from ..ceph.errors import NoAttributeError
 from ..ceph.interface import Kind
 from ..engine import DamagedError, DirEntry, LockedError, NameKind, RefusedError
 from ..format import AUTH_XATTR, ENGINE_XATTR, Context, EngineRecord, FormatError, Policy
-from .trees import Met, PlainTree, Tree, walk
+from .trees import Met, PlainTree, Tree, attribute, walk
 
 
 class NestedError(RefusedError):
@@ -84,19 +83,12 @@ def _policy_of(tree: Tree, path: bytes, kind: Kind) -> Policy | None:
     """None for what is stored as it is. A file in engine mode says it in another attribute, which an encrypted tree
     does not show: there the first one tells of both."""
     try:
-        auth = _optional(tree, path, AUTH_XATTR)
+        auth = attribute(tree, path, AUTH_XATTR)
         if auth is not None:
             return Context.decode_auth(auth).policy
-        record = _optional(tree, path, ENGINE_XATTR) if kind is Kind.FILE else None
+        record = attribute(tree, path, ENGINE_XATTR) if kind is Kind.FILE else None
         return None if record is None else EngineRecord.decode(record).context.policy
     except FormatError as error:
         raise DamagedError(
             errno.EUCLEAN, str(error), path, remedy="Restore it from a backup, or remove it."
         ) from error
-
-
-def _optional(tree: Tree, path: bytes, name: str) -> bytes | None:
-    try:
-        return tree.getxattr(path, name)
-    except NoAttributeError:
-        return None

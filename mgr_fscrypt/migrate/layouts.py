@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 
-from ..ceph.errors import NoAttributeError
 from ..ceph.interface import LAYOUT_XATTR, Layout
-from .trees import Tree
+from .trees import Tree, attribute
 
 
 def own_layout(tree: Tree, path: bytes) -> Layout | None:
     """What a directory says itself; None for one that goes by the directories above."""
-    try:
-        return Layout.parse(tree.getxattr(path, LAYOUT_XATTR))
-    except NoAttributeError:
-        return None
+    own = attribute(tree, path, LAYOUT_XATTR)
+    return None if own is None else Layout.parse(own)
 
 
 def layout_for_copy(tree: Tree, path: bytes, namespace: str, *, encrypts: bool) -> list[tuple[str, bytes]]:

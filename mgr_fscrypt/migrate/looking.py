@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
-from ..ceph.errors import NoAttributeError, NotFoundError
+from ..ceph.errors import NotFoundError
 from ..ceph.interface import Kind, Mount
 from ..engine import Attributes, FileSystem, LockedError, NameKind, RefusedError
 from ..engine.making import UNFINISHED
@@ -23,7 +23,7 @@ from .record import HIDDEN, Direction
 from .sample import Sample
 from .surroundings import CHARMAP, look_around
 from .traits import QUOTAS
-from .trees import Met, Tree, not_of_one_file
+from .trees import Met, Tree, attribute, not_of_one_file
 
 _LONGEST_NAME = NOHASH_MAX - NOHASH_MAX % PADDING
 _SUBVOLUME = "ceph.dir.subvolume"
@@ -220,9 +220,9 @@ class _Look:
             self._plan.add(Obstacle.NAME, path)
 
     def _consider_directory(self, path: bytes, *, below: bool) -> None:
-        if _optional(self._source, path, CHARMAP) is not None:
+        if attribute(self._source, path, CHARMAP) is not None:
             self._plan.add(Obstacle.CASE, path)
-        if _optional(self._source, path, _SUBVOLUME) == b"1":
+        if attribute(self._source, path, _SUBVOLUME) == b"1":
             self._plan.add(Obstacle.SUBVOLUME, path)
         layout = own_layout(self._source, path)
         if layout is not None:
@@ -231,7 +231,7 @@ class _Look:
                 self._plan.add(Obstacle.STRIPED, path)
             elif below:
                 self._plan.add(Obstacle.LAYOUT, path)
-        if any(_optional(self._source, path, name) not in (None, b"0") for name in QUOTAS):
+        if any(attribute(self._source, path, name) not in (None, b"0") for name in QUOTAS):
             self._plan.add(Obstacle.OWN_QUOTA, path)
 
     def _consider_file(self, path: bytes, found: Attributes) -> None:
@@ -248,13 +248,6 @@ class _Look:
         plan.files += 1
         plan.size += found.size
         plan.room += raw_size(found.size)
-
-
-def _optional(tree: Tree, path: bytes, name: str) -> bytes | None:
-    try:
-        return tree.getxattr(path, name)
-    except NoAttributeError:
-        return None
 
 
 def _digest(value: object) -> str:

@@ -20,13 +20,13 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from ..ceph.errors import NoAttributeError, NotFoundError
+from ..ceph.errors import NotFoundError
 from ..ceph.interface import Kind, Mount
 from ..engine import DamagedError
 from ..engine.blocks import pieces
 from ..format import AUTH_XATTR, ENGINE_XATTR
 from .traits import traits_of
-from .trees import PlainTree, existing, not_of_one_file, walk
+from .trees import PlainTree, attribute, existing, not_of_one_file, walk
 from .verdict import Verdict
 
 _MODE = 0o600
@@ -207,6 +207,7 @@ def _line_of(mount: Mount, top: bytes, below: bytes) -> _Line:
     tree, path = PlainTree(mount), top + below
     found = tree.stat(path)
     traits = traits_of(tree, path, found)
+    contexts = (attribute(mount, path, name) for name in (AUTH_XATTR, ENGINE_XATTR))
     said = [
         traits.kind_bits,
         traits.permissions,
@@ -216,7 +217,7 @@ def _line_of(mount: Mount, top: bytes, below: bytes) -> _Line:
         traits.rdev,
         traits.target.hex(),
         sorted((name, value.hex()) for name, value in traits.attributes),
-        [_optional(mount, path, name) for name in (AUTH_XATTR, ENGINE_XATTR)],
+        [None if value is None else value.hex() for value in contexts],
     ]
     contents = sha256()
     size = 0
@@ -226,10 +227,3 @@ def _line_of(mount: Mount, top: bytes, below: bytes) -> _Line:
             for start, stop in pieces(0, size):
                 contents.update(file.pread(stop - start, start))
     return _Line(below, found.ino, size, sha256(json.dumps(said).encode()).hexdigest(), contents.hexdigest())
-
-
-def _optional(mount: Mount, path: bytes, name: str) -> str | None:
-    try:
-        return mount.getxattr(path, name).hex()
-    except NoAttributeError:
-        return None

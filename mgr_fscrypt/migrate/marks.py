@@ -9,8 +9,7 @@ now is not copied again, whoever died meanwhile. `purge` removes it.
 import struct
 from dataclasses import dataclass
 
-from ..ceph.errors import NoAttributeError
-from .trees import Tree
+from .trees import Tree, attribute
 
 MARK = "trusted.fscrypt-copied"
 _FORM = struct.Struct("<IQQ")
@@ -39,7 +38,5 @@ class Mark:
 
 def mark_of(tree: Tree, path: bytes) -> Mark | None:
     """The mark of the file at `path`, or None."""
-    try:
-        return Mark.decode(tree.getxattr(path, MARK))
-    except NoAttributeError:
-        return None
+    stored = attribute(tree, path, MARK)
+    return None if stored is None else Mark.decode(stored)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from ..ceph.errors import NoAttributeError
 from ..ceph.interface import Mount, Session
 from ..engine import RefusedError
 from .record import Direction
 from .sample import Estimate
+from .trees import attribute
 
 PADDING = 32
 """What names of new trees are padded to."""
@@ -193,11 +193,4 @@ def without_tree(plan: str) -> str:
 def totals(mount: Mount, path: bytes) -> dict[str, int]:
     """What CephFS keeps count of by itself below a directory, some seconds late: `files` (all that are no directories),
     `directories`, `bytes`, `snapshots`."""
-
-    def count(name: str) -> int:
-        try:
-            return int(mount.getxattr(path, name))
-        except NoAttributeError:
-            return 0
-
-    return {word: count(name) for word, name in _TOTALS.items()}
+    return {word: int(attribute(mount, path, name) or 0) for word, name in _TOTALS.items()}

@@ -1,12 +1,13 @@
 """What is in the way of a migration, or to be known, and does not lie in the tree: room, quotas, snapshots, clients."""
 
-from ..ceph.errors import CephError, NoAttributeError
+from ..ceph.errors import CephError
 from ..ceph.interface import Mount
 from ..engine.directories import Directory
 from ..engine.fence import strangers
 from ..engine.modes import snapshots_of
 from .plan import Obstacle, Plan
 from .record import Direction
+from .trees import attribute
 
 CHARMAP = "ceph.dir.charmap"
 """Of directories in which other names than those that were given count (20.2); what is made in them inherits it."""
@@ -30,7 +31,7 @@ def look_around(mount: Mount, plan: Plan) -> None:
     if plan.totals.get("snapshots"):
         plan.add(Obstacle.SNAPSHOTS, path, f"{plan.totals['snapshots']} of directories in it")
     above = path.rpartition(b"/")[0] or b"/"
-    if _optional(mount, above, CHARMAP) is not None:
+    if attribute(mount, above, CHARMAP) is not None:
         # the new tree is made in it
         plan.add(Obstacle.CASE, above)
     _look_at_clients(mount, plan)
@@ -63,16 +64,9 @@ def _look_at_quotas(mount: Mount, plan: Plan) -> None:
     while path != b"/":
         path = path.rpartition(b"/")[0] or b"/"
         for quota, (used, more) in needed.items():
-            most = int(_optional(mount, path, quota) or 0)
-            there = int(_optional(mount, path, used) or 0)
+            most = int(attribute(mount, path, quota) or 0)
+            there = int(attribute(mount, path, used) or 0)
             if most and there + more > most:
                 plan.add(
                     Obstacle.QUOTA, path, f"{quota} is {most}: {there} are there already, {more} are to come"
                 )
-
-
-def _optional(mount: Mount, path: bytes, name: str) -> bytes | None:
-    try:
-        return mount.getxattr(path, name)
-    except NoAttributeError:
-        return None

@@ -16,6 +16,7 @@ from typing import Protocol, Self
 from ..ceph.errors import (
     CephError,
     LeaseLostError,
+    NoAttributeError,
     NotFoundError,
     QuotaError,
     SessionLostError,
@@ -285,6 +286,21 @@ def walk(tree: Tree, top: bytes, excluded: frozenset[int] = frozenset()) -> Gene
 def not_of_one_file(error: OSError) -> bool:
     """Does an error concern all that is done, and not one file only?"""
     return isinstance(error, _OF_ALL) or (isinstance(error, CephError) and error.errno in _OF_ALL_NUMBERS)
+
+
+class _Attributed(Protocol):
+    """A `Tree`, or a mount."""
+
+    def getxattr(self, path: bytes, name: str, /) -> bytes:
+        """See there."""
+
+
+def attribute(of: _Attributed, path: bytes, name: str) -> bytes | None:
+    """An extended attribute, or None."""
+    try:
+        return of.getxattr(path, name)
+    except NoAttributeError:
+        return None
 
 
 def existing(tree: Tree, path: bytes) -> Attributes | None:
