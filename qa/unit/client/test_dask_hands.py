@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mgr_fscrypt.ceph.access import Access
-from mgr_fscrypt.ceph.errors import LeaseLostError
+from mgr_fscrypt.ceph.errors import LeaseLostError, UnreachableError
 from mgr_fscrypt.ceph.interface import Mount
 from mgr_fscrypt.engine import Keyring
 from mgr_fscrypt.migrate import Direction, Migration
@@ -28,6 +28,8 @@ PATH = b"/above/tree"
 
 class Client:
     """What a scheduler is asked for; nobody does it."""
+
+    status = "running"
 
     def __init__(self) -> None:
         self.numbers: list[str] = []
@@ -108,6 +110,16 @@ def test_who_slept_past_its_turn_leaves_the_offers_of_the_next_one_alone(at: At)
     assert (at.ended, at.client.ran) == ([], [])
     next_one.done("a", "at work for the next one")
     next_one.take("b", "another")
+
+
+def test_sessions_are_ended_where_the_scheduler_went(at: At) -> None:
+    at.hands.submit(Shard(()))
+    at.offers.take(at.client.numbers[0], "one")
+    at.client.status = "closed"
+    with pytest.raises(UnreachableError):
+        at.hands.submit(Shard(()))
+    at.hands.end()
+    assert (at.ended, at.client.ran) == (["one"], [])
 
 
 def test_pages_of_a_worker_are_for_its_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
