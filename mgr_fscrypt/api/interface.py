@@ -4,7 +4,8 @@ import errno
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from .operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation, Parameter, 
 from .problems import ProblemError, refusal
 from .scope import bound
 
+_LOCKS = 64
+"""Of what changes: two file systems or jobs seldom share one."""
 LARGEST_PAGE = 200_000
 """Bytes of an answer that is a page of a list: what is longer is asked again with fewer lines."""
 
@@ -74,8 +77,7 @@ class Api:
         self._desk = desk
         self._cluster = cluster
         self._acting = acting
-        # between a look at what is and its change, no other caller of the API may change it
-        self._changing = threading.RLock()
+        self._changing = tuple(threading.RLock() for _ in range(_LOCKS))
         self._turns = threading.BoundedSemaphore(AT_WORK)
         self._patience = PATIENCE
         self.routes: dict[str, Route] = {}
@@ -104,15 +106,18 @@ class Api:
         except RefusalError as error:
             refused = error.result
             return refused if refused.code == errno.EAGAIN else acting.done(command, (), lambda: refused)
-        if not self._turns.acquire(timeout=self._patience):
-            return Result.failed(
-                errno.EAGAIN,
-                "too many others wait for an answer, nothing was changed; try again in some seconds",
-            )
-        try:
-            result: Result = acting.asked_at_once(lambda: route.command(desk, **arguments))
-        finally:
-            self._turns.release()
+        with self._alone(route.operation, arguments) as free:
+            if not free:
+                return _busy()
+            if not self._turns.acquire(timeout=self._patience):
+                return Result.failed(
+                    errno.EAGAIN,
+                    "too many others wait for an answer, nothing was changed; try again in some seconds",
+                )
+            try:
+                result: Result = acting.asked_at_once(lambda: route.command(desk, **arguments))
+            finally:
+                self._turns.release()
         return result
 
     def respond(self, visitor: Visitor, request: Request) -> Reply:
@@ -127,9 +132,30 @@ class Api:
         wanted = request.headers.get("if-match")
         if wanted is None:
             return self._done(visitor, route, arguments)
-        with self._changing:
+        with self._alone(route.operation, arguments) as free:
+            if not free:
+                return refusal(_busy(), route.operation.path)
             self._check_unchanged(visitor, route, arguments, wanted)
             return self._done(visitor, route, arguments)
+
+    @contextmanager
+    def _alone(self, operation: Operation, arguments: Mapping[str, Value]) -> Iterator[bool]:
+        """Between a look at what is and its change, no other caller of the API may change it; False: others do.
+
+        What has no state that somebody could look at waits for nobody: it may wait for the service, or a key manager.
+        """
+        if not operation.shown_by:
+            yield True
+            return
+        place = (operation.shown_by, arguments.get("fs"), arguments.get("job"))
+        lock = self._changing[hash(place) % _LOCKS]
+        if not lock.acquire(timeout=self._patience):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def _found(self, request: Request) -> tuple[Route, dict[str, str]]:
         below = request.path.removeprefix(ROOT).strip("/")
@@ -167,8 +193,7 @@ class Api:
         return Reply(reply.status, reply.body, {**reply.headers, "ETag": f'"{tag}"'})
 
     def _done(self, visitor: Visitor, route: Route, arguments: dict[str, Value]) -> Reply:
-        with self._changing:
-            result = self.call(visitor, route.operation.command, arguments)
+        result = self.call(visitor, route.operation.command, arguments)
         if not route.operation.long or not result.success or arguments.get("dry_run"):
             return self._replied(route, result)
         job = (result.answer.simplified() if result.answer else {}).get("id")
@@ -202,6 +227,13 @@ class Api:
         if result.success or isinstance(result.answer, ClientLine):
             return Reply(200, _body(result).encode(), {"Content-Type": MEDIA_TYPE})
         return refusal(result, route.operation.path, _value(result))
+
+
+def _busy() -> Result:
+    return Result.failed(
+        errno.EAGAIN,
+        "others change the same things just now, nothing was changed; try again in a few seconds",
+    )
 
 
 def _too_little(visitor: Visitor, operation: Operation) -> RefusalError:

@@ -11,8 +11,14 @@ from .operations import Operation, Value
 _FREE = frozenset({"api show"})
 """What tells of nobody's things."""
 _OF_SUBTREES = frozenset({"subtree", "gate"})
-_NOT_BY_PATH = frozenset({"subtree create", "subtree adopt", "subtree scanned", "gate set", "gate show"})
-"""They make a tenant's what was not, change what others may do, or tell of all."""
+_NOT_THEIRS = frozenset(
+    {
+        *("subtree create", "subtree adopt", "subtree scanned"),
+        *("gate set", "gate show", "gate preview"),
+        *("api certificate add", "api user add"),
+    }
+)
+"""They make a tenant's what was not, change what others may do, or tell of all; of clients, who are nobody's, too."""
 
 
 def bound(
@@ -40,7 +46,7 @@ def bound(
     command, noun = operation.command, operation.command.split()[0]
     if command in _FREE:
         return said
-    if command in _NOT_BY_PATH:
+    if command in _NOT_THEIRS:
         raise _not_theirs(tenant, command)
     if "tenant" in takes:
         if said.get("tenant", tenant) != tenant:

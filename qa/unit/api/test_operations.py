@@ -3,12 +3,14 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mgr_fscrypt.api.exchange import MEDIA_TYPE, ROOT
 from mgr_fscrypt.api.operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation
+from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.access import ROLES
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
 from qa.fakes.api_door import Door, told
@@ -317,3 +319,52 @@ def test_who_waits_too_long_for_a_turn_is_told_so(door: Door):
     assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
     api._turns.release()
     door.ask("/status")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/gates/cephfs/preview?path=/a&rung=isolate", None),
+        ("POST", "/access/users", {"user": "admin", "role": "read-only"}),
+        ("POST", "/access/certificates", {"name": "n", "subject": "CN=n", "role": "read-only"}),
+    ],
+)
+def test_a_tenant_is_told_of_no_clients_and_lets_in_nobody_of_others(
+    door: Door, method: str, path: str, body: dict[str, str] | None
+):
+    assert door.send("PUT", f"{ROOT}/keys/cephfs", body={"report": REPORTED}).status == 200
+    adopt(door)
+    assert door.send(method, f"{ROOT}{path}", body=body, tenant="acme").status == 403
+
+
+def test_a_change_that_waits_holds_up_no_other(door: Door, monkeypatch: pytest.MonkeyPatch):
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def slow(_fs: str, _name: str) -> Result:
+        waits.set()
+        assert goes_on.wait(30)
+        return Result()
+
+    monkeypatch.setattr(door.manager.module.key_managers, "test", slow)
+    door.token("security-officer")
+    with ThreadPoolExecutor(2) as both:
+        one = both.submit(door.send, "POST", f"{ROOT}/kms/cephfs/vault/test")
+        assert waits.wait(30)
+        other = both.submit(adopt, door)
+        try:
+            other.result(5)
+        finally:
+            goes_on.set()
+        assert one.result(30).status == 200
+
+
+def test_a_change_waits_for_others_of_the_same_things_not_for_ever(door: Door):
+    adopt(door)
+    api = door.manager.module.serving.api
+    api._patience = 0.1
+    forget = api.routes["subtree forget"].operation
+    with ThreadPoolExecutor(1) as other, api._alone(forget, {"fs": "cephfs"}):
+        for headers in ({}, {"if-match": "*"}):
+            reply = other.submit(door.send, "DELETE", f"{AT}/record?path=/a", headers=headers).result(30)
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+    assert door.send("DELETE", f"{AT}/record?path=/a").status == 200
