@@ -37,14 +37,12 @@ class Doing:
 
     def form(self, visit: Visit, act: Act) -> Page:
         """The form, with fields filled in that the address has."""
-        values = {
-            each.name: visit.query[each.name][:LONGEST] for each in act.fields if each.name in visit.query
-        }
+        values = {each.name: visit.query[each.name] for each in act.fields if each.name in visit.query}
         return self._page(visit, act, _typed(act, values, complete=False))
 
     def posted(self, visit: Visit, act: Act) -> Page:
         """Do it, or rehearse it; the form again where something is wrong."""
-        values = {name: each.strip()[:LONGEST] for name, each in visit.form.items()}
+        values = {name: each.strip() for name, each in visit.form.items()}
         typed = _typed(act, values, complete=True)
         if "rehearse" in visit.form and act.rehearsal:
             said = None if typed.wrong else visit.caller.call(act.rehearsal, _rehearsal(act, typed.arguments))
@@ -107,6 +105,9 @@ def _typed(act: Act, values: Values, *, complete: bool) -> _Typed:
         if not text:
             if each.required and complete:
                 wrong[each.name] = "This is needed."
+        elif len(text) > LONGEST:
+            # what is cut would mean something else: some of those who are to be admitted
+            wrong[each.name] = f"This is too long: {LONGEST} characters at most."
         elif each.kind == "flag":
             arguments[each.name] = True
         elif each.kind == "number" or (each.kind == "choice" and text.isdecimal()):

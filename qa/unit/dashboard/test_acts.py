@@ -210,3 +210,15 @@ def test_who_may_not_is_told_and_has_no_button():
     assert "Remove for good" not in markup(page).text
     refused = posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a")
     assert refused.status == 403
+
+
+def test_what_is_too_long_is_not_cut_and_done():
+    """A list that ends early would keep out some who were to be admitted."""
+    caller = FakeCaller({"gate set": Answer(0, "done"), "gate preview": Answer(0, "so")})
+    named = ",".join(f"client.node{number}" for number in range(500))
+    for more in ({}, {"rehearse": "yes"}):
+        page = posted(caller, "gate set", **filled(BY_COMMAND["gate set"], admit=named), **more)
+        assert page.status == 422
+        assert "too long" in markup(page).text
+        assert named in str(page.body), "what was typed is not lost"
+    assert caller.asked == []
