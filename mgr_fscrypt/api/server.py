@@ -25,6 +25,8 @@ SILENCE = 10.0
 """Seconds that a client may say nothing."""
 LONGEST = 30.0
 """Seconds that all of one request may take, with what is sent back."""
+URGENT = 3.0
+"""Seconds that a client may take to say its request while no worker is free."""
 _LONGEST_HEADERS = 32 << 10
 _SHORT = {
     "commonName": "CN",
@@ -61,17 +63,21 @@ class _Connection(HTTPConnection):  # type: ignore[misc] # cheroot's has no type
 
     RequestHandlerClass = _Request
     shaken = False
+    heard = False
+    """The client has said all of its request."""
 
     def communicate(self) -> bool:
         """Serve one request; False: the connection is of no more use."""
         working = self.server.working
         working[self] = time.monotonic()
+        self.heard = False
         try:
             if not self.shaken:
                 self.socket.do_handshake()
                 self.shaken = True
                 self.ssl_env = {
                     "wsgi.url_scheme": "https",
+                    "fscrypt.connection": self,
                     "fscrypt.subject": subject(self.socket.getpeercert() or {}),
                 }
             return bool(super().communicate())
@@ -156,12 +162,16 @@ class Server:
         return self._thread.is_alive()
 
     def cut(self) -> None:
-        """Cut off what takes too long."""
+        """Cut off what takes too long; to be called every second."""
         now = time.monotonic()
-        for connection, since in list(self._server.working.items()):
-            if now - since > LONGEST:
+        working = list(self._server.working.items())
+        for connection, since in working:
+            # where all workers are taken, those who speak slowly have to go: others wait for them
+            urgent = len(working) >= WORKERS and not connection.heard
+            if now - since > (URGENT if urgent else LONGEST):
                 try:
-                    connection.socket.shutdown(socket.SHUT_RDWR)
+                    # beneath TLS, whose state is that of the worker which may be reading just now
+                    socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
                 except OSError:
                     # it has just ended by itself
                     continue
@@ -182,6 +192,7 @@ class Server:
         if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
             # of a document the half is one, too
             return ProblemError(400, "the body ended before its end, nothing was changed").reply()
+        environ["fscrypt.connection"].heard = True
         path, _, query = environ["REQUEST_URI"].partition("?")
         headers = {
             name.removeprefix("HTTP_").lower().replace("_", "-"): value

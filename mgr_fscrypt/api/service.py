@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .site import Site
 
 DOWN = "FSCRYPT_API_DOWN"
-LOOK = 5.0
+LOOK = 1.0
 """Seconds between two looks at the options, and at what takes too long."""
 _MARK = "api_certificate"
 _RENEWED = (DAYS - 60) * 86400.0

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mgr_fscrypt.api.certificate import self_signed
 from mgr_fscrypt.api.exchange import LONGEST_BODY, Reply, Request
-from mgr_fscrypt.api.server import Server, subject
+from mgr_fscrypt.api.server import WORKERS, Server, subject
 
 
 class Ear:
@@ -41,12 +42,14 @@ class Ear:
         self.heard.append(request.body)
         return Reply(200)
 
+    def connected(self) -> ssl.SSLSocket:
+        """A client that has said nothing yet."""
+        plain = socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
+        return self._trust.wrap_socket(plain, server_hostname="localhost")
+
     def told(self, headers: str, body: bytes = b"") -> str:
         """The status line for a request, of which no more comes than is given here."""
-        with (
-            socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as plain,
-            self._trust.wrap_socket(plain, server_hostname="localhost") as spoken,
-        ):
+        with self.connected() as spoken:
             spoken.sendall(f"PUT /x HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + body)
             with socket.socket(fileno=os.dup(spoken.fileno())) as other:
                 # of TLS nothing is taken down by that
@@ -93,6 +96,30 @@ def test_half_a_document_is_none(ear: Ear):
     with suppress(ssl.SSLError):
         ear.told("Content-Length: 30", b"open:\n- /a\n")
     assert ear.heard == []
+
+
+def test_who_holds_all_workers_by_speaking_slowly_is_cut_off(ear: Ear, monkeypatch: pytest.MonkeyPatch):
+    working = ear.server._server.working
+    # on a busy machine the last ones come long after the first ones
+    monkeypatch.setattr(ear.server._server, "timeout", 300)
+    dribbling = []
+    try:
+        for _ in range(WORKERS):
+            dribbling.append(ear.connected())
+            dribbling[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        end = time.monotonic() + 60
+        while len(working) < WORKERS:
+            assert time.monotonic() < end, "all workers are taken"
+            time.sleep(0.01)
+        monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 1000.0)
+        ear.server.cut()
+        assert len(working) == WORKERS, "they have some time"
+        monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 0.0)
+        ear.server.cut()
+        assert " 200 " in ear.told("Content-Length: 0")
+    finally:
+        for each in dribbling:
+            each.close()
 
 
 def test_no_subject_can_be_written_as_another():
