@@ -222,8 +222,9 @@ class Scans:
         end = min((each for each in ends if each is not None), default=None)
         found = [each for each in said.found if end is None or each.path <= end]
         seen = {each.path for each in found}
-        begun = scan.started or scan.created
-        lines = [self._line(file_system, each) for each in found]
+        # in whole seconds, as the register counts: what was registered in this one counts as later
+        begun = int(scan.started or scan.created)
+        lines = [self._line(file_system, each, begun) for each in found]
         lines += [
             _missing(file_system, each)
             for each in known.subtrees
@@ -233,7 +234,7 @@ class Scans:
         ordered = tuple(sorted(lines, key=lambda line: line.path))
         return ScanLines(file_system.name, scan.id, ordered, end)
 
-    def _line(self, file_system: FileSystem, found: FoundSubtree) -> ScanLine:
+    def _line(self, file_system: FileSystem, found: FoundSubtree, begun: int) -> ScanLine:
         fs = shell_word(file_system.name)
         report = found.facts.encode()
         adopt = f"ceph fscrypt subtree adopt {fs} {shell_word(found.path)} --report {shell_word(report)}"
@@ -248,6 +249,9 @@ class Scans:
         here = self._store.at(file_system.fscid, found.path)
         there = self._store.with_inode(file_system.fscid, found.inode)
         policy = found.policy
+        if any(each is not None and each.registered >= begun for each in (here, there)):
+            # what was told since it was looked at is newer than what the scan knows
+            return replace(line, standing=Standing.REGISTERED, commands=())
         if here is not None and here.inode == found.inode and here.key_identifier == policy.key_identifier:
             same = (here.mode, here.contents, here.names, here.padding) == (
                 found.mode,

@@ -185,6 +185,20 @@ def test_what_was_registered_while_it_went_on_is_not_missed(world: World):
     assert world.standings() == {"/before": "missing"}
 
 
+def test_what_was_told_since_is_newer_than_what_a_scan_found(world: World):
+    world.register("/released", 1)
+    world.register("/moved", 2)
+    world.finds(found("/released", 1), found("/moved", 2), found("/replaced", 3))
+    world.now = 150.0
+    world.register("/released", 1, mode="kernel")
+    assert world.subtrees.forget("cephfs", "/moved").success
+    world.register("/elsewhere", 2)
+    world.register("/replaced", 4)
+    assert set(world.standings().values()) == {"registered"}
+    world.look()
+    assert world.told("FSCRYPT_REGISTER_OUTDATED") == []
+
+
 def test_only_below_the_path_that_was_scanned(world: World):
     world.register("/a/x", 1)
     world.register("/b/x", 2)
