@@ -149,7 +149,9 @@ class Doors:
             lines.append(f"  its certificate's SHA-256: {self.fingerprint}")
         if self.trouble:
             lines.append(f"  {one_line(self.trouble)}")
-        lines.append(f"inside of Ceph's dashboard: {'while it is enabled, below /api/fscrypt' if self.dashboard else 'no'}")
+        lines.append(
+            f"inside of Ceph's dashboard: {'while it is enabled, below /api/fscrypt' if self.dashboard else 'no'}"
+        )
         return "\n".join(lines)
 
 
