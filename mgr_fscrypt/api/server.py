@@ -150,6 +150,9 @@ class Server:
         self._server.prepare()
         self._thread = threading.Thread(target=self._server.serve, name="fscrypt-api-accept", daemon=True)
         self._thread.start()
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._cut_on, name="fscrypt-api-watch", daemon=True)
+        self._watch.start()
 
     @property
     def port(self) -> int:
@@ -162,7 +165,7 @@ class Server:
         return self._thread.is_alive()
 
     def cut(self) -> None:
-        """Cut off what takes too long; to be called every second."""
+        """Cut off what takes too long; done every second."""
         now = time.monotonic()
         working = list(self._server.working.items())
         for connection, since in working:
@@ -178,8 +181,14 @@ class Server:
 
     def stop(self) -> None:
         """Listen no more, and end what is under way."""
+        self._ended.set()
         self._server.stop()
         self._thread.join(5)
+        self._watch.join(5)
+
+    def _cut_on(self) -> None:
+        while not self._ended.wait(1):
+            self.cut()
 
     def _application(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         reply = self._replied(environ)

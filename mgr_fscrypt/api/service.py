@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .site import Site
 
 DOWN = "FSCRYPT_API_DOWN"
-LOOK = 1.0
-"""Seconds between two looks at the options, and at what takes too long."""
+LOOK = 5.0
+"""Seconds between two looks at the options."""
 _MARK = "api_certificate"
 _RENEWED = (DAYS - 60) * 86400.0
 """Seconds after which a certificate of our own making is made anew."""
@@ -157,7 +157,6 @@ class ApiService:
         """Do what the options say, where it is not so."""
         wanted = self._settings()
         if self._server is not None and self._server.alive and wanted == self._running:
-            self._server.cut()
             return
         self._end()
         if wanted is None:

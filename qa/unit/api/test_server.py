@@ -102,6 +102,8 @@ def test_who_holds_all_workers_by_speaking_slowly_is_cut_off(ear: Ear, monkeypat
     working = ear.server._server.working
     # on a busy machine the last ones come long after the first ones
     monkeypatch.setattr(ear.server._server, "timeout", 300)
+    monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 1000.0)
+    monkeypatch.setattr("mgr_fscrypt.api.server.LONGEST", 1000.0)
     dribbling = []
     try:
         for _ in range(WORKERS):
@@ -111,7 +113,6 @@ def test_who_holds_all_workers_by_speaking_slowly_is_cut_off(ear: Ear, monkeypat
         while len(working) < WORKERS:
             assert time.monotonic() < end, "all workers are taken"
             time.sleep(0.01)
-        monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 1000.0)
         ear.server.cut()
         assert len(working) == WORKERS, "they have some time"
         monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 0.0)
