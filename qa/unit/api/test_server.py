@@ -102,8 +102,8 @@ def test_who_holds_all_workers_by_speaking_slowly_is_cut_off(ear: Ear, monkeypat
     working = ear.server._server.working
     # on a busy machine the last ones come long after the first ones
     monkeypatch.setattr(ear.server._server, "timeout", 300)
-    monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 1000.0)
-    monkeypatch.setattr("mgr_fscrypt.api.server.LONGEST", 1000.0)
+    monkeypatch.setitem(Server.cut.__globals__, "URGENT", 1000.0)
+    monkeypatch.setitem(Server.cut.__globals__, "LONGEST", 1000.0)
     dribbling = []
     try:
         for _ in range(WORKERS):
@@ -115,7 +115,7 @@ def test_who_holds_all_workers_by_speaking_slowly_is_cut_off(ear: Ear, monkeypat
             time.sleep(0.01)
         ear.server.cut()
         assert len(working) == WORKERS, "they have some time"
-        monkeypatch.setattr("mgr_fscrypt.api.server.URGENT", 0.0)
+        monkeypatch.setitem(Server.cut.__globals__, "URGENT", 0.0)
         ear.server.cut()
         assert " 200 " in ear.told("Content-Length: 0")
     finally:
