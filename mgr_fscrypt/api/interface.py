@@ -105,7 +105,10 @@ class Api:
                 )
         except RefusalError as error:
             refused = error.result
-            return refused if refused.code == errno.EAGAIN else acting.done(command, (), lambda: refused)
+            # a page that refreshes itself may ask for what its reader may not see, for hours: the log has that
+            if refused.code == errno.EAGAIN or not route.operation.changes:
+                return refused
+            return acting.done(command, (), lambda: refused)
         with self._alone(route.operation, arguments) as free:
             if not free:
                 return _busy()

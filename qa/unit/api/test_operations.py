@@ -287,6 +287,7 @@ def test_access_of_a_tenant(door: Door):
     assert door.send("DELETE", f"{ROOT}/subtrees/cephfs/subtree/record?path=/a", **own).status == 200
     refused = door.send("GET", f"{ROOT}{at}", **own)
     assert refused.status == 403, "what is not there is told as what is another's"
+    assert not [act for act in door.ask("/audit")["acts"] if act["code"]], "looking is no act"
     more = {"name": "more", "role": "operator"}
     made = door.send("POST", f"{ROOT}/access/tokens", body=more, tenant="acme")
     assert told(made)["value"]["tenant"] == "acme"
