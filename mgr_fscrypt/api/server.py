@@ -87,6 +87,12 @@ class _Connection(HTTPConnection):  # type: ignore[misc] # cheroot's has no type
         finally:
             working.pop(self, None)
 
+    def close(self) -> None:
+        """End it. What the client did not take is let go: its writer would try once more when its memory is freed, on
+        a socket that is closed by then."""
+        self.wfile.raw.close()
+        super().close()
+
 
 class _Tls:
     """What cheroot asks for TLS: wraps a socket, and leaves the handshake for later."""

@@ -10,6 +10,7 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
+from mgr_fscrypt.engine.fence import strangers
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET, remove
 from qa.lab.cluster import Cluster, ClusterError
@@ -67,6 +68,14 @@ def settled_manager(cluster: Cluster) -> None:
             cluster.start("mgr", "x")
             _end_what_a_manager_left()
             cluster.wait("the mgr's clients being known", _manager_is_known)
+
+
+@pytest.fixture
+def nobody_left() -> None:
+    """For tests that fence, and evict nobody: the MDS lists for five minutes who was killed by a test before."""
+    with connect(Access()) as mount:
+        for each in strangers(mount, b"/"):
+            mount.evict(each)
 
 
 def _end_what_a_manager_left() -> None:

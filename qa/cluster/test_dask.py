@@ -77,7 +77,10 @@ def options_of(scheduler: Scheduler) -> list[str | Path]:
 
 
 def test_workers_of_dask_that_die_are_done_without(
-    scheduler: Scheduler, at_work: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler,
+    at_work: list[subprocess.Popen[bytes]],
+    nobody_left: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 8)
     above = f"/elsewhere-{uuid.uuid4().hex[:8]}".encode()

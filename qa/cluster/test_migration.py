@@ -158,7 +158,9 @@ def test_a_tree_is_migrated_under_its_users() -> None:
     assert wrong is None
 
 
-def test_workers_that_are_killed_are_replaced(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_are_killed_are_replaced(
+    path: bytes, nobody_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 8)
     killed: list[int] = []
     copied = Copied()
