@@ -61,25 +61,7 @@ from .control.service import ServiceKeeper
 from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
 from .control.waiting import Waiting
-from .door import (
-    ApiCommands,
-    AuditCommands,
-    ClientCommands,
-    DestructionCommands,
-    DoctorCommands,
-    GateCommands,
-    JobCommands,
-    KeyCommands,
-    KeyLineCommands,
-    KmsCommands,
-    MetricsCommands,
-    MigrateCommands,
-    ResourceCommands,
-    ScanCommands,
-    ServiceCommands,
-    SubtreeCommands,
-    TenantCommands,
-)
+from .door import Commands
 from .door.command import Command
 from .door.options import OPTIONS
 from .messages import RELEASE
@@ -114,23 +96,7 @@ SOON = 1.0
 
 
 class Module(
-    SubtreeCommands,
-    KeyCommands,
-    KeyLineCommands,
-    KmsCommands,
-    TenantCommands,
-    ServiceCommands,
-    JobCommands,
-    ClientCommands,
-    GateCommands,
-    DoctorCommands,
-    MetricsCommands,
-    MigrateCommands,
-    ScanCommands,
-    AuditCommands,
-    ResourceCommands,
-    ApiCommands,
-    DestructionCommands,
+    Commands,
     MgrModule,  # type: ignore[misc] # ceph-mgr's base class has no types
 ):
     """The module ``fscrypt`` of ceph-mgr."""

@@ -7,44 +7,12 @@ from ..control import Result
 from ..control.acting import Acting
 from ..control.client_lines import left_to_a_client
 from ..control.cluster import FileSystemMap
-from ..door import (
-    ApiCommands,
-    AuditCommands,
-    ClientCommands,
-    DestructionCommands,
-    DoctorCommands,
-    GateCommands,
-    JobCommands,
-    KeyCommands,
-    KeyLineCommands,
-    KmsCommands,
-    MetricsCommands,
-    ResourceCommands,
-    ScanCommands,
-    ServiceCommands,
-    SubtreeCommands,
-    TenantCommands,
-)
+from ..door import Commands
 from ..door.desk import Desk
 
 
 class ApiDesk(
-    SubtreeCommands,
-    KeyCommands,
-    KeyLineCommands,
-    KmsCommands,
-    TenantCommands,
-    ServiceCommands,
-    JobCommands,
-    ClientCommands,
-    GateCommands,
-    DoctorCommands,
-    MetricsCommands,
-    ScanCommands,
-    AuditCommands,
-    ResourceCommands,
-    ApiCommands,
-    DestructionCommands,
+    Commands,
 ):
     """What the commands work with when the API gives them, for one who asks.
 

@@ -3,7 +3,6 @@
 import hmac
 import secrets
 from logging import Logger
-from typing import Any
 
 from dashboard_ui.pages import Pages
 from dashboard_ui.visit import Visit
@@ -11,6 +10,7 @@ from dashboard_ui.visit import Visit
 from ..control import RefusalError
 from ..control.access import Access
 from ..store import Identity
+from .answering import answered, asset, shown
 from .arguments import decoded, fields
 from .caller import ApiCaller
 from .exchange import LONGEST_BODY, PAGES, Reply, Request, User, Visitor
@@ -46,15 +46,7 @@ class Inside:
             prefix: where the dashboard hangs.
         """
         nonce = secrets.token_urlsafe(16)
-        try:
-            reply = self._answered(request, user, prefix, nonce)
-        except ProblemError as problem:
-            reply = problem.reply()
-        except Exception:  # noqa: BLE001 - of a mistake of ours a client learns that it was one
-            self._log.exception("a request failed by a mistake of this module")
-            reply = ProblemError(
-                500, "internal error", "report it with this minute of the manager's log"
-            ).reply()
+        reply = answered(lambda: self._answered(request, user, prefix, nonce), self._log)
         who = "-" if user is None else user.name
         self._log.info("api: dashboard:%s %s %.200r: %d", who, request.method, request.path, reply.status)
         always = {
@@ -68,10 +60,7 @@ class Inside:
         _check_body(request)
         page = request.path.removeprefix(PAGES) if request.path.startswith(f"{PAGES}/") else None
         if page is not None and page.startswith("/assets/"):
-            found = self._pages.asset(decoded(page.removeprefix("/assets/")))
-            if found is None:
-                raise ProblemError(404, "there is no such file")
-            return _reply(found)
+            return asset(self._pages, page.removeprefix("/assets/"))
         if user is None and page is not None:
             return Reply(303, b"", {"Location": f"{prefix}/#/login"})
         if user is None:
@@ -98,7 +87,7 @@ class Inside:
             caller=ApiCaller(self._api, visitor),
             logout=None,
         )
-        return _reply(self._pages.respond(visit))
+        return shown(self._pages.respond(visit))
 
     def _identity(self, user: User) -> Identity:
         """What our own store says of a user; else they read, where the dashboard lets them. Raises `ProblemError`."""
@@ -134,8 +123,3 @@ def _check_form(csrf: str, token: str) -> None:
             "the form is not of this session, nothing was changed",
             "load the page again, and send it anew; a program sends its token as Authorization, not as a cookie",
         )
-
-
-def _reply(page: Any) -> Reply:
-    body = page.body
-    return Reply(page.status, body.encode() if isinstance(body, str) else body, page.headers)

@@ -4,14 +4,14 @@ import re
 import secrets
 from collections.abc import Callable
 from logging import Logger
-from typing import Any
 from urllib.parse import quote
 
 from dashboard_ui.pages import Pages
-from dashboard_ui.visit import Page, Visit
+from dashboard_ui.visit import Visit
 
 from ..control import Result
 from ..control.access import digest
+from .answering import answered, asset, shown
 from .arguments import decoded, fields
 from .caller import ApiCaller
 from .entrance import COOKIE, Entrance, cookie
@@ -70,25 +70,14 @@ class Site:
         """Answer a request."""
         nonce = secrets.token_urlsafe(16)
         who = ["-"]
-        try:
-            reply = self._answered(request, nonce, who)
-        except ProblemError as problem:
-            reply = problem.reply()
-        except Exception:  # noqa: BLE001 - of a mistake of ours a client learns that it was one
-            self._log.exception("a request failed by a mistake of this module")
-            reply = ProblemError(
-                500, "internal error", "report it with this minute of the manager's log"
-            ).reply()
+        reply = answered(lambda: self._answered(request, nonce, who), self._log)
         self._log.info("api: %s %s %.200r: %d", who[0], request.method, request.path, reply.status)
         return Reply(reply.status, reply.body, strict(nonce) | dict(reply.headers))
 
     def _answered(self, request: Request, nonce: str, who: list[str]) -> Reply:
         path = request.path
         if path.startswith("/assets/") and request.method in ("GET", "HEAD"):
-            found = self._pages.asset(decoded(path.removeprefix("/assets/")))
-            if found is None:
-                raise ProblemError(404, "there is no such file")
-            return _reply(found)
+            return asset(self._pages, path.removeprefix("/assets/"))
         if path == "/login":
             return self._login(request, nonce)
         if path == "/metrics" and self._open_metrics:
@@ -138,7 +127,7 @@ class Site:
             nonce=nonce,
             caller=ApiCaller(self._api, visitor),
         )
-        return _reply(self._pages.respond(visit))
+        return shown(self._pages.respond(visit))
 
     def _logout(self, request: Request) -> Reply:
         if request.method != "POST":
@@ -175,7 +164,7 @@ class Site:
     def _form_of_login(self, nonce: str, *, trouble: str = "", link: str = "", back: str = "/") -> Reply:
         tied = secrets.token_urlsafe(32)
         page = self._pages.login(base="", csrf=tied, nonce=nonce, trouble=trouble, link=link, back=back)
-        reply = _reply(page)
+        reply = shown(page)
         return Reply(
             reply.status, reply.body, {**reply.headers, "Set-Cookie": f"{_BEFORE_LOGIN}={tied}; {_KEPT}"}
         )
@@ -222,8 +211,3 @@ def _form(request: Request) -> dict[str, str]:
 
 def _own(back: str) -> str:
     return back if _BACK.fullmatch(back) else "/"
-
-
-def _reply(page: Page) -> Reply:
-    body: Any = page.body
-    return Reply(page.status, body.encode() if isinstance(body, str) else body, page.headers)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
+from ..messages.spans import kept_for
 from ..store import Identity
 from .paging import more, page_size
 from .refusal import RefusalError
@@ -32,8 +33,6 @@ _ALL = 100_000
 """More identities than anybody has."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _LONGEST_PROOF = 1000
-_TIME = re.compile(r"([0-9]{1,6})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 class IdentityStore(Protocol):
@@ -361,15 +360,13 @@ def digest(secret: str) -> str:
 
 def duration(text: str) -> int:
     """Seconds of `90s`, `15m`, `12h`, `7d` or `4w`; `never` is 0. Raises `RefusalError`."""
-    if text == "never":
-        return 0
-    found = _TIME.fullmatch(text)
-    if found is None or int(found[1]) == 0:
+    try:
+        return kept_for(text)
+    except ValueError as error:
         raise RefusalError(
             errno.EINVAL,
             "a time is a number with s, m, h, d or w, such as 90d, or never; nothing was changed",
-        )
-    return int(found[1]) * _UNITS[found[2]]
+        ) from error
 
 
 def _no_role(role: str) -> Result:

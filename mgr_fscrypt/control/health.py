@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from ..messages.job import Jobs
+from ..messages.job import JobBrief, Jobs
 from ..messages.service import RotationState
 from .keys import KeyLine
+from .raised import NAMED, Warned, raised
 from .results import Result
 from .tenants import TenantLine
 from .text import moment, one_line, shell_word
@@ -22,8 +23,6 @@ JOB_FAILED = "FSCRYPT_JOB_FAILED"
 JOB_WAITING = "FSCRYPT_JOB_WAITING"
 LONG = 60.0
 """Seconds that a job waits for a key or a cluster before health tells: most outages are shorter."""
-_NAMED = 20
-"""Keys or tenants that a check names; it counts all."""
 GRACE = 60.0
 """Seconds without a database before health tells: OSDs take their time after a start."""
 
@@ -78,14 +77,12 @@ def key_checks(keys: Sequence[KeyLine], now: float) -> Simplified:
     """
     expiring, untested = expiring_keys(keys, now), untested_keys(keys, now)
     found = {
-        EXPIRING: (
-            expiring,
+        EXPIRING: Warned(
             "{} master keys are to be replaced within 30 days, or late",
             [f"key {key.name} of {key.tenant} on {key.fs_name}: {moment(key.expires)}" for key in expiring],
             "encrypt their data anew under other keys, or set another day with `cephfs-fscrypt key expire`",
         ),
-        UNTESTED: (
-            untested,
+        UNTESTED: Warned(
             "the recovery drill of {} master keys is overdue",
             [
                 f"key {key.name} of {key.tenant} on {key.fs_name}: since {moment(key.drill_due)}"
@@ -94,16 +91,7 @@ def key_checks(keys: Sequence[KeyLine], now: float) -> Simplified:
             "do it with `cephfs-fscrypt key drill KEY PROTECTOR --open ...`",
         ),
     }
-    return {
-        code: {
-            "severity": "warning",
-            "summary": summary.format(len(keys_)),
-            "count": len(keys_),
-            "detail": [*map(one_line, detail[:_NAMED]), remedy],
-        }
-        for code, (keys_, summary, detail, remedy) in found.items()
-        if keys_
-    }
+    return raised(found)
 
 
 def rotation_checks(late: Sequence[TenantLine], states: Sequence[RotationState]) -> Simplified:
@@ -116,7 +104,7 @@ def rotation_checks(late: Sequence[TenantLine], states: Sequence[RotationState])
     if not late:
         return {}
     errors = {(state.fscid, state.facts.tenant): state for state in states if state.error}
-    detail = [_overdue(line, errors.get((line.fscid, line.tenant))) for line in late[:_NAMED]]
+    detail = [_overdue(line, errors.get((line.fscid, line.tenant))) for line in late[:NAMED]]
     return {
         ROTATION: {
             "severity": "warning",
@@ -137,32 +125,23 @@ def job_checks(jobs: Jobs, now: float) -> Simplified:
     failed = [job for job in jobs.told if job.state == "failed"]
     waiting = [job for job in jobs.told if job.state == "waiting" and job.since <= now - LONG]
     found = {
-        JOB_FAILED: (
-            failed,
-            jobs.failed,
+        JOB_FAILED: Warned(
             "{} jobs failed",
+            _told_of(failed),
             "see `ceph fscrypt job show JOB`; then `job resume JOB`, or drop its record with `job forget JOB`",
+            count=jobs.failed,
         ),
-        JOB_WAITING: (
-            waiting,
-            len(waiting),
+        JOB_WAITING: Warned(
             "{} jobs wait for a key or for the cluster",
+            _told_of(waiting),
             "they go on by themselves once they can; `ceph fscrypt job pause JOB` or `job cancel JOB` ends the waiting",
         ),
     }
-    return {
-        code: {
-            "severity": "warning",
-            "summary": summary.format(count),
-            "count": count,
-            "detail": [
-                *(one_line(f"job {job.id}, {job.kind} {job.about}: {job.why}") for job in named[:_NAMED]),
-                remedy,
-            ],
-        }
-        for code, (named, count, summary, remedy) in found.items()
-        if named
-    }
+    return raised(found)
+
+
+def _told_of(jobs: Sequence[JobBrief]) -> list[str]:
+    return [f"job {job.id}, {job.kind} {job.about}: {job.why}" for job in jobs]
 
 
 def _living(keys: Sequence[KeyLine]) -> list[KeyLine]:

@@ -21,6 +21,7 @@ from ..store import LeftMigration
 from .cluster import FileSystemMap, names_of
 from .jobs import Jobs as JobCommands
 from .migration_outcomes import LeftMigrations
+from .raised import Warned, raised
 from .results import Result
 from .text import moment, one_line, shell_word
 from .values import Simplified
@@ -34,7 +35,6 @@ AGAIN = 3600.0
 _ACTS = (MIGRATE, ROLLBACK, PURGE, CANCEL)
 _IDLE = ("queued", "paused", "pausing")
 """States in which nobody expects progress: others come first, or somebody wants it so."""
-_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -125,28 +125,19 @@ class MigrationWatch:
             for line in _remains(each, names.get(each.fscid, f"file system {each.fscid}"))
         ]
         found = {
-            STALLED: (
-                stalled,
+            STALLED: Warned(
                 "{} migrations do not get on",
+                stalled,
                 "see `ceph fscrypt job show JOB`; when its reason is seen to, `job resume JOB`; `job cancel JOB` "
                 "leaves the source as it was",
             ),
-            REMAINS: (
-                remains,
+            REMAINS: Warned(
                 "{} places keep the plaintext of what was encrypted since",
+                remains,
                 "they are looked at each hour",
             ),
         }
-        return {
-            code: {
-                "severity": "warning",
-                "summary": summary.format(len(lines)),
-                "count": len(lines),
-                "detail": [*map(one_line, lines[:_NAMED]), remedy],
-            }
-            for code, (lines, summary, remedy) in found.items()
-            if lines
-        }
+        return raised(found)
 
     def _begin(self, left: LeftMigration, fs_name: str) -> Result:
         """Have it looked at; or have the old tree removed, whose time has come if nobody has said another one since."""

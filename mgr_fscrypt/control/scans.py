@@ -19,6 +19,7 @@ from ..store import Found, Place, Subtree, Wanted
 from .cluster import FileSystem, FileSystemMap, existing
 from .marks import Marks
 from .paging import more
+from .raised import Warned, raised
 from .refusal import RefusalError
 from .results import Part, Result
 from .subtrees import Subtrees
@@ -29,7 +30,6 @@ KIND = "scan"
 MIXED = "FSCRYPT_MIXED_SUBTREE"
 UNREGISTERED = "FSCRYPT_REGISTER_OUTDATED"
 _PAGE = 100
-_NAMED = 20
 _AT_ONCE = 5
 """Pages that are registered at one look: the watch has other things to look at."""
 
@@ -344,28 +344,19 @@ class ScanWatch:
                         f"{where}: {line.standing.value}: run `{'`, then `'.join(line.commands)}`"
                     )
         found = {
-            MIXED: (
-                mixed,
+            MIXED: Warned(
                 "{} subtrees have in them what does not belong there",
+                mixed,
                 "see `cephfs-fscrypt fsck`; copy what lies there in the clear into the subtree by a client with the "
                 "key, and scan again",
             ),
-            UNREGISTERED: (
-                outdated,
+            UNREGISTERED: Warned(
                 "{} subtrees are not in the register as they were found",
+                outdated,
                 "`ceph fscrypt scan FS --register` registers all that is found",
             ),
         }
-        return {
-            code: {
-                "severity": "warning",
-                "summary": summary.format(len(lines)),
-                "count": len(lines),
-                "detail": [*map(one_line, lines[:_NAMED]), remedy],
-            }
-            for code, (lines, summary, remedy) in found.items()
-            if lines
-        }
+        return raised(found)
 
     def _known(self, file_system: FileSystem) -> JobState | None:
         """The newest scan; what it is to register is registered when it is seen for the first time."""

@@ -1,7 +1,7 @@
 """The commands `ceph fscrypt NOUN VERB`, a file for each noun. What they mean is decided in `control`.
 
-Each noun is a class that `module.Module` inherits from; a method that is a command carries its help as docstring,
-which ``ceph fscrypt -h`` prints.
+Each noun is a class, and whoever gives the commands inherits from all: `module.Module` for ceph-mgr, `api.desk.ApiDesk`
+for the API. A method that is a command carries its help as docstring, which ``ceph fscrypt -h`` prints.
 """
 
 from .api import ApiCommands
@@ -22,22 +22,26 @@ from .service import ServiceCommands
 from .subtrees import SubtreeCommands
 from .tenants import TenantCommands
 
-__all__ = [
-    "ApiCommands",
-    "AuditCommands",
-    "ClientCommands",
-    "DestructionCommands",
-    "DoctorCommands",
-    "GateCommands",
-    "JobCommands",
-    "KeyCommands",
-    "KeyLineCommands",
-    "KmsCommands",
-    "MetricsCommands",
-    "MigrateCommands",
-    "ResourceCommands",
-    "ScanCommands",
-    "ServiceCommands",
-    "SubtreeCommands",
-    "TenantCommands",
-]
+__all__ = ["Commands"]
+
+
+class Commands(
+    SubtreeCommands,
+    KeyCommands,
+    KeyLineCommands,
+    KmsCommands,
+    TenantCommands,
+    ServiceCommands,
+    JobCommands,
+    ClientCommands,
+    GateCommands,
+    DoctorCommands,
+    MetricsCommands,
+    MigrateCommands,
+    ScanCommands,
+    AuditCommands,
+    ResourceCommands,
+    ApiCommands,
+    DestructionCommands,
+):
+    """All of them."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from mgr_fscrypt.migrate.shards import Hands
 from mgr_fscrypt.migrate.turns import Turn
 from qa.fakes.engine_cases import remove
 from qa.fakes.migration_cases import KEY, Subject, file_system, make_source, picture
+from qa.fakes.ports import free_port
 from qa.load.migration_kills import fill
 from qa.load.program import command
 
@@ -48,9 +48,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scheduler(certificates: Path) -> Iterator[Scheduler]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     files = [certificates / name for name in ("ca.crt", "host.crt", "host.key")]
     options = [f"--tls-ca-file={files[0]}", f"--tls-cert={files[1]}", f"--tls-key={files[2]}"]
     where = ["--protocol=tls", "--host=127.0.0.1", f"--port={port}", "--no-dashboard"]
