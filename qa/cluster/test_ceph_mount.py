@@ -250,7 +250,7 @@ def test_blocks_are_replaced_only_as_they_were_seen(mount: CephMount | GuardedMo
 # other clients
 
 
-@pytest.mark.usefixtures("settled_manager")
+@pytest.mark.usefixtures("settled_manager", "nobody_left")
 def test_our_announcement_and_our_root_are_listed(mount: CephMount | GuardedMount, room: bytes) -> None:
     assert strangers(mount) == []
     with connect(Access(root=room, announce={"fscrypt_engine": "1", "job": "test"})) as other:
@@ -267,7 +267,7 @@ def test_our_announcement_and_our_root_are_listed(mount: CephMount | GuardedMoun
     assert strangers(mount) == []
 
 
-@pytest.mark.usefixtures("settled_manager")
+@pytest.mark.usefixtures("settled_manager", "nobody_left")
 def test_an_evicted_client_is_gone_and_blocklisted(mount: CephMount | GuardedMount, room: bytes) -> None:
     program = (
         "import cephfs, os, sys, time\n"
@@ -307,7 +307,7 @@ def test_the_managers_clients_are_known_and_never_evicted(
     assert refusal.value.errno == errno.EPERM
 
 
-@pytest.mark.usefixtures("settled_manager")
+@pytest.mark.usefixtures("settled_manager", "nobody_left")
 def test_a_renewed_mount_is_another_session(mount: CephMount | GuardedMount, room: bytes) -> None:
     mount.close(make(mount, room + b"/f", b"x"))
     mount.renew()

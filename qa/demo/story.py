@@ -24,9 +24,10 @@ from .released import Checked, ReleasedTree
 from .samples import Samples, take
 from .scan import Scanned, scan_pool
 
-_SUBTREE = "/demo/vault"
-_PLAIN = "/demo/plain"
-_LEDGER = "/demo/ledger"
+_TOP = "/demo"
+_SUBTREE = f"{_TOP}/vault"
+_PLAIN = f"{_TOP}/plain"
+_LEDGER = f"{_TOP}/ledger"
 _INVOICES = 60
 _ENCRYPTED = 2
 """Subtrees: the vault, and the ledger."""
@@ -348,7 +349,7 @@ class _Story:
 
     def _scan(self) -> None:
         """What is encrypted, found on the file system itself by a job of the engine service, without a key."""
-        _, said = self._command("ceph", "fscrypt", "scan", "cephfs", "--format", "json")
+        _, said = self._command("ceph", "fscrypt", "scan", "cephfs", _TOP, "--format", "json")
         job = json.loads(said)["id"]
         until = time.monotonic() + _PATIENCE
         while not (state := self._job(job))["ended"] and time.monotonic() < until:
