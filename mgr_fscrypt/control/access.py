@@ -8,13 +8,14 @@ import errno
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from ..messages.spans import kept_for
-from ..store import Identity
-from .paging import more, page_size
+from ..store import Identity, Order, Spot
+from .filters import chosen
+from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -22,6 +23,9 @@ from .values import Simplified
 
 ROLES = ("read-only", "operator", "key-admin", "security-officer")
 """What one may do: look; and work with subtrees, jobs and migrations; and with keys, tenants and key managers; all."""
+KINDS = ("token", "certificate", "dashboard")
+"""What proves who somebody is."""
+ORDERS: Orders = {"name": str, "created": int, "expires": int, "used": int}
 PREFIX = "fscrypt_"
 """What tokens begin with, so that programs that look for leaked secrets know one."""
 USUAL = "90d"
@@ -50,7 +54,13 @@ class IdentityStore(Protocol):
         """Note a use."""
         ...
 
-    def page(self, after: str, limit: int) -> Sequence[Identity]:
+    def page(
+        self,
+        after: Spot | None,
+        limit: int,
+        wanted: Mapping[str, str] = ...,
+        order: Order = ...,
+    ) -> Sequence[Identity]:
         """List."""
         ...
 
@@ -96,6 +106,7 @@ class AccessPage:
 
     identities: tuple[Identity, ...]
     following: str | None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types; of a token nothing is told of what proves it."""
@@ -103,6 +114,8 @@ class AccessPage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.identities and self.filtered:
+            return "No access fits."
         if not self.identities:
             return "Nobody may use the API."
         rows = (
@@ -231,14 +244,35 @@ class Access:
         self._known = None
         return Result(status=f"{name} has no access any more", changed=True)
 
-    def listing(self, after: str | None, limit: int | None) -> Result:
-        """List those who may use the API, in order of names."""
+    def listing(
+        self,
+        after: str | None,
+        limit: int | None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
+    ) -> Result:
+        """List those who may use the API. Arguments as `Subtrees.listing`.
+
+        Args:
+            filters: `role`, `kind` and `tenant`.
+            sort: one of `ORDERS`; what never expires comes last, who was never met first.
+        """
         try:
             limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
+            wanted = chosen(filters or {}, {"role": ROLES, "kind": KINDS})
+            start = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
-        found = tuple(self._store.page(after or "", limit))
-        return Result(answer=AccessPage(found, found[-1].name if len(found) == limit else None))
+        found = tuple(self._store.page(start, limit + 1, wanted, order))
+        next_page = None
+        if len(found) > limit:
+            last = found[limit - 1]
+            value = getattr(last, order.column) if order.column else None
+            next_page = following(Spot(0, last.name, value), order, ORDERS)
+        return Result(answer=AccessPage(found[:limit], next_page, filtered=bool(wanted)))
 
     def link(self, role: str, address: str) -> Result:
         """Give a link that logs in once, as nobody in particular.
@@ -307,7 +341,7 @@ class Access:
         found: dict[tuple[str, str], Identity] = {}
 
         def read() -> Result:
-            found.update({(each.kind, each.proof): each for each in self._store.page("", _ALL)})
+            found.update({(each.kind, each.proof): each for each in self._store.page(None, _ALL)})
             # on the thread of all changes: none comes between, so what was revoked is not kept
             self._known = found
             return Result()

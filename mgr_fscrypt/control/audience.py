@@ -2,15 +2,17 @@
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 
-from ..store import Ended
+from ..store import Ended, Order, Spot
 from .clients import Client
 from .cluster import FileSystemMap, existing, names_of
 from .eviction_answers import EndedStory
+from .filters import chosen
 from .judge import Judge, Judged, MetSubtrees, SetGates
 from .observing import Census, Sight
-from .paging import following, more, page_size, position
+from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -21,6 +23,9 @@ UNSAFE = "FSCRYPT_UNSAFE_CLIENTS"
 SETTLING = 30.0
 """Seconds for which a session has been there before health tells of it: many come and go."""
 _NAMED = 20
+ORDERS: Orders = {"session": int, "entity": str, "since": int}
+_Ranked = tuple[int, int | str, int]
+"""A file system, what the list is sorted by, a session."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class ClientPage:
     """A page of the list of sessions.
 
     Args:
-        clients: in order of file system and number.
+        clients: in the order that was asked for.
         learnt: when the MDSs were asked, in seconds since the epoch.
         age: how long ago that was, in seconds.
         trouble: who did not answer the last time.
@@ -66,10 +71,17 @@ class ClientPage:
     age: float
     trouble: str
     following: str | None = None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
-        return asdict(self) | {"clients": [asdict(line) for line in self.clients]}
+        return {
+            "clients": [asdict(line) for line in self.clients],
+            "learnt": self.learnt,
+            "age": self.age,
+            "trouble": self.trouble,
+            "following": self.following,
+        }
 
     def plain(self) -> str:
         """Show it to a person."""
@@ -87,7 +99,8 @@ class ClientPage:
             for line in self.clients
         ]
         titles = ("FILE SYSTEM", "SESSION", "ENTITY", "HOST", "MOUNTED", "SOFTWARE", "VERDICT", "SUBTREE")
-        lines = [table(titles, rows, numbers={1}) if rows else "No client has a session.", _as_of(self.age)]
+        none = "No client fits." if self.filtered else "No client has a session."
+        lines = [table(titles, rows, numbers={1}) if rows else none, _as_of(self.age)]
         lines += [one_line(f"not asked: {self.trouble}")] * bool(self.trouble)
         if self.following is not None:
             lines.append(more(self.following))
@@ -174,39 +187,59 @@ class Audience:
         self._ended = ended
 
     def listing(
-        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
     ) -> Result:
-        """List sessions with their worst verdicts, a page at a time. Arguments as `Subtrees.listing`."""
+        """List sessions with their worst verdicts, a page at a time. Arguments as `Subtrees.listing`.
+
+        Args:
+            filters: `entity`, `verdict` and `text` (in host, software or what is mounted).
+            sort: one of `ORDERS`.
+        """
         census = self._census()
         try:
             limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
+            wanted = chosen(filters or {}, {"verdict": WORST_FIRST})
             sights = self._sights(census, fs_name)
-            start = position(after)
-            number = int(start[1] or 0)
+            start = _rank_of(position(after, order, ORDERS), order)
         except RefusalError as refusal:
             return refusal.result
         except ValueError:
             return Result.failed(errno.EINVAL, f'"{after}" is not a place in the list of clients')
         due = [
-            (sight, client)
+            (rank, sight, client)
             for sight in sights
             for client in sight.clients
-            if (sight.file_system.fscid, client.number) > (start[0], number)
+            if _fits(client, wanted)
+            and _follows(rank := _rank(sight.file_system.fscid, client, order), start, order)
         ]
+        due.sort(key=lambda each: each[0], reverse=reverse)
         judges = {sight.file_system.fscid: self._judge(sight, census) for sight in sights}
-        lines = tuple(
-            _line(sight, client, _worst(judges[sight.file_system.fscid].judged(client)))
-            for sight, client in due[:limit]
+        judged = (
+            (rank, _line(sight, client, _worst(judges[rank[0]].judged(client))))
+            for rank, sight, client in due
         )
+        # a judgement takes time: no more of them than are shown
+        fitting = [
+            *islice((each for each in judged if wanted.get("verdict") in (None, each[1].verdict)), limit + 1)
+        ]
         learnt = min((sight.asked for sight in sights), default=census.asked)
-        last = due[limit - 1] if len(due) > limit else None
+        last = _spot(fitting[limit - 1][0]) if len(fitting) > limit else None
         return Result(
             answer=ClientPage(
-                lines,
+                tuple(line for _, line in fitting[:limit]),
                 learnt,
                 self._clock() - learnt,
                 census.trouble,
-                None if last is None else following(last[0].file_system.fscid, str(last[1].number)),
+                None if last is None else following(last, order, ORDERS),
+                filtered=bool(wanted),
             )
         )
 
@@ -318,6 +351,41 @@ def unsafe_check(page: ClientPage) -> Simplified:
             ],
         }
     }
+
+
+def _rank(fscid: int, client: Client, order: Order) -> _Ranked:
+    match order.column:
+        case "entity":
+            return fscid, client.entity, client.number
+        case "since":
+            return fscid, int(client.since), client.number
+        case _:
+            return fscid, 0, client.number
+
+
+def _rank_of(spot: Spot | None, order: Order) -> _Ranked | None:
+    """Raises ValueError: its name is no number of a session."""
+    if spot is None:
+        return None
+    return spot.fscid, spot.value if order.column and spot.value is not None else 0, int(spot.name)
+
+
+def _spot(rank: _Ranked) -> Spot:
+    return Spot(rank[0], str(rank[2]), rank[1])
+
+
+def _follows(rank: _Ranked, start: _Ranked | None, order: Order) -> bool:
+    if start is None:
+        return True
+    return rank < start if order.reverse else rank > start
+
+
+def _fits(client: Client, wanted: Mapping[str, str]) -> bool:
+    said = (client.host, client.software, client.text, client.root)
+    text = wanted.get("text")
+    return wanted.get("entity") in (None, client.entity) and (
+        text is None or any(text in each for each in said)
+    )
 
 
 def _worst(judged: Iterator[Judged] | Sequence[Judged]) -> Judged | None:

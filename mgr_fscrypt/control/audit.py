@@ -6,12 +6,13 @@ write the manager's pool can write all of it anew; the cluster's own log shows t
 
 import errno
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, Self
 
-from ..store import FIRST, Kept
+from ..store import FIRST, Act, Kept
+from .filters import chosen
 from .packed import Made, in_parts, packed
 from .paging import page_size
 from .refusal import RefusalError
@@ -20,8 +21,8 @@ from .text import moment, one_line, shell_word, shortened, table
 from .values import Simplified
 
 BROKEN = "FSCRYPT_AUDIT_BROKEN"
-FIRST_NUMBER = 1
-"""Of records; there are no gaps."""
+LOOKED_THROUGH = 5_000
+"""Records that one page of a filtered list looks through."""
 CHECKED = 50_000
 """Records that one `audit verify` checks: about a second."""
 WATCHED = 2_000
@@ -75,10 +76,11 @@ class ActLine:
 
 @dataclass(frozen=True)
 class ActPage:
-    """A page of the audit, newest first; `following` asks for the next one."""
+    """A page of the audit; `following` asks for the next one."""
 
     acts: Sequence[ActLine]
     following: int | None = None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -91,6 +93,10 @@ class ActPage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.acts and self.following is not None:
+            return f"None so far.\nThere are more to look through: add `--after {self.following}`."
+        if not self.acts and self.filtered:
+            return "No record fits."
         if not self.acts:
             return "Nothing was done through the manager yet."
         rows = (
@@ -106,8 +112,34 @@ class ActPage:
         shown = table(("NUMBER", "WHEN", "WHO", "WHAT", "RESULT"), rows, numbers={0})
         shown += "\ncli: whom `ceph log last 1000 info audit` names at that moment; the manager is not told."
         if self.following is not None:
-            shown += f"\nThere are older ones: add `--after {self.following}`."
+            shown += f"\nThere are more: add `--after {self.following}`."
         return shown
+
+
+@dataclass(frozen=True)
+class ActFilter:
+    """Which records a list has; None: all.
+
+    Args:
+        who: this text is in the name of who did it.
+        command: its words begin with these.
+        refused: what was refused, or what was done.
+    """
+
+    who: str | None = None
+    command: str | None = None
+    refused: bool | None = None
+
+    def fits(self, act: Act) -> bool:
+        """Is this one of them?"""
+        return (
+            (self.who is None or self.who in act.who)
+            and (self.command is None or f"{act.command} ".startswith(f"{self.command.strip()} "))
+            and self.refused in (None, act.code != 0)
+        )
+
+
+EVERY_ACT = ActFilter()
 
 
 @dataclass(frozen=True)
@@ -172,25 +204,51 @@ class Audit:
         self._tell_of(kept[-1], len(kept))
         return result
 
-    def listing(self, after: int | None = None, limit: int | None = None) -> Result:
-        """List records, newest first: those before the number `after`."""
+    def listing(
+        self,
+        after: int | None = None,
+        limit: int | None = None,
+        *,
+        wanted: ActFilter = EVERY_ACT,
+        reverse: bool = False,
+    ) -> Result:
+        """List records, newest first: those before the number `after`.
+
+        Args:
+            after: a record's number, which is a place in either direction.
+            limit: at most so many.
+            wanted: only these: a page looks through `LOOKED_THROUGH` records, and may have fewer then.
+            reverse: oldest first: those after the number `after`.
+        """
         try:
             limit = page_size(limit)
+            chosen({"who": wanted.who, "command": wanted.command}, {})
         except RefusalError as refusal:
             return refusal.result
         if after is not None and not 0 < after < _LARGEST:
             return Result.failed(errno.EINVAL, f"{after} is no number of a record; they begin with 1")
-        found = in_parts(
-            limit, lambda last, most: self._store.newest(after if last is None else last.act.number, most)
-        )
-        lines = packed(
-            (ActLine(**vars(each.act), digest=each.digest) for each in found),
-            vars,
-            lambda line: ActLine(**line),
-        )
-        oldest = lines[-1].number if len(lines) == limit else FIRST_NUMBER
-        # none is missing in between
-        return Result(answer=ActPage(lines, oldest if oldest > FIRST_NUMBER else None))
+        last = after
+
+        def page(_: Kept | None, most: int) -> Sequence[Kept]:
+            if reverse:
+                return self._store.oldest((last or 0) + 1, most)
+            return self._store.newest(last, most)
+
+        def found() -> Iterator[ActLine]:
+            nonlocal last
+            left = limit
+            for each in in_parts(limit if wanted == EVERY_ACT else LOOKED_THROUGH, page):
+                last = each.act.number
+                if wanted.fits(each.act):
+                    yield ActLine(**vars(each.act), digest=each.digest)
+                    left -= 1
+                if not left:
+                    return
+
+        lines = packed(found(), vars, lambda line: ActLine(**line))
+        # it may have ended in a full page, or with the records
+        more = bool(page(None, 1)) if last is not None else False
+        return Result(answer=ActPage(lines, last if more else None, filtered=wanted != EVERY_ACT))
 
     def verify(self, after: str | None = None, most: int = CHECKED) -> Result:
         """Check that the records fit one to the other.

@@ -6,14 +6,15 @@ told the line that does it. Whoever may write where lockboxes lie can end a key 
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..store import Destruction
+from ..store import Destruction, Order, Spot
 from .client_lines import left_to_a_client
 from .cluster import FileSystemMap, existing, names_of
+from .filters import chosen
 from .keys import KeyLine, Keys
-from .paging import following, more, page_size, position
+from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, table
@@ -21,6 +22,10 @@ from .values import Simplified
 
 GOOD = 30 * 86400
 """Seconds for which an approval is good: longer than a key waits for its end."""
+
+STATES = ("waiting", "approved")
+"""Of what was asked for."""
+ORDERS: Orders = {"key": str, "requested": int}
 
 
 class DestructionStore(Protocol):
@@ -38,7 +43,14 @@ class DestructionStore(Protocol):
         """Give one."""
         ...
 
-    def page(self, after: tuple[int, str], limit: int) -> Sequence[Destruction]:
+    def page(
+        self,
+        fscid: int | None,
+        after: Spot | None,
+        limit: int,
+        approved: bool | None = ...,
+        order: Order = ...,
+    ) -> Sequence[Destruction]:
         """List."""
         ...
 
@@ -56,6 +68,7 @@ class DestructionPage:
     wishes: tuple[Destruction, ...]
     names: Mapping[int, str]
     following: str | None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -74,6 +87,8 @@ class DestructionPage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.wishes and self.filtered:
+            return "Nothing that was asked for fits."
         if not self.wishes:
             return "Nobody asked for the end of a key."
         rows = (
@@ -170,15 +185,41 @@ class Destructions:
             )
         return Result(status=f"the end of {line.name} is not asked for any more", changed=True)
 
-    def listing(self, after: str | None, limit: int | None) -> Result:
-        """List what was asked for."""
+    def listing(
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        state: str | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
+    ) -> Result:
+        """List what was asked for. Arguments as `Subtrees.listing`.
+
+        Args:
+            state: one of `STATES`.
+            sort: one of `ORDERS`.
+        """
         try:
-            limit, place = page_size(limit), position(after)
+            limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
+            said = chosen({"state": state}, {"state": STATES})
+            fscid = None if fs_name is None else existing(self._cluster, fs_name).fscid
+            place = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
-        found = tuple(self._store.page(place, limit))
-        last = following(found[-1].fscid, found[-1].key_identifier) if len(found) == limit else None
-        return Result(answer=DestructionPage(found, names_of(self._cluster), last))
+        approved = said["state"] == "approved" if said else None
+        found = tuple(self._store.page(fscid, place, limit + 1, approved, order))
+        next_page = None
+        if len(found) > limit:
+            last = found[limit - 1]
+            next_page = following(Spot(last.fscid, last.key_identifier, last.requested), order, ORDERS)
+        return Result(
+            answer=DestructionPage(
+                found[:limit], names_of(self._cluster), next_page, filtered=bool(said or fs_name)
+            )
+        )
 
     def line(
         self,

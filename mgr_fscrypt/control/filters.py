@@ -1,29 +1,42 @@
-"""Which subtrees a list has, and where it goes on, as people write it."""
+"""Which lines a list has, and where that of subtrees goes on, as people write it."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..messages.key import STATES
 from ..messages.strict import KEY_IDENTIFIER
 from ..messages.subtree import MODES
-from ..store import Place, Wanted
-from .paging import following, position
+from ..store import Order, Place, Spot, Wanted
+from .paging import Orders, following, position
 from .paths import PathError, normal
 from .refusal import RefusalError
 from .text import is_unicode
 
+ORDERS: Orders = {"path": str, "registered": int}
+"""Of the list of subtrees."""
 
-def wanted(filters: Mapping[str, str | None]) -> Wanted:
-    """Which subtrees are meant. Raises `RefusalError` for filters that can fit nothing."""
+
+def chosen(filters: Mapping[str, str | None], known: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """The filters that were given. Raises `RefusalError` for those that can fit nothing.
+
+    Args:
+        filters: by name; None: not given.
+        known: all values that there are, of filters with few.
+    """
     said = {name: value for name, value in filters.items() if value is not None}
     for name, value in said.items():
         if not value or not is_unicode(value):
             raise RefusalError(errno.EINVAL, f"--{name} must be text, and some")
-    for name, known in (("mode", MODES), ("state", STATES)):
-        if name in said and said[name] not in known:
+        if name in known and value not in known[name]:
             raise RefusalError(
-                errno.EINVAL, f'there is no {name} "{said[name]}"; use one of {", ".join(known)}'
+                errno.EINVAL, f'there is no {name} "{value}"; use one of {", ".join(known[name])}'
             )
+    return said
+
+
+def wanted(filters: Mapping[str, str | None]) -> Wanted:
+    """Which subtrees are meant. Raises `RefusalError` for filters that can fit nothing."""
+    said = chosen(filters, {"mode": MODES, "state": STATES})
     key = said.get("master-key")
     is_identifier = key is not None and KEY_IDENTIFIER.fullmatch(key) is not None
     try:
@@ -41,23 +54,27 @@ def wanted(filters: Mapping[str, str | None]) -> Wanted:
     )
 
 
-def place(after: str | None, chosen: Wanted) -> Place:
+def place(after: str | None, these: Wanted, order: Order) -> Place:
     """Where a list goes on: FSCID:PATH, in a list by key FSCID:KEY:PATH. Raises `RefusalError`."""
-    fscid, name = position(after)
-    if not chosen.by_key or after is None:
-        return Place(fscid, name)
-    identifier, _, path = name.partition(":")
+    spot = position(after, order, ORDERS)
+    if spot is None:
+        return Place()
+    if order.column:
+        return Place(spot.fscid, spot.name, registered=int(spot.value or 0))
+    if not these.by_key:
+        return Place(spot.fscid, spot.name)
+    identifier, _, path = spot.name.partition(":")
     if KEY_IDENTIFIER.fullmatch(identifier) is None:
         raise RefusalError(
             errno.EINVAL,
             f'"{after}" is not a place in this list; keep its filters when you ask for the next page',
         )
-    return Place(fscid, path, identifier)
+    return Place(spot.fscid, path, identifier)
 
 
-def named_place(found: Place | None) -> str | None:
+def named_place(found: Place | None, order: Order) -> str | None:
     """What asks for the page after a place."""
     if found is None:
         return None
     name = f"{found.key_identifier}:{found.path}" if found.key_identifier else found.path
-    return following(found.fscid, name)
+    return following(Spot(found.fscid, name, found.registered), order, ORDERS)

@@ -6,10 +6,10 @@ the same command again means the same job (`messages.service.StartJob`).
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from ..messages.job import MOST_ON_PAGE, JobPage, JobState, JobWish, Option
+from ..messages.job import MOST_ON_PAGE, STATES, JobPage, JobState, JobWish, Option
 from ..messages.service import (
     Ask,
     CancelJob,
@@ -24,6 +24,7 @@ from ..messages.service import (
 from ..messages.strict import MessageError
 from .asked import normal_path
 from .cluster import FileSystemMap, existing, names_of
+from .filters import chosen
 from .paging import more
 from .refusal import RefusalError
 from .results import Result
@@ -93,7 +94,7 @@ class JobDetail:
 
 @dataclass(frozen=True)
 class JobList:
-    """A page of the list of jobs, newest first.
+    """A page of the list of jobs.
 
     Args:
         jobs: one after the other.
@@ -104,6 +105,7 @@ class JobList:
     jobs: tuple[JobState, ...]
     names: Mapping[int, str]
     following: str | None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -114,6 +116,8 @@ class JobList:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.jobs and self.filtered:
+            return "No job fits."
         if not self.jobs:
             return "There is no job."
         rows = [
@@ -201,15 +205,32 @@ class Jobs:
         """All that is known of one."""
         return self._asked(lambda: JobQuestion(job))
 
-    def listing(self, after: str | None, limit: int | None) -> Result:
-        """A page of all, newest first."""
+    def listing(
+        self,
+        after: str | None,
+        limit: int | None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
+        reverse: bool = False,
+    ) -> Result:
+        """A page of all, newest first.
+
+        Args:
+            after: the id of a job, which is a place in either direction.
+            limit: at most so many.
+            filters: `kind` and `state`.
+            reverse: oldest first.
+        """
+        most = MOST_ON_PAGE if limit is None else limit
         try:
-            said = self._service.asked(lambda: JobsQuestion(after, MOST_ON_PAGE if limit is None else limit))
+            wanted = chosen(filters or {}, {"state": STATES})
+            said = self._service.asked(lambda: JobsQuestion(after, most, **wanted, reverse=reverse))
         except RefusalError as refusal:
             return refusal.result
         if not isinstance(said, JobPage):
             return _another_release()
-        return Result(answer=JobList(said.jobs, names_of(self._cluster), said.following))
+        names = names_of(self._cluster)
+        return Result(answer=JobList(said.jobs, names, said.following, filtered=bool(wanted)))
 
     def pause(self, job: str, *, dry_run: bool = False) -> Result:
         """Have one stop at its next step, until it is told to go on."""

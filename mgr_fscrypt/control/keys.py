@@ -2,15 +2,17 @@
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
 from ..messages import KeyFacts
-from ..store import Key
+from ..messages.key import STATES
+from ..store import Key, Order, Spot
 from .cluster import FileSystemMap, existing, names_of
+from .filters import chosen
 from .packed import Made, in_parts, packed
-from .paging import following, more, page_size, position
+from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
 from .reports import kept_facts
 from .results import Result
@@ -18,6 +20,7 @@ from .text import is_unicode, moment, one_line, table
 from .values import Simplified
 
 _COMPARED = 100
+ORDERS: Orders = {"identifier": str, "name": str, "expires": int}
 
 
 class KeyStore(Protocol):
@@ -35,7 +38,14 @@ class KeyStore(Protocol):
         """Find by name."""
         ...
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Key]:
+    def page(
+        self,
+        fscid: int | None,
+        after: Spot | None,
+        limit: int,
+        wanted: Mapping[str, str] = ...,
+        order: Order = ...,
+    ) -> Sequence[Key]:
         """List in order."""
         ...
 
@@ -109,6 +119,7 @@ class KeyPage:
 
     keys: Sequence[KeyLine]
     following: str | None = None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -121,6 +132,8 @@ class KeyPage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.keys and self.filtered:
+            return "No key fits."
         if not self.keys:
             return "No key was reported; `cephfs-fscrypt key rescan` reports all that are kept."
         rows = (
@@ -172,27 +185,49 @@ class Keys:
         return Result(status=f"recorded {what}", changed=True, shut=shut)
 
     def listing(
-        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
     ) -> Result:
-        """List keys, a page at a time. Arguments as `Subtrees.listing`."""
+        """List keys, a page at a time. Arguments as `Subtrees.listing`.
+
+        Args:
+            filters: `tenant`, `state` and `text` (in the name).
+            sort: one of `ORDERS`; those that never expire come after all that do.
+        """
         try:
             limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
+            wanted = chosen(filters or {}, {"state": STATES})
             fscid = None if fs_name is None else existing(self._cluster, fs_name).fscid
-            start = position(after)
+            place = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
         names = names_of(self._cluster)
-        place = start
+
+        def page(most: int) -> Sequence[Key]:
+            return self._store.page(fscid, place, most, wanted, order)
 
         def found() -> Iterator[KeyLine]:
             nonlocal place
-            for key in in_parts(limit, lambda last, most: self._store.page(fscid, _after(last, start), most)):
-                place = (key.fscid, key.identifier)
+            for key in in_parts(limit, lambda _, most: page(most)):
+                place = Spot(key.fscid, key.identifier, getattr(key, order.column) if order.column else None)
                 yield _line(key, names)
 
         lines = packed(found(), KeyLine.simplified, KeyLine.restored)
-        more_follow = len(lines) == limit and self._store.page(fscid, place, 1)
-        return Result(answer=KeyPage(lines, following(*place) if more_follow else None))
+        more_follow = place is not None and len(lines) == limit and page(1)
+        return Result(
+            answer=KeyPage(
+                lines,
+                following(place, order, ORDERS) if place is not None and more_follow else None,
+                filtered=bool(wanted),
+            )
+        )
 
     def show(self, fs_name: str, named: str) -> Result:
         """All that is known of one key, by its name or its 32 hexadecimal digits."""
@@ -222,11 +257,7 @@ class Keys:
         return None if found is None else _line(found, names_of(self._cluster))
 
     def _some_names(self, fscid: int) -> Iterable[str]:
-        return [key.name for key in self._store.page(fscid, (0, ""), _COMPARED)]
-
-
-def _after(last: Key | None, start: tuple[int, str]) -> tuple[int, str]:
-    return start if last is None else (last.fscid, last.identifier)
+        return [key.name for key in self._store.page(fscid, None, _COMPARED)]
 
 
 def _reported(fscid: int, facts: KeyFacts, now: int) -> Key:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..store import Found, Key, Place, Tenant, Wanted
+from ..store import Found, Key, Place, Spot, Tenant, Wanted
 from .cluster import FileSystemMap, names_of
 from .results import Result
 from .text import one_line, shell_word
@@ -23,7 +23,7 @@ _KMS = "kms"
 class WatchedKeys(Protocol):
     """Reported keys; `store.KeyTable` tells what each call means."""
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Key]:
+    def page(self, fscid: int | None, after: Spot | None, limit: int) -> Sequence[Key]:
         """List in order."""
         ...
 
@@ -81,7 +81,7 @@ class ProtectorWatch:
         self._subtrees = subtrees
         self._cluster = cluster
         self._watched = watched
-        self._place = (0, "")
+        self._place: Spot | None = None
         self._begun = self._ended = _Round()
 
     def look(self) -> Result:
@@ -92,9 +92,9 @@ class ProtectorWatch:
             if key.fscid in names and key.state in ("active", "disabled"):
                 self._judge(key, names[key.fscid])
         if len(found) < self._watched:
-            self._ended, self._begun, self._place = self._begun, _Round(), (0, "")
+            self._ended, self._begun, self._place = self._begun, _Round(), None
         else:
-            self._place = (found[-1].fscid, found[-1].identifier)
+            self._place = Spot(found[-1].fscid, found[-1].identifier)
         return Result()
 
     def checks(self) -> Simplified:

@@ -21,7 +21,7 @@ from ..messages.resource import (
     TenantResource,
     resource_of,
 )
-from ..store import Gate, Key, Place, Subtree
+from ..store import Gate, Key, Place, Spot, Subtree
 from .client_lines import left_to_a_client
 from .cluster import FileSystem, FileSystemMap, existing
 from .gates import Gates, GateStore, Wanted
@@ -175,6 +175,7 @@ class Resources:
         after: str | None = None,
         limit: int | None = None,
         *,
+        kind: str | None = None,
         managers: Sequence[KmsResource] = (),
     ) -> Result:
         """What there is, as resources, a page at a time: of each file system in the order of `KINDS`.
@@ -183,16 +184,18 @@ class Resources:
             fs_name: only of this file system.
             after: `Declared.following` of the page before.
             limit: at most so many.
+            kind: only these; as resources have it, with or without `fscrypt.`.
             managers: the key managers that are known now.
         """
         try:
             limit = page_size(limit)
             systems = self._cluster.file_systems() if fs_name is None else [existing(self._cluster, fs_name)]
             start = _start(after)
+            places = _places_of(kind)
         except RefusalError as refusal:
             return refusal.result
         ordered = sorted(systems, key=lambda each: each.fscid)
-        everything = self._all(ordered, start, managers)
+        everything = self._all(ordered, start, places, managers)
         end = ""
 
         def found() -> Iterator[Resource]:
@@ -282,6 +285,7 @@ class Resources:
         self,
         systems: Sequence[FileSystem],
         start: tuple[int, str, str],
+        places: Sequence[str],
         managers: Sequence[KmsResource],
     ) -> Iterator[tuple[Resource, str]]:
         """What there is past a place, with what names its own place."""
@@ -289,12 +293,12 @@ class Resources:
         for each in systems:
             if each.fscid < fscid:
                 continue
-            for place in _PLACES:
+            for place in places:
                 if each.fscid == fscid and _PLACES.index(place) < _PLACES.index(kind):
                     continue
                 first = name if (each.fscid, place) == (fscid, kind) else ""
                 for found in self._of_kind(place, each, first, managers):
-                    yield found, following(each.fscid, f"{place}:{found.name}")
+                    yield found, following(Spot(each.fscid, f"{place}:{found.name}"))
 
     def _of_kind(
         self, kind: str, system: FileSystem, first: str, managers: Sequence[KmsResource]
@@ -306,7 +310,7 @@ class Resources:
                 known = sorted((each for each in managers if each.fs == fs_name), key=lambda each: each.name)
                 yield from (each for each in known if each.name > first)
             case "tenant":
-                while tenants := self._tenant_store.page(fscid, (fscid, first), PART):
+                while tenants := self._tenant_store.page(fscid, Spot(fscid, first), PART):
                     # without a key manager it is no resource: none could be made again
                     yield from (
                         TenantResource(fs_name, each.tenant, each.managers[0])
@@ -315,7 +319,7 @@ class Resources:
                     )
                     first = tenants[-1].tenant
             case "key":
-                while keys := self._key_store.page(fscid, (fscid, first), PART):
+                while keys := self._key_store.page(fscid, Spot(fscid, first), PART):
                     yield from (_declared_key(fs_name, each) for each in keys)
                     first = keys[-1].identifier
             case "subtree":
@@ -340,15 +344,25 @@ def _outcome(resource: Resource, result: Result, *, dry_run: bool) -> Outcome:
     return Outcome(resource.KIND, resource.fs, resource.name, outcome, result.code, one_line(result.status))
 
 
+def _places_of(kind: str | None) -> Sequence[str]:
+    """Which kinds are shown. Raises `RefusalError`: there is no such kind."""
+    if kind is None:
+        return _PLACES
+    named = kind.removeprefix("fscrypt.")
+    if named not in _PLACES:
+        raise RefusalError(errno.EINVAL, f'there is no kind "{kind}"; use one of {", ".join(_PLACES)}')
+    return (named,)
+
+
 def _start(after: str | None) -> tuple[int, str, str]:
     """File system, kind and name of the place after which a page begins. Raises `RefusalError`."""
-    fscid, place = position(after)
-    if after is None:
+    spot = position(after)
+    if spot is None:
         return 0, _PLACES[0], ""
-    kind, colon, name = place.partition(":")
+    kind, colon, name = spot.name.partition(":")
     if kind not in _PLACES or not colon:
         raise RefusalError(errno.EINVAL, f'"{after}" is not a place in what `show` prints; use its following')
-    return fscid, kind, name
+    return spot.fscid, kind, name
 
 
 def _declared_key(fs_name: str, key: Key) -> KeyResource:

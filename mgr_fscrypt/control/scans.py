@@ -17,6 +17,7 @@ from ..messages.scan import FoundSubtree, ScanPage, ScanQuestion
 from ..messages.service import Ask, JobQuestion, JobsQuestion, Said
 from ..store import Found, Place, Subtree, Wanted
 from .cluster import FileSystem, FileSystemMap, existing
+from .filters import chosen
 from .marks import Marks
 from .paging import more
 from .raised import Warned, raised
@@ -186,9 +187,11 @@ class Scans:
             raise
         return said if isinstance(said, JobState) else None
 
-    def listing(self, fs_name: str, after: str | None = None) -> Result:
-        """List what the newest scan of a file system found, a page at a time."""
+    def listing(self, fs_name: str, after: str | None = None, *, standing: str | None = None) -> Result:
+        """List what the newest scan of a file system found, a page at a time, in order of paths: both lists that are
+        compared have no other one. With `standing` only what stands like that; a page may have nothing then."""
         try:
+            wanted = chosen({"standing": standing}, {"standing": tuple(Standing)}).get("standing")
             found = existing(self._cluster, fs_name)
             scan = self.newest(found.fscid)
             if scan is None:
@@ -196,7 +199,9 @@ class Scans:
                     errno.ENOENT,
                     f"no scan of {fs_name} is done; begin one with `ceph fscrypt scan {shell_word(fs_name)}`",
                 )
-            return Result(answer=self.page(found, scan, after or ""))
+            page = self.page(found, scan, after or "")
+            fitting = tuple(each for each in page.lines if wanted in (None, each.standing))
+            return Result(answer=replace(page, lines=fitting))
         except RefusalError as refusal:
             return refusal.result
 

@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
-from ..store import ALL, Found, Place, Subtree, Wanted
+from ..store import ALL, OWN, Found, Order, Place, Subtree, Wanted
 from .asked import normal_path
 from .cluster import FileSystem, FileSystemMap, existing, names_of
-from .filters import named_place, place, wanted
+from .filters import ORDERS, named_place, place, wanted
 from .keys import KeyLine
 from .packed import PART, packed
-from .paging import page_size
+from .paging import order_of, page_size
 from .paths import parents
 from .refusal import RefusalError
 from .results import Result
@@ -56,7 +56,9 @@ class SubtreeStore(Protocol):
         """Find some subtree below a path."""
         ...
 
-    def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL) -> Found:
+    def page(
+        self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL, order: Order = OWN
+    ) -> Found:
         """List in order."""
         ...
 
@@ -161,39 +163,45 @@ class Subtrees:
         limit: int | None = None,
         *,
         filters: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
     ) -> Result:
         """List subtrees, a page at a time.
 
         Args:
             fs_name: only of this file system.
-            after: `SubtreePage.following` of the page before, with the same filters.
+            after: `SubtreePage.following` of the page before, with the same filters and order.
             limit: at most so many; `paging.PAGE` when not given.
             filters: `mode`, `master-key` (its name or 32 hexadecimal digits), `tenant`, `state` (of the key),
                 `below` (a directory) and `text` (in the path): only what fits all that are there.
+            sort: one of `filters.ORDERS`, within each file system.
+            reverse: backwards, file systems too.
         """
         try:
             limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
             chosen = wanted(filters or {})
             fscid = None if fs_name is None else self._existing_or_gone(fs_name)
-            start = place(after, chosen)
+            start = place(after, chosen, order)
         except RefusalError as refusal:
             return refusal.result
         names = names_of(self._cluster)
         end: Place | None = start
+        once = chosen.looked_through(order)
 
         def found() -> Iterator[SubtreeLine]:
             nonlocal end
             left = limit
             while left > 0 and end is not None:
-                part = self._store.page(fscid, end, left if chosen.text else min(left, PART), chosen)
+                part = self._store.page(fscid, end, left if once else min(left, PART), chosen, order)
                 yield from (_line(subtree, names.get(subtree.fscid)) for subtree in part.subtrees)
                 left, end = left - len(part.subtrees), part.following
-                if chosen.text is not None:
+                if once:
                     # it has looked through as many as a page may
                     return
 
         lines = packed(found(), vars, lambda line: SubtreeLine(**line))
-        return Result(answer=SubtreePage(lines, named_place(end), filtered=chosen != ALL))
+        return Result(answer=SubtreePage(lines, named_place(end, order), filtered=chosen != ALL))
 
     def show(self, fs_name: str, path: str) -> Result:
         """All that is known of one subtree, and of its key."""

@@ -4,19 +4,22 @@ The lockboxes in RADOS are the truth.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from ..messages import TenantFacts
 from ..messages.service import RotationState
-from ..store import Tenant
+from ..store import Order, Spot, Tenant
 from .cluster import FileSystemMap, existing, names_of
-from .paging import following, more, page_size, position
+from .filters import chosen
+from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
 from .reports import kept_facts
 from .results import Result
 from .text import moment, one_line, table
 from .values import Simplified
+
+ORDERS: Orders = {"tenant": str, "rotated": int}
 
 
 class TenantStore(Protocol):
@@ -30,7 +33,14 @@ class TenantStore(Protocol):
         """Find one."""
         ...
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> Sequence[Tenant]:
+    def page(
+        self,
+        fscid: int | None,
+        after: Spot | None,
+        limit: int,
+        wanted: Mapping[str, str] = ...,
+        order: Order = ...,
+    ) -> Sequence[Tenant]:
         """List in order."""
         ...
 
@@ -83,6 +93,7 @@ class TenantPage:
 
     tenants: tuple[TenantLine, ...]
     following: str | None = None
+    filtered: bool = field(default=False, compare=False)
 
     def simplified(self) -> Simplified:
         """Give plain JSON types."""
@@ -95,6 +106,8 @@ class TenantPage:
 
     def plain(self) -> str:
         """Show it to a person."""
+        if not self.tenants and self.filtered:
+            return "No tenant fits."
         if not self.tenants:
             return "No tenant was reported; `cephfs-fscrypt key rescan` reports all that have a key."
         rows = [
@@ -161,19 +174,35 @@ class Tenants:
         return Result(status=f"recorded {len(news)} tenants")
 
     def listing(
-        self, fs_name: str | None = None, after: str | None = None, limit: int | None = None
+        self,
+        fs_name: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        *,
+        filters: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+        reverse: bool = False,
     ) -> Result:
-        """List tenants, a page at a time. Arguments as `Subtrees.listing`."""
+        """List tenants, a page at a time. Arguments as `Subtrees.listing`.
+
+        Args:
+            filters: `tenant`, `kms` (that opens the key) and `text` (in the name).
+            sort: one of `ORDERS`.
+        """
         try:
             limit = page_size(limit)
+            order = order_of(sort, ORDERS, reverse=reverse)
+            wanted = chosen(filters or {}, {})
             fscid = None if fs_name is None else existing(self._cluster, fs_name).fscid
-            start = position(after)
+            start = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, start, limit + 1)
-        shown = found[:limit]
-        next_page = following(shown[-1].fscid, shown[-1].tenant) if len(found) > limit else None
-        return Result(answer=TenantPage(self._lines(shown), next_page))
+        found = self._store.page(fscid, start, limit + 1, wanted, order)
+        next_page = None
+        if len(found) > limit:
+            last = found[limit - 1]
+            next_page = following(Spot(last.fscid, last.tenant, last.rotated), order, ORDERS)
+        return Result(answer=TenantPage(self._lines(found[:limit]), next_page, filtered=bool(wanted)))
 
     def show(self, fs_name: str, tenant: str) -> Result:
         """What is known of one tenant: a page with it, or with none."""

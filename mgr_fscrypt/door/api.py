@@ -74,12 +74,20 @@ class ApiCommands(Desk):
     def list_access(
         self,
         _end_positional_: int = 0,
+        role: MaybeText = None,
+        kind: MaybeText = None,
+        tenant: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List who may use the API, as what, until when, and when they last did; --after shows the next page"""
-        return self.reply(lambda: self.access.listing(after, limit), format)
+        """List who may use the API, as what, until when, and when they last did: all, or those of a role, of a kind (token, certificate, dashboard), of a tenant; --sort name, created, expires or used, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"role": role, "kind": kind, "tenant": tenant}
+        return self.reply(
+            lambda: self.access.listing(after, limit, filters=filters, sort=sort, reverse=reverse), format
+        )
 
     @Command("fscrypt api access revoke", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def revoke_access(self, name: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

@@ -2,6 +2,7 @@
 
 from mgr_module import HandleCommandResult
 
+from ..control.audit import ActFilter
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
 
@@ -13,12 +14,17 @@ class AuditCommands(Desk):
     def list_acts(
         self,
         _end_positional_: int = 0,
+        who: MaybeText = None,
+        command: MaybeText = None,
+        refused: bool = False,
+        reverse: bool = False,
         after: MaybeNumber = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List what was done through the manager, newest first; --after NUMBER shows older records"""
-        return self.reply(lambda: self.audit.listing(after, limit), format)
+        """List what was done through the manager, newest first: all, or what somebody did (--who: a text in the name), what a command did (--command 'key destruction'), what was refused; --reverse: oldest first; --after NUMBER goes on"""  # noqa: E501 - ceph -h prints it as it stands
+        wanted = ActFilter(who, command, refused=True if refused else None)
+        return self.reply(lambda: self.audit.listing(after, limit, wanted=wanted, reverse=reverse), format)
 
     @Command("fscrypt audit verify", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def verify_acts(

@@ -14,13 +14,22 @@ class ClientCommands(Desk):
         self,
         fs: MaybeText = None,
         _end_positional_: int = 0,
+        entity: MaybeText = None,
+        verdict: MaybeText = None,
+        text: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List client sessions, and what each can do to encrypted subtrees; --after shows the next page"""
+        """List client sessions, and what each can do to encrypted subtrees: all, or those on a file system, of an entity, of a verdict (harmful, unknown, blind, harmless), with a text in host, software or mounted directory; --sort session, entity or since, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"entity": entity, "verdict": verdict, "text": text}
         self.observer.refresh()
-        return self.reply(lambda: self.audience.listing(fs, after, limit), format)
+        return self.reply(
+            lambda: self.audience.listing(fs, after, limit, filters=filters, sort=sort, reverse=reverse),
+            format,
+        )
 
     @Command("fscrypt client explain", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def explain_client(

@@ -33,10 +33,17 @@ class DestructionCommands(Desk):
     @Command("fscrypt key destruction ls", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def list_destructions(
         self,
+        fs: MaybeText = None,
         _end_positional_: int = 0,
+        state: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List keys whose end was asked for, by whom, and who approved; --after shows the next page"""
-        return self.reply(lambda: self.destructions.listing(after, limit), format)
+        """List keys whose end was asked for, by whom, and who approved: all, of a file system, in a state (waiting, approved); --sort key or requested, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        return self.reply(
+            lambda: self.destructions.listing(fs, after, limit, state=state, sort=sort, reverse=reverse),
+            format,
+        )

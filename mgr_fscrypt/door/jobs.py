@@ -13,12 +13,18 @@ class JobCommands(Desk):
     def list_jobs(
         self,
         _end_positional_: int = 0,
+        kind: MaybeText = None,
+        state: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List jobs of the engine service, newest first; --after shows the next page"""
-        return self.reply_at_once(lambda: self.jobs.listing(after, limit), format)
+        """List jobs of the engine service, newest first: all, or those of a kind, in a state; --reverse: oldest first; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"kind": kind, "state": state}
+        return self.reply_at_once(
+            lambda: self.jobs.listing(after, limit, filters=filters, reverse=reverse), format
+        )
 
     @Command("fscrypt job show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_job(self, job: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

@@ -14,12 +14,20 @@ class KeyCommands(Desk):
         self,
         fs: MaybeText = None,
         _end_positional_: int = 0,
+        tenant: MaybeText = None,
+        state: MaybeText = None,
+        text: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List master keys that are known, of one file system or all; --after shows the next page"""
-        return self.reply(lambda: self.keys.listing(fs, after, limit), format)
+        """List master keys that are known: all, or those of a file system, a tenant, in a state, with a text in their name; --sort identifier, name or expires, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"tenant": tenant, "state": state, "text": text}
+        return self.reply(
+            lambda: self.keys.listing(fs, after, limit, filters=filters, sort=sort, reverse=reverse), format
+        )
 
     @Command("fscrypt key show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_key(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

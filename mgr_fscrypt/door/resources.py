@@ -48,15 +48,16 @@ class ResourceCommands(Desk):
         self,
         fs: MaybeText = None,
         _end_positional_: int = 0,
+        kind: MaybeText = None,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Print what there is as a file that `apply` takes; --after shows the next page"""
+        """Print what there is as a file that `apply` takes: all, or of a file system, of a kind (key, gate, ...); --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
         managers, untold = self.key_managers.declared()
 
         def shown() -> Result:
-            page = self.resources.show(fs, after, limit, managers=managers)
+            page = self.resources.show(fs, after, limit, kind=kind, managers=managers)
             return replace(page, status=untold) if page.success else page
 
         return self.reply(shown, format)

@@ -31,8 +31,9 @@ class ScanCommands(Desk):
         self,
         fs: str,
         _end_positional_: int = 0,
+        standing: MaybeText = None,
         after: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Show what the newest scan found beside what is registered, and what brings the register up to date; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
-        return self.reply_at_once(lambda: self.scans.listing(fs, after), format)
+        """Show what the newest scan found beside what is registered, and what brings the register up to date; --standing missing: only that; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        return self.reply_at_once(lambda: self.scans.listing(fs, after, standing=standing), format)

@@ -26,11 +26,13 @@ class SubtreeCommands(Desk):
         state: MaybeText = None,
         below: MaybeText = None,
         text: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List registered subtrees: all, or those of a mode (engine, kernel), a key, a tenant, a state of their key, below a directory, with a text in their path; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        """List registered subtrees: all, or those of a mode (engine, kernel), a key, a tenant, a state of their key, below a directory, with a text in their path; --sort path or registered, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
         # not --key: the program `ceph` takes that for itself
         filters = {
             "mode": mode,
@@ -40,7 +42,10 @@ class SubtreeCommands(Desk):
             "below": below,
             "text": text,
         }
-        return self.reply(lambda: self.subtrees.listing(fs, after, limit, filters=filters), format)
+        return self.reply(
+            lambda: self.subtrees.listing(fs, after, limit, filters=filters, sort=sort, reverse=reverse),
+            format,
+        )
 
     @Command("fscrypt subtree show", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def show_subtree(self, fs: str, path: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word

@@ -14,12 +14,21 @@ class TenantCommands(Desk):
         self,
         fs: MaybeText = None,
         _end_positional_: int = 0,
+        tenant: MaybeText = None,
+        kms: MaybeText = None,
+        text: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
         after: MaybeText = None,
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List tenants, how old their keys are, and when they are to be rotated; --after shows the next page"""
-        return self.reply(lambda: self.tenants.listing(fs, after, limit), format)
+        """List tenants, how old their keys are, and when they are to be rotated: all, or those of a file system, one, those whose key a key manager opens, with a text in their name; --sort tenant or rotated, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"tenant": tenant, "kms": kms, "text": text}
+        return self.reply(
+            lambda: self.tenants.listing(fs, after, limit, filters=filters, sort=sort, reverse=reverse),
+            format,
+        )
 
     @Command("fscrypt tenant adopt", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def adopt_tenant(

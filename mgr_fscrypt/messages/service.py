@@ -157,10 +157,19 @@ class JobsQuestion:
     Args:
         after: the id that the page before ended with; None: from the newest one.
         limit: how many at most.
+        kind, state: only those of this kind, in this state; None: all.
+        reverse: the oldest ones first.
     """
 
     after: str | None
     limit: int
+    kind: str | None = None
+    state: str | None = None
+    reverse: bool = False
+
+    def wants(self, job: JobState) -> bool:
+        """Is it one of those?"""
+        return self.kind in (None, job.wish.kind) and self.state in (None, job.state)
 
     def __post_init__(self) -> None:
         if self.after is not None:

@@ -11,12 +11,14 @@ from .gates import Gate, GatedCaps, GateTable
 from .identities import Identity, IdentityTable
 from .keys import Key, KeyTable
 from .left_migrations import LeftMigration, LeftMigrationTable
+from .ordering import OWN, Order, Spot
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 from .tenants import Tenant, TenantTable
 
 __all__ = [
     "ALL",
     "FIRST",
+    "OWN",
     "Act",
     "ActTable",
     "Database",
@@ -40,7 +42,9 @@ __all__ = [
     "LocalDatabase",
     "NewerSchemaError",
     "NotReadyError",
+    "Order",
     "Place",
+    "Spot",
     "Subtree",
     "SubtreeTable",
     "Tenant",

@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import astuple, dataclass, fields
 
 from .database import Database
+from .ordering import OWN, Order, Spot, question, within
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,35 @@ class DestructionTable:
             row = db.execute(query, (fscid, key_identifier)).fetchone()
         return None if row is None else _wish(row)
 
-    def page(self, after: tuple[int, str], limit: int) -> tuple[Destruction, ...]:
-        """Give up to ``limit`` wishes in order of file system and key, past the one named by ``after``."""
-        query = (
-            f"SELECT {_COLUMNS} FROM Destruction WHERE (fscid, key_identifier) > (?, ?) "  # noqa: S608 - our own
-            "ORDER BY fscid, key_identifier LIMIT ?"
+    def page(
+        self,
+        fscid: int | None,
+        after: Spot | None,
+        limit: int,
+        approved: bool | None = None,
+        order: Order = OWN,
+    ) -> tuple[Destruction, ...]:
+        """Give up to ``limit`` wishes past a line, named by keys. See `KeyTable.page`; by `requested`, too.
+
+        Args:
+            approved: only those that are, or are not.
+        """
+        after, left = within(fscid, after, order)
+        if not left:
+            return ()
+        conditions: dict[str, int | str] = {} if fscid is None else {"fscid = ?": fscid}
+        if approved is not None:
+            conditions["(approved > 0) = ?"] = approved
+        query, values = question(
+            f"SELECT {_COLUMNS} FROM Destruction",  # noqa: S608 - our own
+            conditions,
+            name="key_identifier",
+            after=after,
+            order=order,
+            limit=limit,
         )
         with self._database.transaction() as db:
-            return tuple(map(_wish, db.execute(query, (*after, limit)).fetchall()))
+            return tuple(map(_wish, db.execute(query, values).fetchall()))
 
 
 def _wish(row: sqlite3.Row) -> Destruction:

@@ -1,9 +1,11 @@
 """The table of those who may use the API, and of what they prove it by."""
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, fields
 
 from .database import Database
+from .ordering import OWN, Order, Spot, question
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Identity:
 
 _COLUMNS = ", ".join(field.name for field in fields(Identity))
 _PLACES = ", ".join("?" for _ in fields(Identity))
+EVERYBODY: Mapping[str, str] = {}
+_WANTED = {"role": "role = ?", "kind": "kind = ?", "tenant": "tenant = ?"}
 
 
 class IdentityTable:
@@ -60,11 +64,25 @@ class IdentityTable:
         with self._database.transaction() as db:
             db.execute("UPDATE Identity SET used = max(used, ?) WHERE name = ?", (at, name))
 
-    def page(self, after: str, limit: int) -> tuple[Identity, ...]:
-        """Give up to ``limit`` identities in order of names, past the one named by ``after``."""
-        query = f"SELECT {_COLUMNS} FROM Identity WHERE name > ? ORDER BY name LIMIT ?"  # noqa: S608 - our own
+    def page(
+        self,
+        after: Spot | None,
+        limit: int,
+        wanted: Mapping[str, str] = EVERYBODY,
+        order: Order = OWN,
+    ) -> tuple[Identity, ...]:
+        """Give up to ``limit`` identities past a line. See `KeyTable.page`; by any column of times."""
+        query, values = question(
+            f"SELECT {_COLUMNS} FROM Identity",  # noqa: S608 - our own
+            {_WANTED[name]: value for name, value in wanted.items()},
+            name="name",
+            after=after,
+            order=order,
+            limit=limit,
+            by_file_system=False,
+        )
         with self._database.transaction() as db:
-            return tuple(map(_identity, db.execute(query, (after, limit)).fetchall()))
+            return tuple(map(_identity, db.execute(query, values).fetchall()))
 
     def proven(self, kind: str, proof: str) -> Identity | None:
         """Give the one whom something proves."""

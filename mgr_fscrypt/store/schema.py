@@ -1,5 +1,10 @@
 """The tables, as the steps that lead to them. A step that was ever released is never changed: add another."""
 
+NEVER = 1 << 62
+"""Where what never expires stands among times: last."""
+EXPIRY = f"IIF(expires, expires, {NEVER})"
+"""What an index is made of, so it is asked for by these very words."""
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -245,5 +250,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (fscid, path)
         ) WITHOUT ROWID
         """,
+    ),
+    (
+        # orders in which lists are asked for; each ends with the primary key
+        "CREATE INDEX SubtreeByTime ON Subtree (fscid, registered)",
+        f"CREATE INDEX KeyByExpiry ON Key (fscid, ({EXPIRY}))",
     ),
 )

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from .database import Database
+from .ordering import OWN, Order
 
 LOOKED_THROUGH = 5_000
-"""Rows that one page looks through for a text: no index knows what is inside of a path."""
+"""Rows that one page looks through for what no index knows: a text in a path, or a filter in another order."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Wanted:
     tenant: str | None = None
     state: str | None = None
 
+    def looked_through(self, order: Order) -> bool:
+        """Is what is wanted told row by row, since no index that is in this order knows it?"""
+        return self.text is not None or (bool(order.column) and self != ALL)
+
     @property
     def by_key(self) -> bool:
         """Whether the list is in order of keys, since only their table knows what is asked for."""
@@ -76,11 +81,15 @@ ALL = Wanted()
 
 @dataclass(frozen=True)
 class Place:
-    """Where a list goes on: after this file system, key (in a list by key) and path."""
+    """Where a list goes on: after this file system, key (in a list by key), time (in one by times) and path.
+
+    Without a path it is the begin of the file system, in either direction.
+    """
 
     fscid: int = 0
     path: str = ""
     key_identifier: str = ""
+    registered: int = 0
 
 
 @dataclass(frozen=True)
@@ -157,28 +166,31 @@ class SubtreeTable:
             )
         return None if row is None else _subtree(row)
 
-    def page(self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL) -> Found:
+    def page(
+        self, fscid: int | None, after: Place, limit: int, wanted: Wanted = ALL, order: Order = OWN
+    ) -> Found:
         """Give up to ``limit`` subtrees past a place, in order of file system and path.
 
-        A list by key is in order of file system, key and path. One by text may go on though it is not full: it looks
-        through `LOOKED_THROUGH` rows at a time.
+        A list by key is in order of file system, key and path. One that is `looked_through` may go on though it is not
+        full: by `LOOKED_THROUGH` rows at a time.
 
         Args:
             fscid: only of this file system.
             after: the begin, or where the page before ended.
             limit: at most so many.
             wanted: only these.
+            order: by paths, or by `registered`.
         """
-        most = limit + 1 if wanted.text is None else LOOKED_THROUGH
+        most = LOOKED_THROUGH if wanted.looked_through(order) else limit + 1
         shown: list[Subtree] = []
         last = after
         with self._database.transaction() as db:
-            for looked, row in enumerate(_rows(db, fscid, after, most, wanted), 1):
-                if wanted.text is None or wanted.text in row["path"]:
+            for looked, row in enumerate(_rows(db, fscid, after, most, wanted, order), 1):
+                if row["fits"]:
                     if len(shown) == limit:
                         return Found(tuple(shown), last)
                     shown.append(_subtree(row))
-                last = Place(row["fscid"], row["path"], row["key_identifier"] if wanted.by_key else "")
+                last = _place(row, wanted, order)
                 if looked == most:
                     return Found(tuple(shown), last)
         return Found(tuple(shown), None)
@@ -205,47 +217,104 @@ def _subtree(row: sqlite3.Row) -> Subtree:
     return Subtree(**{field.name: row[field.name] for field in fields(Subtree)})
 
 
+def _place(row: sqlite3.Row, wanted: Wanted, order: Order) -> Place:
+    if order.column:
+        return Place(row["fscid"], row["path"], registered=row["registered"])
+    return Place(row["fscid"], row["path"], row["key_identifier"] if wanted.by_key else "")
+
+
 def _rows(
-    db: sqlite3.Connection, fscid: int | None, after: Place, most: int, wanted: Wanted
+    db: sqlite3.Connection, fscid: int | None, after: Place, most: int, wanted: Wanted, order: Order
 ) -> Iterator[sqlite3.Row]:
     """What is wanted past a place, in order, up to `most` of each file system, fetched as it is asked for."""
-    counted = db.execute(
-        "SELECT DISTINCT fscid FROM SubtreeCount WHERE fscid >= ? ORDER BY fscid", (after.fscid,)
-    )
-    for each in [row["fscid"] for row in counted.fetchall()]:
-        if fscid in (None, each):
-            start = after if each == after.fscid else Place(each)
-            for query, values in _queries(db, start, wanted):
-                yield from db.execute(f"{query} LIMIT ?", (*values, most))
+    counted = db.execute("SELECT DISTINCT fscid FROM SubtreeCount ORDER BY fscid").fetchall()
+    numbers = [row["fscid"] for row in counted if fscid in (None, row["fscid"])]
+    for each in reversed(numbers) if order.reverse else numbers:
+        passed = each > after.fscid if order.reverse else each < after.fscid
+        if passed and after.fscid:
+            continue
+        start = after if each == after.fscid else Place(each)
+        for query, values in _queries(db, start, wanted, order):
+            yield from db.execute(f"{query} LIMIT ?", (*values, most))
 
 
-def _queries(
-    db: sqlite3.Connection, start: Place, wanted: Wanted
-) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+Question = tuple[str, tuple[int | str, ...]]
+Condition = tuple[str, tuple[str | int, ...]]
+
+
+def _queries(db: sqlite3.Connection, start: Place, wanted: Wanted, order: Order) -> Iterator[Question]:
     """The questions that, one after the other, give what is wanted of one file system in order.
 
     Each is answered from an index alone, without sorting: qa/unit/store/test_pages.py looks at SQLite's plans.
     """
+    if order.column:
+        yield _by_time(start, wanted, order)
+        return
     said = {"s.mode": wanted.mode, "s.key_identifier": wanted.key_identifier}
     if wanted.by_key:
         said |= {f"k.{column}": value for column, value in wanted.of_key.items()}
     elif not _is_such_a_key(db, start.fscid, wanted):
         return
-    conditions = [(f"{column} = ?", value) for column, value in said.items() if value is not None]
-    low = ""
+    conditions: list[Condition] = [
+        (f"{column} = ?", (value,)) for column, value in said.items() if value is not None
+    ]
+    low, high = "", ""
     if wanted.below not in (None, "/"):
-        low, bound = _below(db, start.fscid, str(wanted.below))
-        conditions.append(bound)
+        low, high = _below(db, start.fscid, str(wanted.below))
+        if not high:
+            conditions.append(("s.path = ?", (str(wanted.below),)))
+    fits: list[Condition] = [] if wanted.text is None else [("instr(s.path, ?)", (wanted.text,))]
     # said, not left to SQLite: without statistics it takes an index that fits the order, and reads all of it
     rows = f"Subtree s INDEXED BY {index}" if (index := _index(wanted)) else "Subtree s NOT INDEXED"
     if not wanted.by_key:
-        conditions.append(("s.path > ?", max(low, start.path)))
-        yield _query(rows, "s.fscid", start.fscid, conditions, "s.path")
+        conditions += _between(low, high, start.path, order)
+        yield _query(rows, "s.fscid", start.fscid, conditions, fits, ("s.path",), order)
         return
     source = f"Key k CROSS JOIN {rows} ON s.fscid = k.fscid AND s.key_identifier = k.identifier"
-    for identifiers, path in (("k.identifier = ?", start.path), ("k.identifier > ?", "")):
-        placed = [*conditions, (identifiers, start.key_identifier), ("s.path > ?", max(low, path))]
-        yield _query(source, "k.fscid", start.fscid, placed, "k.identifier, s.path")
+    past: Condition = (f"k.identifier {order.sign} ?", (start.key_identifier,))
+    steps: list[list[Condition]] = [[past, *_between(low, high, "", order)]]
+    if start.key_identifier:
+        steps.insert(
+            0, [("k.identifier = ?", (start.key_identifier,)), *_between(low, high, start.path, order)]
+        )
+    elif order.reverse:
+        # from the last one on
+        steps = [_between(low, high, "", order)]
+    for step in steps:
+        ranked = ("k.identifier", "s.path")
+        yield _query(source, "k.fscid", start.fscid, [*conditions, *step], fits, ranked, order)
+
+
+def _by_time(start: Place, wanted: Wanted, order: Order) -> Question:
+    """In order of the times at which they were registered; what fits is told of each row."""
+    said = {"s.mode": wanted.mode, "s.key_identifier": wanted.key_identifier}
+    said |= {f"k.{column}": value for column, value in wanted.of_key.items()}
+    # what is not known of a key fits nothing
+    fits: list[Condition] = [
+        (f"IFNULL({column} = ?, 0)", (value,)) for column, value in said.items() if value is not None
+    ]
+    if wanted.text is not None:
+        fits.append(("instr(s.path, ?)", (wanted.text,)))
+    if wanted.below not in (None, "/"):
+        below = str(wanted.below)
+        # "0" is the character after "/"
+        fits.append(("(s.path || '/') >= ? AND (s.path || '/') < ?", (f"{below}/", f"{below}0")))
+    source = "Subtree s INDEXED BY SubtreeByTime"
+    if wanted.of_key:
+        source += " LEFT JOIN Key k ON k.fscid = s.fscid AND k.identifier = s.key_identifier"
+    conditions: list[Condition] = []
+    if start.path:
+        conditions.append((f"(s.registered, s.path) {order.sign} (?, ?)", (start.registered, start.path)))
+    return _query(source, "s.fscid", start.fscid, conditions, fits, ("s.registered", "s.path"), order)
+
+
+def _between(low: str, high: str, start: str, order: Order) -> list[Condition]:
+    """What lies between two paths, and past the one that the page before ended with."""
+    if order.reverse:
+        high = min(filter(None, (high, start)), default="")
+    else:
+        low = max(low, start)
+    return [("s.path > ?", (low,)), *[("s.path < ?", (high,))] * bool(high)]
 
 
 def _index(wanted: Wanted) -> str:
@@ -257,14 +326,27 @@ def _index(wanted: Wanted) -> str:
 
 
 def _query(
-    source: str, column: str, fscid: int, conditions: Sequence[tuple[str, str]], order: str
-) -> tuple[str, tuple[int | str, ...]]:
+    source: str,
+    column: str,
+    fscid: int,
+    conditions: Sequence[Condition],
+    fits: Sequence[Condition],
+    ranked: Sequence[str],
+    order: Order,
+) -> Question:
     columns = ", ".join(f"s.{field.name}" for field in fields(Subtree))
+    fitting = " AND ".join(words for words, _ in fits) or "1"
     words = " AND ".join([f"{column} = ?", *(condition for condition, _ in conditions)])
+    sorted_by = ", ".join(f"{each} DESC" if order.reverse else each for each in ranked)
     return (
-        f"SELECT {columns} FROM {source} WHERE {words} ORDER BY {order}",  # noqa: S608 - all of it is our own
-        (fscid, *(value for _, value in conditions)),
+        f"SELECT {columns}, ({fitting}) AS fits FROM {source} WHERE {words} ORDER BY {sorted_by}",  # noqa: S608 - all of it is our own
+        (*_values(fits), fscid, *_values(conditions)),
     )
+
+
+def _values(conditions: Sequence[Condition]) -> Iterator[str | int]:
+    for _, values in conditions:
+        yield from values
 
 
 def _is_such_a_key(db: sqlite3.Connection, fscid: int, wanted: Wanted) -> bool:
@@ -275,12 +357,12 @@ def _is_such_a_key(db: sqlite3.Connection, fscid: int, wanted: Wanted) -> bool:
     return not wanted.of_key or found.fetchone() is not None
 
 
-def _below(db: sqlite3.Connection, fscid: int, path: str) -> tuple[str, tuple[str, str]]:
-    """For a directory and what is below it: what lies before it all, and the other bound.
+def _below(db: sqlite3.Connection, fscid: int, path: str) -> tuple[str, str]:
+    """For a directory and what is below it: what lies before and behind it all; nothing behind: only itself.
 
     Subtrees do not nest: where one is at the path itself, there is no other one.
     """
     if db.execute("SELECT 1 FROM Subtree WHERE fscid = ? AND path = ?", (fscid, path)).fetchone():
-        return "", ("s.path = ?", path)
+        return "", ""
     # "0" is the character after "/"
-    return path + "/", ("s.path < ?", path + "0")
+    return path + "/", path + "0"

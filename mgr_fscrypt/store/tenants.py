@@ -2,10 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from .database import Database
+from .ordering import OWN, Order, Spot, question, within
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Tenant:
 _COLUMNS = ", ".join(field.name for field in fields(Tenant))
 _PLACES = ", ".join("?" for _ in fields(Tenant))
 _LISTS = ("managers", "others")
+ALL_TENANTS: Mapping[str, str] = {}
+# a list of names as JSON has each of them in quotes, and no other quotes
+_WANTED = {"tenant": "tenant = ?", "kms": "instr(managers, ?)", "text": "instr(tenant, ?)"}
 
 
 class TenantTable:
@@ -54,22 +58,42 @@ class TenantTable:
         found = self._where("fscid = ? AND tenant = ?", (fscid, tenant))
         return found[0] if found else None
 
-    def page(self, fscid: int | None, after: tuple[int, str], limit: int) -> tuple[Tenant, ...]:
-        """Give up to ``limit`` tenants in order of file system and name, past the one named by ``after``."""
-        if fscid is None:
-            return self._where("(fscid, tenant) > (?, ?)", after, limit)
-        if after[0] > fscid:
+    def page(
+        self,
+        fscid: int | None,
+        after: Spot | None,
+        limit: int,
+        wanted: Mapping[str, str] = ALL_TENANTS,
+        order: Order = OWN,
+    ) -> tuple[Tenant, ...]:
+        """Give up to ``limit`` tenants past a line, named by themselves. See `KeyTable.page`; by `rotated`, too."""
+        after, left = within(fscid, after, order)
+        if not left:
             return ()
-        return self._where("fscid = ? AND tenant > ?", (fscid, after[1] if after[0] == fscid else ""), limit)
+        conditions: dict[str, int | str] = {
+            _WANTED[name]: json.dumps(value) if name == "kms" else value for name, value in wanted.items()
+        }
+        if fscid is not None:
+            conditions["fscid = ?"] = fscid
+        query, values = question(
+            f"SELECT {_COLUMNS} FROM Tenant",  # noqa: S608 - our own
+            conditions,
+            name="tenant",
+            after=after,
+            order=order,
+            limit=limit,
+        )
+        with self._database.transaction() as db:
+            return tuple(map(_tenant, db.execute(query, values).fetchall()))
 
     def due(self, by: int) -> tuple[Tenant, ...]:
         """Give those whose key was to be rotated by that time."""
         return self._where("rotate_every > 0 AND rotated + rotate_every <= ?", (by,))
 
-    def _where(self, condition: str, values: tuple[int | str, ...], limit: int = -1) -> tuple[Tenant, ...]:
-        query = f"SELECT {_COLUMNS} FROM Tenant WHERE {condition} ORDER BY fscid, tenant LIMIT ?"  # noqa: S608 - our own conditions
+    def _where(self, condition: str, values: tuple[int | str, ...]) -> tuple[Tenant, ...]:
+        query = f"SELECT {_COLUMNS} FROM Tenant WHERE {condition} ORDER BY fscid, tenant"  # noqa: S608 - our own conditions
         with self._database.transaction() as db:
-            rows = db.execute(query, (*values, limit)).fetchall()
+            rows = db.execute(query, values).fetchall()
         return tuple(_tenant(row) for row in rows)
 
 

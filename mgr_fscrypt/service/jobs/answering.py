@@ -52,7 +52,7 @@ class JobAnswers:
             case JobQuestion():
                 return _told(lambda: self._runner.state(ask.id))
             case JobsQuestion():
-                return _told(lambda: self._runner.page(ask.after, ask.limit))
+                return _told(lambda: self._runner.page(ask))
         done = self._clerk.submit(_told, lambda: self._act(ask))
         try:
             return done.result(self._patience)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ...backoff import Backoff
 from ...ceph.errors import (
@@ -32,6 +33,7 @@ from ...messages.job import (
     brief,
     result_text,
 )
+from ...messages.service import JobsQuestion
 from ..clock import Clock
 from ..resident import Residents
 from .interface import (
@@ -247,23 +249,25 @@ class Runner:
         turn = self._serving()
         return self._seen(turn, self._known(turn, job)).state
 
-    def page(self, after: str | None, limit: int) -> JobPage:
+    def page(self, asked: JobsQuestion) -> JobPage:
         """Some, newest first, without their results. Raises as `state`."""
         turn = self._serving()
-        records = turn.book.jobs()[::-1]
-        if after is not None:
+        records = turn.book.jobs()[:: 1 if asked.reverse else -1]
+        if asked.after is not None:
             ids = [record.state.id for record in records]
-            self._known(turn, after)
-            records = records[ids.index(after) + 1 :]
+            self._known(turn, asked.after)
+            records = records[ids.index(asked.after) + 1 :]
+        fitting = (seen for record in records if asked.wants((seen := self._seen(turn, record)).state))
+        found = list(islice(fitting, asked.limit + 1))
         page: list[JobState] = []
         size = 0
-        for record in records[:limit]:
-            state = replace(self._seen(turn, record).state, result="")
+        for record in found[: asked.limit]:
+            state = replace(record.state, result="")
             size += len(JobRecord(state).encode())
             if page and size > LARGEST_PAGE:
                 break
             page.append(state)
-        return JobPage(tuple(page), page[-1].id if len(page) < len(records) else None)
+        return JobPage(tuple(page), page[-1].id if len(page) < len(found) else None)
 
     # what may be told
 

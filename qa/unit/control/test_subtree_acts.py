@@ -123,8 +123,8 @@ class Acts(World):
                     return self.stage.runner.begin_job(wish)
                 case JobQuestion(id=job):
                     return self.stage.runner.state(job)
-                case JobsQuestion(after=after):
-                    return self.stage.runner.page(after, 2)
+                case JobsQuestion() as asked:
+                    return self.stage.runner.page(replace(asked, limit=2))
                 case other:
                     pytest.fail(f"nobody asks {other}")
         except JobRefusedError as error:

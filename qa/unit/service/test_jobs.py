@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mgr_fscrypt.ceph.errors import CephError, ClientDiedError, UnreachableError
 from mgr_fscrypt.engine import LockedError, RefusedError
 from mgr_fscrypt.messages.job import Jobs, JobWish
+from mgr_fscrypt.messages.service import JobsQuestion
 from mgr_fscrypt.service.jobs import (
     Controls,
     JobFailedError,
@@ -588,20 +590,42 @@ def test_pages(stage: Stage):
     for number in range(1, 8):
         stage.runner.begin_job(wish(number, path=f"/{number}"))
         stage.clock.time += 1
-    page = stage.runner.page(None, 3)
+    page = stage.runner.page(JobsQuestion(None, 3))
     assert [job.id[-1] for job in page.jobs] == ["7", "6", "5"]
     assert page.following == wish(5).id
-    rest = stage.runner.page(page.following, 100)
+    rest = stage.runner.page(JobsQuestion(page.following, 100))
     assert [job.id[-1] for job in rest.jobs] == ["4", "3", "2", "1"]
     assert rest.following is None
     with pytest.raises(NoSuchJobError):
-        stage.runner.page(wish(9).id, 3)
+        stage.runner.page(JobsQuestion(wish(9).id, 3))
+
+
+def test_pages_of_some_and_the_oldest_first():
+    stage = Stage(SteppingKind(), SteppingKind("brief"))
+    for number in range(1, 8):
+        stage.runner.begin_job(wish(number, "brief" if number % 2 else "count", f"/{number}"))
+        stage.clock.time += 1
+
+    def pages(**wanted: Any) -> list[list[str]]:
+        shown, after = [], None
+        while True:
+            page = stage.runner.page(JobsQuestion(after, 2, **wanted))
+            shown.append([job.id[-1] for job in page.jobs])
+            after = page.following
+            if after is None:
+                return shown
+
+    assert pages(reverse=True) == [["1", "2"], ["3", "4"], ["5", "6"], ["7"]]
+    assert pages(kind="count") == [["6", "4"], ["2"]]
+    assert pages(kind="count", reverse=True, state="queued") == [["2", "4"], ["6"]]
+    assert pages(state="done") == [[]]
+    assert pages(kind="nosuch") == [[]]
 
 
 def test_a_page_is_one_message(stage: Stage):
     for number in range(1, 50):
         stage.runner.begin_job(wish(number, path="/" + "\x01" * 4000 + str(number)))
-    page = stage.runner.page(None, 100)
+    page = stage.runner.page(JobsQuestion(None, 100))
     assert 1 < len(page.jobs) < 10
     assert page.following == page.jobs[-1].id
     assert len(glance(stage).told) == 20

@@ -8,7 +8,19 @@ from itertools import product
 
 import pytest
 
-from mgr_fscrypt.store import ALL, Key, KeyTable, LocalDatabase, Place, Subtree, SubtreeTable, Wanted
+from mgr_fscrypt.store import (
+    ALL,
+    OWN,
+    Key,
+    KeyTable,
+    LocalDatabase,
+    Order,
+    Place,
+    Spot,
+    Subtree,
+    SubtreeTable,
+    Wanted,
+)
 from mgr_fscrypt.store import subtrees as pages
 
 KEYS = {
@@ -36,7 +48,7 @@ def made(fscid: int) -> list[Subtree]:
             "N",
             32,
             keys[number % len(keys)],
-            0,
+            number % 3,
         )
         for number, path in enumerate(shown, 1)
     ]
@@ -84,12 +96,17 @@ CHOICES: Mapping[str, tuple[str | None, ...]] = {
 ASKED = [Wanted(**dict(zip(CHOICES, values, strict=True))) for values in product(*CHOICES.values())]
 
 
-def walked(table: SubtreeTable, fscid: int | None, wanted: Wanted, size: int) -> list[Subtree]:
+ORDERS = [Order(column, reverse) for column in ("", "registered") for reverse in (False, True)]
+
+
+def walked(
+    table: SubtreeTable, fscid: int | None, wanted: Wanted, size: int, order: Order = OWN
+) -> list[Subtree]:
     """All pages, one after the other."""
     seen: list[Subtree] = []
     place: Place | None = Place()
     while place is not None:
-        page = table.page(fscid, place, size, wanted)
+        page = table.page(fscid, place, size, wanted, order)
         assert len(page.subtrees) <= size
         seen += page.subtrees
         place = page.following
@@ -97,15 +114,22 @@ def walked(table: SubtreeTable, fscid: int | None, wanted: Wanted, size: int) ->
 
 
 @pytest.mark.parametrize(("fscid", "size"), [(None, 100), (None, 2), (1, 1), (2, 3)])
-def test_each_filter_gives_what_fits_in_order(database: LocalDatabase, fscid: int | None, size: int):
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_each_filter_gives_what_fits_in_order(
+    database: LocalDatabase, fscid: int | None, size: int, order: Order
+):
     table = SubtreeTable(database)
     for wanted in ASKED:
         expected = [each for each in SUBTREES if fscid in (None, each.fscid) and fits(each, wanted)]
-        if wanted.by_key:
+        if order.column:
+            expected.sort(key=lambda each: (each.fscid, each.registered, each.path))
+        elif wanted.by_key:
             expected.sort(key=lambda each: (each.fscid, each.key_identifier, each.path))
         else:
             expected.sort(key=lambda each: (each.fscid, each.path))
-        assert walked(table, fscid, wanted, size) == expected, wanted
+        if order.reverse:
+            expected.reverse()
+        assert walked(table, fscid, wanted, size, order) == expected, wanted
 
 
 def test_a_page_by_text_looks_through_so_many_and_says_where_it_goes_on(
@@ -117,6 +141,9 @@ def test_a_page_by_text_looks_through_so_many_and_says_where_it_goes_on(
     assert (first.subtrees, first.following) == ((), Place(1, "/vol.x/a"))
     assert [each.path for each in walked(table, 1, Wanted(text="/z"), 10)] == ["/z"]
     assert [each.path for each in walked(table, 1, Wanted(text="/z", tenant="acme"), 10)] == ["/z"]
+    newest = Order("registered", reverse=True)
+    assert table.page(1, Place(), 10, Wanted(tenant="nobody"), newest).following is not None
+    assert walked(table, 1, Wanted(tenant="nobody"), 10, newest) == []
 
 
 class Explaining:
@@ -140,9 +167,11 @@ class Explaining:
 
 
 @pytest.mark.parametrize("wanted", [*ASKED[::7], ALL, *(Wanted(**{name: "x"}) for name in CHOICES)])
-def test_nothing_is_sorted_and_no_table_read_through(database: LocalDatabase, wanted: Wanted):
+@pytest.mark.parametrize("reverse", [False, True])
+def test_nothing_is_sorted_and_no_table_read_through(database: LocalDatabase, wanted: Wanted, reverse: bool):
     table = SubtreeTable(explaining := Explaining(database))
-    table.page(None, Place(1, "/a", "00" * 16 if wanted.by_key else ""), 2, wanted)
+    place = Place(1, "/vol-1", "11" * 16 if wanted.by_key else "")
+    table.page(None, place, 2, wanted, Order(reverse=reverse))
     table.counts()
     assert explaining.steps
     # the table of counts has two rows for each file system
@@ -155,6 +184,49 @@ def test_nothing_is_sorted_and_no_table_read_through(database: LocalDatabase, wa
             if getattr(wanted, column) is not None:
                 assert f"{column}=?" in step, f"what is wanted of {column} is looked at row by row: {step}"
         assert "path" in step, f"a page begins by reading what is before it: {step}"
+
+
+@pytest.mark.parametrize("wanted", [ALL, *(Wanted(**{name: "x"}) for name in CHOICES)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_times_come_from_their_index(database: LocalDatabase, wanted: Wanted, reverse: bool):
+    table = SubtreeTable(explaining := Explaining(database))
+    table.page(None, Place(1, "/a", registered=1), 2, wanted, Order("registered", reverse))
+    steps = [step for step in explaining.steps if "SubtreeCount" not in step]
+    assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == []
+    assert any("SubtreeByTime (fscid=? AND (registered,path)" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("column", ["", "name", "expires"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("fscid", [None, 1])
+def test_keys_are_in_each_order_from_an_index(
+    database: LocalDatabase, column: str, reverse: bool, fscid: int | None
+):
+    for number, (name, expires) in enumerate({"a": 0, "b": 3, "c:": 2, "a/": 3, "ä": 0, "z": 9}.items()):
+        key = Key(1, f"{number:032x}", name, "acme", "active", 1, 0, expires, 0, 0, (), 0)
+        KeyTable(database).put(key)
+    table, order = KeyTable(explaining := Explaining(database)), Order(column, reverse)
+    every = table.page(fscid, None, 100)
+    for wanted in ({}, {"tenant": "acme"}, {"state": "active", "text": "a"}):
+
+        def fits(key: Key, wanted: Mapping[str, str] = wanted) -> bool:
+            return wanted.get("text", "") in key.name and all(
+                getattr(key, name) == value for name, value in wanted.items() if name != "text"
+            )
+
+        def rank(key: Key) -> tuple[object, ...]:
+            value = getattr(key, column) if column else ""
+            return key.fscid, value or 99 if column == "expires" else value, key.identifier
+
+        expected = sorted(filter(fits, every), key=rank, reverse=reverse)
+        seen: list[Key] = []
+        spot: Spot | None = None
+        while page := table.page(fscid, spot, 2, wanted, order):
+            seen += page
+            last = page[-1]
+            spot = Spot(last.fscid, last.identifier, getattr(last, column) if column else None)
+        assert seen == expected
+    assert [step for step in explaining.steps if "TEMP B-TREE" in step] == []
 
 
 def test_counts_follow_every_change(database: LocalDatabase):
