@@ -24,6 +24,8 @@ _ALL = "all"
 # clusters of each release: most tests wait for Ceph's timers, so two of them take little more time than one
 _SIDES = 2
 _TOLD_AS_LONGEST = 12
+# other files of a folder that one call of pytest runs: each call takes some seconds to begin
+_TOGETHER = 3
 # what `qa/run test` tells of at its end; the order matters, not the times
 _LONGEST = (
     "qa/cluster/test_service.py",
@@ -36,6 +38,12 @@ _LONGEST = (
     "qa/cluster/test_mode_kills.py",
     "qa/cluster/test_kills.py",
     "qa/cluster/test_hygiene.py",
+    "qa/cluster/test_migration.py",
+    "qa/cluster/test_manager.py",
+    "qa/cluster/test_client_keys.py",
+    "qa/cluster/test_subtree_acts.py",
+    "qa/cluster/test_migration_jobs.py",
+    "qa/cluster/test_demo.py",
 )
 
 
@@ -148,8 +156,16 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
             Part("tenants", "kms", ("qa/tenants",)),
             Part("lint", "lint"),
         ]
-    files = [name for folder in ("qa/cluster", "qa/facts") for name in _files(folder)]
-    return parts + [Part(_title(name), "tests", (name,)) for name in sorted(files, key=_rank)]
+    parts += [Part(_title(name), "tests", (name,)) for name in _LONGEST]
+    for folder in ("qa/cluster", "qa/facts"):
+        files = [name for name in _files(folder) if name not in _LONGEST]
+        parts += [_together(files[n : n + _TOGETHER]) for n in range(0, len(files), _TOGETHER)]
+    return parts
+
+
+def _together(files: Sequence[str]) -> Part:
+    more = f" to {_title(files[-1]).split()[-1]}" if len(files) > 1 else ""
+    return Part(_title(files[0]) + more, "tests", tuple(files))
 
 
 def _files(path: str) -> list[str]:
@@ -161,10 +177,6 @@ def _files(path: str) -> list[str]:
 
 def _title(name: str) -> str:
     return name.removeprefix("qa/").replace("/", " ").removesuffix(".py")
-
-
-def _rank(name: str) -> int:
-    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
 
 
 def _work(place: Workplace, parts: SimpleQueue[Part]) -> tuple[list[StepError], list[Took]]:
