@@ -107,6 +107,7 @@ NAMESPACE = Field(
 MASTER_KEY = Field(
     "master_key", "Master key", "of the new tree: its name or identifier; it needs a key manager"
 )
+COMPARERS = Field("workers", "Workers", "processes that compare", "number", more=True)
 DECRYPT = Field("decrypt", "From encrypted to plain", kind="flag")
 NAME = Field("name", "Name", required=True)
 ROLE = Field(
@@ -300,7 +301,7 @@ ACTS: tuple[Act, ...] = (
             ),
             Field("window", "Hours", "in which it copies, as 22:00-06:00", more=True),
             Field("keep_trash", "Keep the old tree for", "as 7d; then it is removed", more=True),
-            Field("workers", "Workers", "processes that copy", "number", more=True),
+            Field("workers", "Workers", "processes that copy, and that compare", "number", more=True),
             NAMESPACE,
             Field("copy_only", "Copy, and stop before the trees are exchanged", kind="flag", more=True),
             Field("evict", "End the sessions of clients that can reach it", kind="flag", more=True),
@@ -317,7 +318,7 @@ ACTS: tuple[Act, ...] = (
         "Verify a migration",
         "Verify",
         "A job compares both trees, every byte and attribute. Nothing is changed.",
-        (FS, PATH),
+        (FS, PATH, COMPARERS),
         "/migrations/show",
         ("fs", "path"),
     ),
@@ -331,6 +332,7 @@ ACTS: tuple[Act, ...] = (
             PATH,
             Field("evict", "End the sessions of clients that can reach it", kind="flag"),
             Field("lose_changes", "What was written since the trees were exchanged may be lost", kind="flag"),
+            COMPARERS,
         ),
         "/migrations/show",
         ("fs", "path"),

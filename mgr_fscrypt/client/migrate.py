@@ -47,7 +47,7 @@ from .report import Reporter
 from .times import moment
 
 WORKERS = 4
-"""Processes that copy, by default: they wait for the cluster most of the time."""
+"""Processes that copy, and that compare, by default: they wait for the cluster most of the time."""
 _CUT_OVER = "it is cut over: the new tree is in place, the old one in the trash"
 
 
@@ -72,7 +72,7 @@ class Wish:
 class Start:
     """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, what was
     left out and is not any more, what is done about others, who copies (so many processes, or those that a `scheduler`
-    knows), and where the comparison is told entry by entry."""
+    knows) and compares (so many), and where the comparison is told entry by entry."""
 
     plan: str | None = None
     even_changed: bool = False
@@ -121,7 +121,7 @@ def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
         f"{found.way.direction.value} {shown(found.way.path)}, key {found.way.key.hex()}",
         f"  {found.files} files ({size_text(found.size)}), {found.names} further names of them, {found.directories} "
         f"directories, {found.links} symbolic links, {found.special} special files",
-        f"  needs {size_text(found.room)} more while both trees are there, and is checked by another process",
+        f"  needs {size_text(found.room)} more while both trees are there, and is checked by other processes",
         *_expected(found),
         *_counted(found),
     ]
@@ -197,12 +197,10 @@ def status(connection: Connection, reporter: Reporter, path: bytes) -> Exit:
     return Exit.DONE
 
 
-def verify(
-    connection: Connection, reporter: Reporter, wish: Wish, report: Path | None, *, no_key: bool
-) -> Exit:
+def verify(connection: Connection, reporter: Reporter, wish: Wish, how: Start, *, no_key: bool) -> Exit:
     """Compare both trees, whichever of them is in place; with `no_key` the new one with its manifest. All entries are
-    told in files in the directory `report`."""
-    work = _Work(connection, reporter, wish.path, Start(report=report))
+    told in files in the directory `how.report`."""
+    work = _Work(connection, reporter, wish.path, how)
     if no_key:
         with work.drawn():
             verdict = work.verify_without_key()
@@ -211,10 +209,10 @@ def verify(
         connection.require_keys()
         with work.drawn():
             verdict = work.verify(work.migration.required_record())
-    for kind, below, how in verdict.listed:
+    for kind, below, differs in verdict.listed:
         reporter.answer(
-            {"class": kind, "path": shown(wish.path + below), "how": shown(how)},
-            f"{kind}: {shown(wish.path + below)}" + (f": {shown(how)}" if how else ""),
+            {"class": kind, "path": shown(wish.path + below), "how": shown(differs)},
+            f"{kind}: {shown(wish.path + below)}" + (f": {shown(differs)}" if differs else ""),
         )
     reporter.summary(
         _classes(verdict),
@@ -225,19 +223,19 @@ def verify(
 
 
 def rollback(
-    connection: Connection, reporter: Reporter, wish: Wish, *, evict: bool, lose_changes: bool, dry_run: bool
+    connection: Connection, reporter: Reporter, wish: Wish, how: Start, *, lose_changes: bool, dry_run: bool
 ) -> Exit:
     """The old tree takes its place again."""
     _add_old_key(connection, wish)
     if not lose_changes:
         connection.require_keys()
-    work = _Work(connection, reporter, wish.path)
+    work = _Work(connection, reporter, wish.path, how)
     if dry_run:
         return _would(
             reporter, work.migration.required_record(), f"bring the old tree back to {shown(wish.path)}"
         )
     with work.drawn():
-        gap = work.migration.rollback(evict=evict, verify=None if lose_changes else work.verify)
+        gap = work.migration.rollback(evict=how.evict, verify=None if lose_changes else work.verify)
     _tell(connection, reporter, wish.path)
     measured = "" if gap is None else f"; nothing was there for {1000 * gap:.1f} ms"
     reporter.summary(
@@ -414,7 +412,7 @@ def _cut_over(connection: Connection, reporter: Reporter, work: "_Work", late: L
     reporter.summary(
         value,
         f"{shown(path)} is exchanged: {work.copied.files} files copied now ({size_text(work.copied.size)}); "
-        f"{late.verdict.same} entries verified by another process; nothing was at the path for "
+        f"{late.verdict.same} entries verified by other processes; nothing was at the path for "
         f"{1000 * late.gap:.1f} ms. The old tree is kept{_kept(record)}: `migrate purge` removes it, `migrate "
         f"rollback` brings it back.",
     )
@@ -465,7 +463,7 @@ class _Work:
     connection: Connection
     reporter: Reporter
     path: bytes
-    how: Start = Start()
+    how: Start
     copied: Copied = field(default_factory=Copied)
 
     def __post_init__(self) -> None:
@@ -494,9 +492,11 @@ class _Work:
         self._totals = totals(self.connection.mount, self.path)
 
     def verify(self, record: Record, *, manifest: bool = False) -> Verdict:
-        """By another process; with `manifest` this one has the turn."""
-        access, keys = self.connection.mount.cluster.access, self._keys(record)
-        return compared(access, self.path, keys, self._compared, self.how.report, manifest=manifest)
+        """By other processes; with `manifest` this one has the turn."""
+        access, keys, how = self.connection.mount.cluster.access, self._keys(record), self.how
+        return compared(
+            access, self.path, keys, self._compared, how.report, manifest=manifest, workers=how.workers
+        )
 
     def verify_without_key(self) -> Verdict:
         """By this process, which has none."""

@@ -107,13 +107,7 @@ def add_parsers(add: Add) -> None:
     one.add_argument(
         "--copy-only", action="store_true", help="stop before the cut-over; the source stays in place"
     )
-    one.add_argument(
-        "--workers",
-        type=_workers,
-        default=migrate.WORKERS,
-        metavar="N",
-        help=f"processes that copy at the same time (default: {migrate.WORKERS})",
-    )
+    _workers(one, "copy, and compare,")
     dask.add_executor(one)
     add_limit_options(one)
     one.add_argument(
@@ -133,10 +127,12 @@ def add_parsers(add: Add) -> None:
     one.add_argument(
         "--no-key", action="store_true", help="compare the new tree, as it is stored, with its manifest"
     )
+    _workers(one, "compare")
     _report(one)
     one = _on_path(add("rollback", "bring the old tree back", ROLLBACK))
     _old_key(one)
     one.add_argument("--evict", action="store_true", help="cut off the clients that can reach it")
+    _workers(one, "compare")
     one.add_argument(
         "--lose-changes", action="store_true", help="without comparing: what was written since may be lost"
     )
@@ -193,7 +189,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 connection,
                 reporter,
                 Wish(path, old_key=options.old_key),
-                options.report,
+                Start(report=options.report, workers=options.workers),
                 no_key=options.no_key,
             )
         case "rollback":
@@ -201,7 +197,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 connection,
                 reporter,
                 Wish(path, old_key=options.old_key),
-                evict=options.evict,
+                Start(evict=options.evict, workers=options.workers),
                 lose_changes=options.lose_changes,
                 dry_run=options.dry_run,
             )
@@ -233,7 +229,17 @@ def _on_path(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return one
 
 
-def _workers(text: str) -> int:
+def _workers(one: argparse.ArgumentParser, what: str) -> None:
+    one.add_argument(
+        "--workers",
+        type=_count,
+        default=migrate.WORKERS,
+        metavar="N",
+        help=f"processes that {what} at the same time (default: {migrate.WORKERS})",
+    )
+
+
+def _count(text: str) -> int:
     count = int(text)
     if not 1 <= count <= _MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"from 1 to {_MOST_WORKERS}")

@@ -18,6 +18,7 @@ from ..messages.migration_job import (
     PLAN,
     PURGE,
     ROLLBACK,
+    WORKERS,
     CancelOptions,
     CompareOptions,
     Options,
@@ -40,9 +41,6 @@ from .subtree_detail import SubtreeDetail
 from .subtrees import Subtrees
 from .text import shell_word
 
-WORKERS = 2
-"""Processes that copy, by default: the service's host has other work."""
-
 
 @dataclass(frozen=True)
 class NewMigration:
@@ -59,7 +57,7 @@ class NewMigration:
         namespace: of the new tree's files.
         offline, evict: what is done about others.
         copy_only: stop before the cut-over.
-        workers: processes that copy.
+        workers: processes that copy, and that compare.
         files_per_second, bytes_per_second: at most.
         latency_ms, window: see `messages.migration_job.StartOptions`.
         keep_trash: how long the old tree is kept, as `7d`.
@@ -138,13 +136,17 @@ class NewMigration:
             offline=self.offline,
             evict=self.evict,
             copy_only=self.copy_only,
-            workers=WORKERS if self.workers is None else self.workers,
+            workers=_some(self.workers),
             files_per_second=float(self.files_per_second or 0),
             bytes_per_second=float(self.bytes_per_second or 0),
             latency_ms=self.latency_ms or 0,
             window=self.window or "",
             keep_trash=-1 if self.keep_trash is None else kept_for(self.keep_trash),
         )
+
+
+def _some(workers: int | None) -> int:
+    return WORKERS if workers is None else workers
 
 
 class Migrations:
@@ -223,9 +225,11 @@ class Migrations:
             )
         return self._jobs.show(found.id)
 
-    def verify(self, fs_name: str, path: str) -> Result:
-        """Have both trees compared."""
-        return self._act(COMPARE, "verify", fs_name, path, CompareOptions(), with_key=True)
+    def verify(self, fs_name: str, path: str, *, workers: int | None = None) -> Result:
+        """Have both trees compared, by so many processes."""
+        return self._act(
+            COMPARE, "verify", fs_name, path, lambda: CompareOptions(_some(workers)), with_key=True
+        )
 
     def rollback(
         self,
@@ -235,12 +239,20 @@ class Migrations:
         evict: bool = False,
         lose_changes: bool = False,
         dry_run: bool = False,
+        workers: int | None = None,
     ) -> Result:
-        """Have the old tree take its place again."""
-        options = RollbackOptions(evict, lose_changes, dry_run)
+        """Have the old tree take its place again; so many processes compare."""
         with_key = not (lose_changes or dry_run)
         words = "".join([" --evict" * evict, " --lose-changes" * lose_changes, " --dry-run" * dry_run])
-        return self._act(ROLLBACK, "rollback", fs_name, path, options, words, with_key=with_key)
+        return self._act(
+            ROLLBACK,
+            "rollback",
+            fs_name,
+            path,
+            lambda: RollbackOptions(evict, lose_changes, dry_run, _some(workers)),
+            words,
+            with_key=with_key,
+        )
 
     def purge(
         self,
@@ -255,7 +267,7 @@ class Migrations:
         options = PurgeOptions(lose_changes, lose_excluded, dry_run)
         said = {"lose-changes": lose_changes, "lose-excluded": lose_excluded, "dry-run": dry_run}
         words = "".join(f" --{name}" for name, each in said.items() if each)
-        return self._act(PURGE, "purge", fs_name, path, options, words)
+        return self._act(PURGE, "purge", fs_name, path, lambda: options, words)
 
     def cancel(self, fs_name: str, path: str, *, dry_run: bool = False) -> Result:
         """Have the new tree removed, before the cut-over: by the job that makes it, while there is one."""
@@ -266,7 +278,9 @@ class Migrations:
             return refusal.result
         if found is not None and found.state not in ("done", "cancelled"):
             return self._jobs.cancel(found.id, dry_run=dry_run)
-        return self._act(CANCEL, "cancel", fs_name, path, CancelOptions(dry_run), " --dry-run" * dry_run)
+        return self._act(
+            CANCEL, "cancel", fs_name, path, lambda: CancelOptions(dry_run), " --dry-run" * dry_run
+        )
 
     def _act(
         self,
@@ -274,12 +288,13 @@ class Migrations:
         verb: str,
         fs_name: str,
         path: str,
-        options: Options,
+        options: Callable[[], Options],
         words: str = "",
         *,
         with_key: bool = False,
     ) -> Result:
         try:
+            said: Mapping[str, Option] = as_options(options())
             where = self._place(fs_name, path)
             line = client_line(f"migrate {verb}", where, fs_name) + words
             known = self._registered(fs_name, where) if with_key else None
@@ -287,7 +302,8 @@ class Migrations:
                 self._opening.require_subtree(known, line)
         except RefusalError as refusal:
             return refusal.result
-        said: Mapping[str, Option] = as_options(options)
+        except ValueError as error:
+            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
         return self._jobs.begin(kind, fs_name, where, said, instead=line)
 
     def _allowed(self, verb: str, asked: NewMigration) -> tuple[str, str]:

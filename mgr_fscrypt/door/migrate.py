@@ -79,10 +79,17 @@ class MigrateCommands(Desk):
         return self.reply_at_once(lambda: self.migrations.status(fs, path), format)
 
     @Command("fscrypt migrate verify", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
-    def verify_migration(self, fs: str, path: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+    def verify_migration(
+        self,
+        fs: str,
+        path: str,
+        _end_positional_: int = 0,
+        workers: MaybeNumber = None,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
         """Begin a job that compares both trees of a migration, every byte and attribute, and changes nothing"""
         return self.act_at_once(
-            "migrate verify", (fs, path), lambda: self.migrations.verify(fs, path), format
+            "migrate verify", (fs, path), lambda: self.migrations.verify(fs, path, workers=workers), format
         )
 
     @Command("fscrypt migrate rollback", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
@@ -93,6 +100,7 @@ class MigrateCommands(Desk):
         _end_positional_: int = 0,
         evict: bool = False,
         lose_changes: bool = False,
+        workers: MaybeNumber = None,
         dry_run: bool = False,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
@@ -101,7 +109,7 @@ class MigrateCommands(Desk):
             "migrate rollback",
             (fs, path, *["--evict"] * evict, *["--lose-changes"] * lose_changes),
             lambda: self.migrations.rollback(
-                fs, path, evict=evict, lose_changes=lose_changes, dry_run=dry_run
+                fs, path, evict=evict, lose_changes=lose_changes, dry_run=dry_run, workers=workers
             ),
             format,
             dry_run=dry_run,

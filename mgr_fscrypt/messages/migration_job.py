@@ -25,6 +25,8 @@ same, while the trash is going."""
 CLOSED = "outside of its window"
 """What a migration is at, as its unit says, while it may not copy."""
 MOST_WORKERS = 64
+WORKERS = 2
+"""Processes that copy, and that compare, by default: the service's host has other work."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class StartOptions:
         offline: nobody uses the tree, which is checked before anything is copied.
         evict: cut off the clients that can reach the tree.
         copy_only: stop before the cut-over.
-        workers: processes that copy.
+        workers: processes that copy, and that compare.
         files_per_second, bytes_per_second: at most, of all of them; 0: as fast as it goes.
         latency_ms: milliseconds: while opening a file takes longer, pauses are made; 0: none are.
         window: in which it copies, as `22:00-06:00` by the clock of the service's host; empty: at any time.
@@ -80,7 +82,7 @@ class StartOptions:
 
     def __post_init__(self) -> None:
         _expect_key(self.key, decrypt=self.decrypt)
-        expect(1 <= self.workers <= MOST_WORKERS, "workers", f"from 1 to {MOST_WORKERS}")
+        _expect_workers(self.workers)
         for name in ("files_per_second", "bytes_per_second", "latency_ms"):
             limit = getattr(self, name)
             expect(math.isfinite(limit) and limit >= 0, name, "a number that is not negative")
@@ -89,7 +91,16 @@ class StartOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Compare both trees: nothing more can be said."""
+    """Compare both trees.
+
+    Args:
+        workers: processes that do.
+    """
+
+    workers: int = WORKERS
+
+    def __post_init__(self) -> None:
+        _expect_workers(self.workers)
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,16 @@ class RollbackOptions:
         evict: cut off the clients that can reach the tree.
         lose_changes: without comparing both: what was written since the cut-over may be lost.
         dry_run: only say what there is.
+        workers: processes that compare.
     """
 
     evict: bool
     lose_changes: bool
     dry_run: bool
+    workers: int = WORKERS
+
+    def __post_init__(self) -> None:
+        _expect_workers(self.workers)
 
 
 @dataclass(frozen=True)
@@ -275,6 +291,10 @@ def as_options(options: Options) -> Mapping[str, Option]:
 def as_result(result: Results) -> Mapping[str, Any]:
     """As an outcome has it."""
     return asdict(result)
+
+
+def _expect_workers(count: int) -> None:
+    expect(1 <= count <= MOST_WORKERS, "workers", f"from 1 to {MOST_WORKERS}")
 
 
 def _expect_key(key: str, *, decrypt: bool) -> None:

@@ -1,24 +1,30 @@
 """Whether the new tree is the source: every file is read anew on both sides, and every attribute looked at.
 
-Nothing is taken from the copier's memory; whoever wants a proof lets another process compare, with mounts of its own.
+Nothing is taken from the copier's memory; whoever wants a proof lets other processes compare, with mounts of their own.
+One process walks both trees, and hands out what it meets in shards, in the order of the directories (`judging`); what
+comes of them it tells in the same order, whoever was through first.
 """
 
-import os
-from collections.abc import Callable
+import errno
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, wait
 from contextlib import closing
+from itertools import chain
 
 from ..ceph.interface import Kind
-from ..engine import Attributes
-from ..engine.blocks import pieces
-from ..engine.paths import joined
+from ..engine import BusyError, DirEntry
 from .belonging import Belonging
+from .files import BATCH, BATCH_BYTES
+from .judging import Findings, Judge, JudgeHere, Judges, Question, Questions
 from .manifest import Manifest
 from .marks import Mark, mark_of
-from .traits import traits_of
 from .trees import Met, Sides, Tree, existing, not_of_one_file, walk
 from .verdict import Verdict
 
 _LISTED = 100
+_LOOK = 0.25
+"""Seconds between two looks at whether this process may go on, while it waits for others."""
 
 
 def compare(
@@ -27,26 +33,29 @@ def compare(
     go_on: Callable[[], None] = lambda: None,
     told: Callable[[str, bytes, str], None] = lambda *_: None,
     manifest: Manifest | None = None,
+    judges: Judges | None = None,
 ) -> Verdict:
     """Compare all of both. `verdict` counts also while it runs; `go_on` is called before each entry, and `told` with
     each that was compared: class, path below the top, and how they differ. The new tree goes into the `manifest`, if
-    there is to be one and both are the same.
+    there is to be one and both are the same. The `judges` compare, and by default this process; a tree that is no more
+    than one shard it compares by itself, since others would take longer to come.
 
     Raises:
         CephError: what concerns more than one file.
         LockedError: the key of a side is not here.
         RefusedError: a side that was to be encrypted is not.
+        BusyError: EIO: one of the judges died.
     """
-    compared = _Compared(sides, verdict, go_on, told)
+    compared = _Compared(sides, verdict, go_on, told, manifest, judges)
     compared.look_at_source()
-    compared.look_at_copy(manifest)
+    compared.look_at_copy()
     if manifest is not None and verdict.equal:
         verdict.manifest = manifest.digest()
     return verdict
 
 
 class _Compared:
-    """Both trees, entry by entry."""
+    """Both trees, shard by shard."""
 
     def __init__(
         self,
@@ -54,110 +63,123 @@ class _Compared:
         verdict: Verdict,
         go_on: Callable[[], None],
         told: Callable[[str, bytes, str], None],
+        manifest: Manifest | None,
+        judges: Judges | None,
     ) -> None:
         self._old = Belonging(sides.source, sides.top, sides.excluded)
         self._copy = Belonging(sides.new, sides.new_top)
         self._sides = sides
-        self._source = sides.source
-        self._new = sides.new
-        self._top = sides.top
-        self._new_top = sides.new_top
         self._verdict = verdict
         self._go_on = go_on
         self._told = told
+        self._manifest = manifest
+        describe = (lambda _: b"") if manifest is None else manifest.line
+        self._here = JudgeHere(Judge(sides, describe, go_on))
+        self._judges = judges
 
     def look_at_source(self) -> None:
         """Each entry of the source, and its copy."""
         with closing(self._old.walk()) as all_below:
-            for met in all_below:
-                self._go_on()
-                if met.leaving and met.error is None:
-                    continue
-                try:
-                    if met.error is not None:
-                        raise met.error
-                    found = existing(self._new, self._new_top + met.below)
-                    if found is None:
-                        self._add("missing", met.below)
-                        continue
-                    how = self._differences(met, found)
-                except OSError as error:
-                    if not_of_one_file(error):
-                        raise
-                    self._add("error", met.below, error.strerror or str(error))
-                    continue
-                self._add("differ" if how else "same", met.below, ", ".join(how))
+            self._judge(Questions(each) for each in _sharded(self._of_source(all_below)))
 
-    def look_at_copy(self, manifest: Manifest | None) -> None:
+    def look_at_copy(self) -> None:
         """What only the copy has; all else is added to the manifest, for as long as both are the same: nobody wants
         one of a tree that is not."""
-        stored: list[bytes] = []
         with closing(self._copy.walk()) as all_below:
-            for met in all_below:
+            self._judge(
+                Questions(each, of_copy=True, described=self._manifest is not None and self._verdict.equal)
+                for each in _sharded(self._of_copy(all_below))
+            )
+
+    def _of_source(self, all_below: Iterator[Met]) -> Iterator[tuple[Question, int]]:
+        """What is to be asked, each with the bytes that are to be read for it."""
+        for met in all_below:
+            self._go_on()
+            if met.error is not None:
+                yield _unlisted(met, met.error), 0
+            elif not met.leaving:
+                size = 0 if self._judges is None else self._size_in_source(met)
+                yield Question(met.below, met.entry), size
+
+    def _of_copy(self, all_below: Iterator[Met]) -> Iterator[tuple[Question, int]]:
+        stored: list[bytes] = []
+        for met in all_below:
+            self._go_on()
+            if met.error is not None:
+                yield _unlisted(met, met.error), 0
+            if met.leaving:
+                stored.pop()
+                continue
+            below = b"" if met.entry is None else stored[-1] + b"/" + met.entry.stored
+            if met.is_directory:
+                stored.append(below)
+            size = 0
+            if self._manifest is not None and self._judges is not None and _is_file(met.entry):
+                size = self._manifest.size_of(below)
+            yield Question(met.below, stored=below), size
+
+    def _size_in_source(self, met: Met) -> int:
+        """0 where nobody can tell: who compares it says why."""
+        if not _is_file(met.entry):
+            return 0
+        try:
+            return self._sides.source.stat(self._sides.top + met.below).size
+        except OSError as error:
+            if not_of_one_file(error):
+                raise
+            return 0
+
+    def _judge(self, shards: Iterator[Questions]) -> None:
+        begin = [each for _, each in zip(range(2), shards, strict=False)]
+        judges = self._here if self._judges is None or len(begin) == 1 else self._judges
+        under_way: deque[Future[Findings]] = deque()
+        try:
+            for each in chain(begin, shards):
+                under_way.append(judges.submit(each))
+                self._take_in(under_way, at_most=judges.width)
+            self._take_in(under_way, at_most=0)
+        except BrokenExecutor as error:
+            raise BusyError(
+                errno.EIO,
+                "a process that compares died before it was through",
+                self._sides.top,
+                remedy="See why (`dmesg` names those that had no memory), or ask for fewer with --workers, and run the "
+                "same again.",
+            ) from error
+
+    def _take_in(self, under_way: deque[Future[Findings]], at_most: int) -> None:
+        """Until no more than so many are under way, in the order of the walk."""
+        while len(under_way) > at_most:
+            while not wait([under_way[0]], _LOOK).done:
                 self._go_on()
-                if met.error is not None:
-                    self._add("error", met.below, met.error.strerror or str(met.error))
-                if met.leaving:
-                    stored.pop()
-                    continue
-                below = b"" if met.entry is None else stored[-1] + b"/" + met.entry.stored
-                if met.is_directory:
-                    stored.append(below)
-                try:
-                    of = existing(self._source, self._top + met.below)
-                    if of is None or of.ino in self._sides.excluded:
-                        self._add("extra", met.below)
-                    elif manifest is not None and self._verdict.equal:
-                        manifest.add(below)
-                except OSError as error:
-                    if not_of_one_file(error):
-                        raise
-                    self._add("error", met.below, error.strerror or str(error))
-
-    def _add(self, kind: str, below: bytes, how: str = "") -> None:
-        self._verdict.add(kind, below, how)
-        self._told(kind, below or b"/", how)
-
-    def _differences(self, met: Met, there: Attributes) -> list[str]:
-        """The names of what is not the same; `there` is the copy. Raises `OSError`: they cannot be compared."""
-        path, new_path = self._top + met.below, self._new_top + met.below
-        found = self._source.stat(path)
-        self._old.require_name(path, met.entry)
-        self._old.require(path, found.kind)
-        self._copy.require(new_path, there.kind)
-        wanted, given = traits_of(self._source, path, found), traits_of(self._new, new_path, there)
-        how = list(wanted.differences(given))
-        if found.kind is not Kind.FILE or there.kind is not Kind.FILE:
-            return how
-        mark = mark_of(self._new, new_path)
-        if not self._linked_alike(found, there, mark):
-            how.append("names")
-        if not _same_contents(self._source, self._new, path, new_path):
-            how.append("contents")
-        if mark != Mark(found.ino, found.version or 0):
-            how.append("changed since it was copied")
-        self._verdict.size += found.size
-        return how
-
-    def _linked_alike(self, found: Attributes, there: Attributes, mark: Mark | None) -> bool:
-        """Has the copy as many names as the source, beside its anchor? Each name below the top is met, and is known by
-        its mark to be one of that copy: a name of the source that lies outside is one that the copy has not."""
-        if found.nlink == there.nlink == 1:
-            return True
-        anchor = existing(self._new, joined(self._sides.anchors, b"%x" % found.ino))
-        anchored = anchor is not None and anchor.ino == there.ino
-        return mark is not None and mark.ino == found.ino and there.nlink == found.nlink + anchored
+            found = under_way.popleft().result()
+            self._verdict.size += found.size
+            for kind, below, how in found.told:
+                self._verdict.add(kind, below, how)
+                self._told(kind, below or b"/", how)
+            if self._manifest is not None and self._verdict.equal:
+                self._manifest.add(found.lines)
 
 
-def _same_contents(source: Tree, new: Tree, path: bytes, new_path: bytes) -> bool:
-    with source.open(path, os.O_RDONLY) as old, new.open(new_path, os.O_RDONLY) as other:
-        size = old.size
-        if other.size != size:
-            return False
-        for start, stop in pieces(0, size):
-            if old.pread(stop - start, start) != other.pread(stop - start, start):
-                return False
-    return True
+def _sharded(asked: Iterator[tuple[Question, int]]) -> Iterator[tuple[Question, ...]]:
+    entries: list[Question] = []
+    waiting = 0
+    for each, size in asked:
+        entries.append(each)
+        waiting += size
+        if len(entries) >= BATCH or waiting >= BATCH_BYTES:
+            yield tuple(entries)
+            entries, waiting = [], 0
+    if entries:
+        yield tuple(entries)
+
+
+def _unlisted(met: Met, error: OSError) -> Question:
+    return Question(met.below, error=error.strerror or str(error))
+
+
+def _is_file(entry: DirEntry | None) -> bool:
+    return entry is not None and entry.kind is Kind.FILE
 
 
 def written_since(sides: Sides) -> list[bytes]:

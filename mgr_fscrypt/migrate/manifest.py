@@ -91,9 +91,22 @@ class Manifest:
         finally:
             self._mount.close(self._fd)
 
-    def add(self, below: bytes) -> None:
-        """What lies at this path below the top, as stored. Raises `CephError`."""
-        self._lines += _line_of(self._mount, self._top, below).encode()
+    def line(self, below: bytes) -> bytes:
+        """Of what lies at this path below the top, as stored. Raises `CephError`."""
+        return line_of(self._mount, self._top, below)
+
+    def size_of(self, below: bytes) -> int:
+        """The bytes that are read for such a line; 0 where nothing is, or nobody can tell."""
+        try:
+            return self._mount.stat(self._top + below).size
+        except OSError as error:
+            if not_of_one_file(error):
+                raise
+            return 0
+
+    def add(self, lines: bytes) -> None:
+        """Any number of whole ones. Raises `CephError`."""
+        self._lines += lines
         if len(self._lines) >= _PIECE:
             self._flush()
 
@@ -201,6 +214,11 @@ def _no_manifest(path: bytes, how: str) -> DamagedError:
         path,
         remedy="Verify with the keys. Nothing was changed.",
     )
+
+
+def line_of(mount: Mount, top: bytes, below: bytes) -> bytes:
+    """The line of what lies at this path below `top`, as stored. Raises `CephError`."""
+    return _line_of(mount, top, below).encode()
 
 
 def _line_of(mount: Mount, top: bytes, below: bytes) -> _Line:

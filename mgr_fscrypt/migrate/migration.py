@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 
 from ..ceph.errors import ExistsError
 from ..ceph.interface import Mount, Session
@@ -31,7 +32,8 @@ from .comparing import compare, written_since
 from .copying import Pass
 from .excluding import MOST_EXCLUDED, left_in, numbers_of
 from .files import Copied
-from .manifest import Manifest, compare_with_manifest
+from .judging import Judge, Judges
+from .manifest import Manifest, compare_with_manifest, line_of
 from .marks import MARK, mark_of
 from .pace import UNLIMITED, Limits, Pace, local_time
 from .places import Places
@@ -159,15 +161,23 @@ class Migration:
         told: Callable[[str, bytes, str], None] = lambda *_: None,
         *,
         manifest: bool = False,
+        judges: Judges | None = None,
     ) -> Verdict:
-        """Compare both sides, in the process that is to verify: raises as `comparing.compare`. With `manifest`, and
-        before the cut-over, the manifest is written meanwhile: for a process with the turn, or that works for it."""
+        """Compare both sides, in the process that is to verify, or by `judges` of its: raises as `comparing.compare`.
+        With `manifest`, and before the cut-over, the manifest is written meanwhile: for a process with the turn, or
+        that works for it."""
         record = self.required_record()
         sides = self.sides(record)
         if not manifest or record.state is not State.COPYING:
-            return compare(sides, verdict, go_on, told)
+            return compare(sides, verdict, go_on, told, None, judges)
         with Manifest(self._mount, self._places.manifest, sides.new_top) as written:
-            return compare(sides, verdict, go_on, told, written)
+            return compare(sides, verdict, go_on, told, written, judges)
+
+    def judge(self, record: Record, go_on: Callable[[], None]) -> Judge:
+        """This process as one that compares for another one, which has read the `record`: raises as
+        `comparing.compare`."""
+        sides = self.sides(record)
+        return Judge(sides, partial(line_of, self._mount, sides.new_top), go_on)
 
     def compare_without_key(
         self,

@@ -1,30 +1,34 @@
-"""Comparing both sides of a migration in a process of its own, with a mount of its own: nothing of what the copier
+"""Comparing both sides of a migration in processes of their own, with mounts of their own: nothing of what the copier
 remembers, and no cache of its, can make two trees look the same.
 
-The process is spawned (doc/facts.md F15), and gets the keys by the pipe that it inherits, which nobody else can read;
-what comes back are counts and paths.
+One process walks both trees, tells what came of them, and has others compare (`comparers`). It is spawned (doc/facts.md
+F15), and gets the keys by the pipe that it inherits, which nobody else can read; what comes back are counts and paths.
 """
 
 import errno
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ..ceph.access import Access
 from ..ceph.connect import connect
-from ..ceph.prctl import end_with_parent, keep_out_of_core_dumps
-from ..engine import BusyError, FileSystem, Keyring
+from ..ceph.errors import CephError
+from ..ceph.reclaim import reset
+from ..engine import BusyError, FileSystem
 from ..format import MasterKey
+from .comparers import comparers
 from .migration import Migration
+from .pool import keyring_of_spawned, new_sessions
 from .reports import told_in
 from .spawning import SPAWNED, apart_from_here
 from .verdict import Verdict
 
 _TELL = 0.2
 """Seconds between two words of the child."""
+_PATIENCE = 5.0
+"""Seconds that the child may take to end, with all that compare for it."""
 
 
 def compared(
@@ -35,6 +39,7 @@ def compared(
     report: Path | None = None,
     *,
     manifest: bool = False,
+    workers: int = 1,
 ) -> Verdict:
     """Compare what is migrated at `path`.
 
@@ -42,6 +47,7 @@ def compared(
         told: called some times a second, with the counts so far; what it raises ends the comparison.
         report: a local directory in which each entry is told (`reports`).
         manifest: as `Migration.compare`; only for who has the turn.
+        workers: processes that compare at the same time; of one it is the one that walks.
 
     Raises:
         BusyError: EIO: the process that compares died.
@@ -49,23 +55,40 @@ def compared(
     """
     answers, saying = SPAWNED.Pipe(duplex=False)
     secrets = [key.expose() for key in keys]
-    child = SPAWNED.Process(
-        target=_prove, args=(access, path, secrets, saying, report, manifest), daemon=True
-    )
+    sessions = new_sessions(1 if workers == 1 else 1 + workers)
+    child = SPAWNED.Process(target=_prove, args=(access, path, secrets, sessions, saying, report, manifest))
     with apart_from_here():
         child.start()
     saying.close()
+    over: Verdict | OSError | None = None
     try:
-        return _heard(answers, path, told)
+        over = _heard(answers, path, told)
     finally:
+        # it has said all by now, or nobody wants to hear it: it finds out when it tells the next time
         answers.close()
-        # it has said all by now, or nobody wants to hear it
-        child.kill()
-        child.join()
+        child.join(_PATIENCE)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+        if child.exitcode != 0 or isinstance(over, BusyError):
+            # one has died, and maybe all: the kernel ends those that compare with the one that walks
+            _end_sessions(access, sessions)
         child.close()
+    if isinstance(over, OSError):
+        raise over
+    return over
 
 
-def _heard(answers: Connection, path: bytes, told: Callable[[Verdict], None]) -> Verdict:
+def _end_sessions(access: Access, sessions: Sequence[str]) -> None:
+    """The MDS would keep them for a minute, and whoever migrates next would take them for others. Not being able to
+    changes nothing of what is told."""
+    with suppress(CephError):
+        for session in sessions:
+            reset(access, session)
+
+
+def _heard(answers: Connection, path: bytes, told: Callable[[Verdict], None]) -> Verdict | OSError:
+    """What the child came to, which has unmounted by then, or what it met."""
     verdict = Verdict()
     while True:
         told(verdict)
@@ -81,7 +104,8 @@ def _heard(answers: Connection, path: bytes, told: Callable[[Verdict], None]) ->
                 remedy="See why (`dmesg` names those that had no memory), and run the same again.",
             ) from error
         if not isinstance(said, Verdict):
-            raise said
+            failed: OSError = said
+            return failed
         verdict = said
         if over:
             told(verdict)
@@ -92,30 +116,33 @@ def _prove(
     access: Access,
     path: bytes,
     secrets: list[bytes],
+    sessions: list[str],
     saying: Connection,
     report: Path | None,
     manifest: bool,
 ) -> None:
     """The child."""
-    keep_out_of_core_dumps()
-    end_with_parent()
-    parent = multiprocessing.parent_process()
-    if parent is None or parent.pid != os.getppid():
-        return
-    keyring = Keyring()
-    for secret in secrets:
-        keyring.add(MasterKey(secret))
-    secrets.clear()
+    handed_on = list(secrets)
+    keyring = keyring_of_spawned(secrets)
+    own, *others = sessions
     verdict = Verdict()
     try:
-        with connect(access) as mount, FileSystem(mount, keyring) as files:
+        with connect(access, own) as mount, FileSystem(mount, keyring) as files, told_in(report) as told:
             migration, teller = Migration(mount, files, path), _Teller(verdict, saying)
-            with told_in(report) as told:
-                migration.compare(verdict, teller, told, manifest=manifest)
-    except OSError as error:
-        saying.send((True, error))
+            with comparers(access, handed_on, others, path, migration.required_record()) as judges:
+                migration.compare(verdict, teller, told, manifest=manifest, judges=judges)
+    except _UnheardError:
         return
-    saying.send((True, verdict))
+    except OSError as error:
+        over: Verdict | OSError = error
+    else:
+        over = verdict
+    with suppress(BrokenPipeError):
+        saying.send((True, over))
+
+
+class _UnheardError(Exception):
+    """Nobody wants to know any more."""
 
 
 class _Teller:
@@ -130,4 +157,7 @@ class _Teller:
         now = time.monotonic()
         if now - self._said > _TELL:
             self._said = now
-            self._saying.send((False, self._verdict))
+            try:
+                self._saying.send((False, self._verdict))
+            except BrokenPipeError as error:
+                raise _UnheardError from error

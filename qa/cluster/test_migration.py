@@ -16,7 +16,10 @@ import pytest
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
-from mgr_fscrypt.migrate import Copied, Direction, Migration, Step, Way
+from mgr_fscrypt.engine import BusyError
+from mgr_fscrypt.migrate import Copied, Direction, Migration, Step, Verdict, Way
+from mgr_fscrypt.migrate.files import BATCH
+from mgr_fscrypt.migrate.proving import compared
 from mgr_fscrypt.migrate.trees import PlainTree
 from mgr_fscrypt.migrate.workers import workers
 from qa.fakes.engine_cases import OTHER, remove
@@ -174,10 +177,7 @@ def test_workers_that_are_killed_are_replaced(
 
     with connect(Access()) as mount, file_system(mount) as files:
         tree = PlainTree(mount)
-        for number in range(MANY):
-            with tree.open(path + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
-                file.pwrite(b"%d " % number * number, 0)
-        tree.sync()
+        fill(tree, path, MANY)
         before = picture(tree, path)
         way = Way(path, Direction.ENCRYPT, KEY.identifier)
         migration = Migration(mount, files, path, watched=watched, hands=partial(workers, Access(), [KEY], 2))
@@ -188,3 +188,60 @@ def test_workers_that_are_killed_are_replaced(
         late = migration.cut_over(copied, Subject(mount, files, way).verify, evict=False)
         assert (late.verdict.equal, late.evicted) == (True, ())
         assert picture(files, path) == before
+
+
+def test_those_that_compare_are_no_strangers_not_even_when_one_dies(path: bytes, nobody_left: None) -> None:
+    def stop(verdict: Verdict) -> None:
+        if verdict.same:
+            raise KeyboardInterrupt
+
+    killed: list[int] = []
+
+    def kill(_: Verdict) -> None:
+        (walks,) = multiprocessing.active_children()
+        compare = [each for each in children(walks.pid or 0) if b"spawn_main" in command(each)]
+        if compare and not killed:
+            killed.append(compare[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    with connect(Access()) as mount, file_system(mount) as files:
+        fill(PlainTree(mount), path, 2 * BATCH)
+        before = picture(PlainTree(mount), path)
+        migration = Migration(mount, files, path)
+        migration.start(Way(path, Direction.ENCRYPT, KEY.identifier), "")
+        migration.converge(Copied())
+        by_two = partial(compared, Access(), path, [KEY], workers=2, manifest=True)
+        with pytest.raises(BusyError, match="a process that compares died"):
+            migration.cut_over(Copied(), lambda _: by_two(kill), evict=False)
+        with pytest.raises(KeyboardInterrupt):
+            migration.cut_over(Copied(), lambda _: by_two(stop), evict=False)
+        assert (len(killed), picture(PlainTree(mount), path)) == (1, before)
+        late = migration.cut_over(Copied(), lambda _: by_two(lambda _: None), evict=False)
+        assert (late.verdict.same, late.evicted) == (len(before), ())
+        assert picture(files, path) == before
+        assert migration.compare_without_key(Verdict()).same == len(before)
+
+
+def fill(tree: PlainTree, path: bytes, count: int) -> None:
+    """So many files more."""
+    for number in range(count):
+        with tree.open(path + b"/d/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
+            file.pwrite(b"%d " % number * number, 0)
+    tree.sync()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun."""
+    return [
+        int(each)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for each in task.read_text().split()
+    ]
+
+
+def command(pid: int) -> bytes:
+    """What a process was called with; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

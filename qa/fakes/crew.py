@@ -38,11 +38,13 @@ class FakeCrew:
 
     Attributes:
         compared: how often both trees were.
+        asked_for: by so many, the last time.
     """
 
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
         self.compared = 0
+        self.asked_for = 0
 
     @contextmanager
     def hands(self, keys: Sequence[MasterKey], count: int, turn: Turn, limits: Limits) -> Iterator[Hands]:
@@ -53,11 +55,13 @@ class FakeCrew:
         self,
         path: bytes,
         keys: Sequence[MasterKey],
+        count: int,
         told: Callable[[Verdict], None],
         *,
         manifest: bool = False,
     ) -> Verdict:
         self.compared += 1
+        self.asked_for = count
         verdict = Verdict()
         with self._files(keys) as files:
             migration = Migration(FakeMount(self._cluster), files, path)

@@ -24,10 +24,11 @@ class Crew(Protocol):
         self,
         path: bytes,
         keys: Sequence[MasterKey],
+        count: int,
         told: Callable[[Verdict], None],
         *,
         manifest: bool = False,
     ) -> Verdict:
-        """Compare what is migrated at `path`; `told` and `manifest` as `proving.compared` has them, and what is
-        raised."""
+        """Have so many compare what is migrated at `path`; `told` and `manifest` as `proving.compared` has them, and
+        what is raised."""
         ...

@@ -54,12 +54,12 @@ class Compare:
 
     def run(self, wish: JobWish, controls: Controls) -> Outcome:
         """See `Kind`."""
-        path = encoded(wish.path)
+        options, path = options_of(CompareOptions, wish.options), encoded(wish.path)
         with self._reach() as place, unlocked(place.mount, path, controls) as (files, keys):
             migration = Migration(place.mount, files, path)
             record = migration.required_record()
             total = record.verified or record.copied or 1
-            verdict = self._crew.compare(path, keys, comparing(controls, total))
+            verdict = self._crew.compare(path, keys, options.workers, comparing(controls, total))
             _note(controls, migration, record, verdict)
         found = CompareResult(verdict.same, verdict.differ, verdict.missing, verdict.extra, verdict.error)
         return Outcome(as_result(found), code=0 if verdict.equal else 1)
@@ -113,7 +113,9 @@ class Rollback:
             return
 
         def verify(record: Record) -> Verdict:
-            verdict = self._crew.compare(path, keys, comparing(controls, record.verified or 1))
+            verdict = self._crew.compare(
+                path, keys, options.workers, comparing(controls, record.verified or 1)
+            )
             _note(controls, migration, record, verdict)
             return verdict
 

@@ -232,7 +232,7 @@ class _Work:
     def _verify(self, _: Record) -> Verdict:
         self._verdict = None
         told = comparing(self._controls, self._total)
-        found = self._crew.compare(self._way.path, self._keys, told, manifest=True)
+        found = self._crew.compare(self._way.path, self._keys, self._options.workers, told, manifest=True)
         self._verdict = found
         return found
 

@@ -30,9 +30,10 @@ class Processes:
         self,
         path: bytes,
         keys: Sequence[MasterKey],
+        count: int,
         told: Callable[[Verdict], None],
         *,
         manifest: bool = False,
     ) -> Verdict:
         """See `Crew`."""
-        return compared(self._access, path, keys, told, manifest=manifest)
+        return compared(self._access, path, keys, told, manifest=manifest, workers=count)
