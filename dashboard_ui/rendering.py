@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .acts import BY_COMMAND
+from .plots import HEIGHT, SPANS, WIDTH, days_of
 from .telling import told
 from .visit import Page, Visit
 
@@ -53,6 +54,9 @@ class Renderer:
             "places": _PLACES,
             "acts": BY_COMMAND,
             "address": address,
+            "spans": SPANS,
+            "days_of": days_of,
+            "drawing": (WIDTH, HEIGHT),
         }
 
     def page(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .plots import days_of, plotted
 from .visit import Answer, Visit
 
 PAGE = 100
@@ -42,6 +43,20 @@ def _rows(answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
+def _history(visit: Visit, title: str, figures: Mapping[str, str]) -> Mapping[str, Any]:
+    """How something was over time: figures by what their curves are called."""
+    days = days_of(visit.query.get("days", ""))
+    answers = {
+        name: visit.caller.call("history", {"what": what, "days": days}) for name, what in figures.items()
+    }
+    return {
+        "title": title,
+        "plot": plotted(answers),
+        "answer": next((each for each in answers.values() if each.code), Answer(0, "")),
+        "lines": [visit.caller.line("history", {"what": what, "days": days}) for what in figures.values()],
+    }
+
+
 def overview(visit: Visit) -> View:
     """Counts, and what somebody should see to."""
     call = visit.caller.call
@@ -67,6 +82,10 @@ def overview(visit: Visit) -> View:
             "failed": [job for job in _rows(jobs, "jobs") if job["state"] == "failed"],
             "gates": call("gate show", {}),
             "service": call("service status", {}),
+            "curves": [
+                _history(visit, "Encrypted bytes, by file system", {"": "bytes"}),
+                _history(visit, "Encrypted subtrees, by file system", {"": "subtrees"}),
+            ],
             "now": now,
         },
     )
@@ -123,6 +142,13 @@ def keys(visit: Visit) -> View:
         {
             "answer": visit.caller.call("key ls", {**named, "limit": PAGE}),
             "tenants": visit.caller.call("tenant ls", {**_asked(visit, "fs"), "limit": PAGE}),
+            "curves": [
+                _history(
+                    visit,
+                    "Age of keys that can be used, in days",
+                    {"oldest": "oldest-key", "mean": "mean-key"},
+                )
+            ],
             "file_systems": _file_systems(visit),
             "now": time.time(),
         },
@@ -158,7 +184,11 @@ def kms(visit: Visit) -> View:
     """Key managers."""
     return View(
         "kms.html",
-        {"answer": visit.caller.call("kms ls", _asked(visit, "fs")), "file_systems": _file_systems(visit)},
+        {
+            "answer": visit.caller.call("kms ls", _asked(visit, "fs")),
+            "curves": [_history(visit, "Time that key managers took, in milliseconds", {"": "kms"})],
+            "file_systems": _file_systems(visit),
+        },
     )
 
 
@@ -186,7 +216,11 @@ def gates(visit: Visit) -> View:
 def jobs(visit: Visit) -> View:
     """Migrations and other long work."""
     return View(
-        "jobs.html", {"answer": visit.caller.call("job ls", {**_asked(visit, "after"), "limit": PAGE})}
+        "jobs.html",
+        {
+            "answer": visit.caller.call("job ls", {**_asked(visit, "after"), "limit": PAGE}),
+            "curves": [_history(visit, "Entries that migrations got done a second", {"": "migrated"})],
+        },
     )
 
 

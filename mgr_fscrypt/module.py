@@ -43,6 +43,7 @@ from .control.follow_up import FollowUp
 from .control.gatekeeper import Gatekeeper
 from .control.gates import Gates
 from .control.health import AHEAD, LATE, DatabaseWatch, job_checks, key_checks, rotation_checks
+from .control.history import History
 from .control.job_watch import JobWatch
 from .control.jobs import Jobs
 from .control.key_managers import KeyManagers
@@ -56,6 +57,7 @@ from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.rescanning import Rescans
 from .control.rungs import Rungs
+from .control.sampling import Sampler
 from .control.scans import Scans, ScanWatch
 from .control.service import ServiceKeeper
 from .control.subtree_jobs import SubtreeJobs
@@ -78,6 +80,7 @@ from .store import (
     Joined,
     KeyTable,
     LeftMigrationTable,
+    MeasureTable,
     NewerSchemaError,
     NotReadyError,
     SubtreeTable,
@@ -196,6 +199,19 @@ class Module(
             migrations=self._migration_watch,
             health=lambda: self._health,
         )
+        measures = MeasureTable(database)
+        self.history = History(store=measures, clock=time.time)
+        self._sampler = Sampler(
+            measures=measures,
+            subtrees=subtrees,
+            keys=keys,
+            cluster=self,
+            service=self.service.report,
+            ask=self.service.asked,
+            answer=self._answer,
+            whole=database.whole,
+            clock=time.time,
+        )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
         self._make_subtree_jobs(left)
         self.resources = Resources(
@@ -255,6 +271,7 @@ class Module(
                 self._answer(self._protectors.look)
                 self._scan_watch.look()
                 self._migration_watch.look(self.service.jobs())
+                self._sampler.look(self.service.jobs())
             checks |= acts.checks() | self._protectors.checks() | self._scan_watch.checks()
             checks |= self._migration_watch.checks()
             checks |= job_checks(self.service.jobs(), time.time())

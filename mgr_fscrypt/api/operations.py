@@ -100,6 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("status", "GET", "/status", READ),
     Operation("doctor", "GET", "/doctor", READ),
     Operation("metrics", "GET", "/metrics", READ),
+    Operation("history", "GET", "/history/{what}", READ),
     Operation("service status", "GET", "/service", READ),
     Operation("subtree ls", "GET", "/subtrees", READ),
     Operation("subtree create", "POST", "/subtrees/{fs}", OPERATE, long=True),

@@ -10,6 +10,7 @@ from .clients import ClientCommands
 from .destructions import DestructionCommands
 from .doctor import DoctorCommands
 from .gates import GateCommands
+from .history import HistoryCommands
 from .jobs import JobCommands
 from .key_lines import KeyLineCommands
 from .keys import KeyCommands
@@ -37,6 +38,7 @@ class Commands(
     GateCommands,
     DoctorCommands,
     MetricsCommands,
+    HistoryCommands,
     MigrateCommands,
     ScanCommands,
     AuditCommands,

@@ -12,6 +12,7 @@ from ..control.audience import Audience
 from ..control.destructions import Destructions
 from ..control.doctor import Doctor
 from ..control.follow_up import FollowUp
+from ..control.history import History
 from ..control.jobs import Jobs
 from ..control.key_managers import KeyManagers
 from ..control.metrics import Metrics
@@ -43,6 +44,7 @@ class Desk(ABC):
         observer: learns of clients and caps.
         doctor: looks at all that encryption depends on.
         metrics: counts it all.
+        history: how it was.
         scans: what scans found.
         audit: what was done.
         resources: how things are declared to be.
@@ -70,6 +72,7 @@ class Desk(ABC):
     observer: Observer
     doctor: Doctor
     metrics: Metrics
+    history: History
     scans: Scans
     audit: Audit
     resources: Resources

@@ -19,6 +19,8 @@ STATES = ("serving", "standby", "unreachable")
 KEY_STATES = ("unlocked", "unlocking", "failed")
 KEPT_STATES = ("none", "reading", "read", "failed")
 """Of what is kept: nobody asked for it, it is being read, it was read, it could not be read."""
+MOST_SIZED = 1000
+"""Directories whose sizes are asked for at once."""
 CODES = (
     "unknown",  # the request is none that this release knows
     "refused",  # it would be unsafe, or is not allowed here
@@ -209,9 +211,27 @@ class KeptQuestion:
     after: str
 
 
+@dataclass(frozen=True)
+class SizesQuestion:
+    """How much lies below these directories? Answered at once by `Sizes`: what was seen in the last minute, or nothing
+    yet, and they are looked at.
+
+    Args:
+        paths: from the root of the file system, `MOST_SIZED` at most.
+    """
+
+    paths: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        expect(len(self.paths) <= MOST_SIZED, "paths", f"at most {MOST_SIZED}")
+        expect(all(each.startswith("/") for each in self.paths), "paths", "absolute")
+
+
 JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion
 KeptAsk = ManagersQuestion | TryManager | Rescan | KeptQuestion
-Ask = Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | KeptAsk | ScanQuestion
+Ask = (
+    Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | KeptAsk | ScanQuestion | SizesQuestion
+)
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,
@@ -231,6 +251,7 @@ ASKS: Mapping[str, type[Ask]] = {
     "job": JobQuestion,
     "jobs": JobsQuestion,
     "scanned": ScanQuestion,
+    "sizes": SizesQuestion,
 }
 
 
@@ -299,6 +320,7 @@ class BackendState:
         since: when it was first met like this.
         error: the class of its last error like this; empty when it did what was asked.
         last: when it was met last.
+        took: seconds that it took when it last did what was asked; None: it did nothing yet.
     """
 
     name: str
@@ -306,6 +328,7 @@ class BackendState:
     since: float
     error: str
     last: float
+    took: float | None
 
 
 @dataclass(frozen=True)
@@ -426,6 +449,20 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """How much lies below some directories.
+
+    Args:
+        seen: False: they are being looked at; ask again.
+        bytes: raw sizes of all files below each, in the order of the question; 0 where it is not there, None where
+            nobody could tell.
+    """
+
+    seen: bool
+    bytes: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
 class Done:
     """It was done, and there is nothing to tell."""
 
@@ -448,7 +485,19 @@ class Trouble:
         expect(self.code in CODES, "code", " or ".join(CODES))
 
 
-Said = Greeting | KeyState | ServiceStatus | JobState | JobPage | ScanPage | Managers | Kept | Done | Trouble
+Said = (
+    Greeting
+    | KeyState
+    | ServiceStatus
+    | JobState
+    | JobPage
+    | ScanPage
+    | Managers
+    | Kept
+    | Sizes
+    | Done
+    | Trouble
+)
 ANSWERS: Mapping[str, type[Said]] = {
     "greeting": Greeting,
     "key": KeyState,
@@ -458,6 +507,7 @@ ANSWERS: Mapping[str, type[Said]] = {
     "scanned": ScanPage,
     "managers": Managers,
     "kept": Kept,
+    "sizes": Sizes,
     "done": Done,
     "trouble": Trouble,
 }

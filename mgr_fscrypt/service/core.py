@@ -18,6 +18,7 @@ from ..messages.service import (
     Said,
     ServiceStatus,
     Shutdown,
+    SizesQuestion,
     StatusQuestion,
     Trouble,
     TryManager,
@@ -29,6 +30,7 @@ from .jobs.answering import JobAnswers
 from .kinds.scanned import ScanAnswers
 from .resident import KeptTooLongError, KeyGoneError, Residents
 from .rotating import Rotations
+from .sizing import Sizing
 from .tenure import Tenure
 from .unlocking import Backends, UnlockError
 
@@ -58,6 +60,7 @@ class Service:
         jobs: JobAnswers,
         inventory: Inventory,
         scans: ScanAnswers,
+        sizing: Sizing,
     ) -> None:
         self._identity = identity
         self._tenure = tenure
@@ -67,6 +70,7 @@ class Service:
         self._jobs = jobs
         self._inventory = inventory
         self._scans = scans
+        self._sizing = sizing
         self._epoch: int | None = None
         self._ended = False
 
@@ -138,6 +142,8 @@ class Service:
                 return Done()
             case ScanQuestion():
                 return self._scans.answer(ask)
+            case SizesQuestion():
+                return self._sizing.answer(ask.paths)
             case _:
                 return self._jobs.answer(ask)
 

@@ -152,12 +152,13 @@ class Inventory:
             self._managers = Managers(custody.safe.home[1], self._clock.date(), trouble, tuple(known))
 
     def _try(self, custody: Custody, name: str) -> None:
+        begun = self._backends.now()
         try:
             custody.managed(name).check()
         except KeyStoreError as error:
             self._backends.failed(told(error, name))
         else:
-            self._backends.answered(name)
+            self._backends.answered(name, begun)
 
     def _read(self, custody: Custody) -> None:
         facts, damaged = list[KeyFacts | TenantFacts](), 0

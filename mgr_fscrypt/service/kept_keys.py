@@ -104,6 +104,7 @@ class _Asked:
     def wrapping_key(self, parameters: Parameters, binding: Binding) -> bytes:
         """See `Opener`."""
         name = text(parameters, "kms")
+        begun = self._backends.now()
         try:
             found = self._managers.wrapping_key(parameters, binding)
         except KeyStoreError as error:
@@ -111,7 +112,7 @@ class _Asked:
             self._backends.failed(told(error, name))
             raise
         self.answered = name
-        self._backends.answered(name)
+        self._backends.answered(name, begun)
         return found
 
     def name_of(self, error: KeyStoreError) -> str:

@@ -36,6 +36,7 @@ from .listening import ListeningError, listening
 from .resident import Residents
 from .rotating import Rotations
 from .server import Server
+from .sizing import Sizing
 from .tenant_keys import TenantKeys
 from .tenure import Tenure
 from .unlocking import Backends, Unlocker
@@ -155,7 +156,8 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     runner = Runner(kinds, lambda: records_reached(terms.access), lambda: tenure.epoch, residents, clock)
     jobs = JobAnswers(runner)
     scans = ScanAnswers(lambda: findings_reached(terms.access))
-    service = Service(identity, tenure, residents, backends, rotations, jobs, inventory, scans)
+    sizing = Sizing(lambda: place_reached(working), clock)
+    service = Service(identity, tenure, residents, backends, rotations, jobs, inventory, scans, sizing)
     signal.signal(signal.SIGTERM, lambda *_: service.end())
     signal.signal(signal.SIGINT, lambda *_: service.end())
     holding = threading.Thread(target=tenure.run, name="fscrypt-tenure", daemon=True)
@@ -163,6 +165,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
     rotating.start()
     threading.Thread(target=runner.run, name="fscrypt-jobs", daemon=True).start()
     threading.Thread(target=inventory.run, name="fscrypt-inventory", daemon=True).start()
+    threading.Thread(target=sizing.run, name="fscrypt-sizing", daemon=True).start()
     withdrawal = withdrawal_of(residents, lambda: custody(terms.access, terms.credentials))
     threading.Thread(target=withdrawal.run, name="fscrypt-withdrawal", daemon=True).start()
     try:
@@ -177,6 +180,7 @@ def main(arguments: Sequence[str], unlocker: Unlocker | None = None) -> int:
         residents.close()
         rotations.end()
         inventory.end()
+        sizing.end()
         withdrawal.end()
         # while it is still our turn: what they put down is kept
         runner.join(_PARTING)

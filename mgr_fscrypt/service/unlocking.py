@@ -58,9 +58,14 @@ class Backends:
         self._turn = threading.Lock()
         self._known: dict[str, BackendState] = {}
 
-    def answered(self, name: str) -> None:
-        """It did what was asked."""
-        self._met(name, reachable=True, error="")
+    def now(self) -> float:
+        """When it is, for `answered`."""
+        return self._clock.now()
+
+    def answered(self, name: str, asked: float | None = None) -> None:
+        """It did what was asked; and when it was asked, where somebody took the time."""
+        took = None if asked is None else self._clock.now() - asked
+        self._met(name, reachable=True, error="", took=took)
 
     def failed(self, error: UnlockError) -> None:
         """It refused, or could not be reached."""
@@ -71,7 +76,7 @@ class Backends:
         with self._turn:
             return tuple(self._known[name] for name in sorted(self._known))
 
-    def _met(self, name: str, *, reachable: bool, error: str) -> None:
+    def _met(self, name: str, *, reachable: bool, error: str, took: float | None = None) -> None:
         if not name:
             return
         with self._turn:
@@ -79,4 +84,6 @@ class Backends:
             same = before is not None and before.reachable == reachable
             now = self._clock.date()
             since = before.since if before is not None and same else now
-            self._known[name] = BackendState(name, reachable, since, error, now)
+            if took is None and before is not None:
+                took = before.took
+            self._known[name] = BackendState(name, reachable, since, error, now, took)

@@ -11,12 +11,15 @@ from .gates import Gate, GatedCaps, GateTable
 from .identities import Identity, IdentityTable
 from .keys import Key, KeyTable
 from .left_migrations import LeftMigration, LeftMigrationTable
+from .measures import COARSE, FINE, Measure, MeasureTable
 from .ordering import OWN, Order, Spot
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 from .tenants import Tenant, TenantTable
 
 __all__ = [
     "ALL",
+    "COARSE",
+    "FINE",
     "FIRST",
     "OWN",
     "Act",
@@ -40,6 +43,8 @@ __all__ = [
     "LeftMigration",
     "LeftMigrationTable",
     "LocalDatabase",
+    "Measure",
+    "MeasureTable",
     "NewerSchemaError",
     "NotReadyError",
     "Order",

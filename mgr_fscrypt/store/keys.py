@@ -112,6 +112,16 @@ class KeyTable:
             rows = db.execute(query).fetchall()
         return {(row["fscid"], row["state"]): row["n"] for row in rows}
 
+    def ages(self) -> Mapping[int, tuple[int, float]]:
+        """When keys that are there were made, by file system number: the oldest one, and the mean."""
+        query = (
+            "SELECT fscid, MIN(created) AS oldest, AVG(created) AS mean FROM Key "
+            "WHERE state IN ('active', 'disabled') GROUP BY fscid"
+        )
+        with self._database.transaction() as db:
+            rows = db.execute(query).fetchall()
+        return {row["fscid"]: (row["oldest"], row["mean"]) for row in rows}
+
     def due(self, expires: int, drill: int) -> tuple[Key, ...]:
         """Give the keys that are there and expire by the one time, or whose drill is due by the other."""
         condition = "(expires BETWEEN 1 AND ?) OR (drill_due BETWEEN 1 AND ?)"

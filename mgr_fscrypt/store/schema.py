@@ -256,4 +256,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX SubtreeByTime ON Subtree (fscid, registered)",
         f"CREATE INDEX KeyByExpiry ON Key (fscid, ({EXPIRY}))",
     ),
+    (
+        # a figure for each span of time: means, of `n` samples each. Rows are bounded by the spans that are kept
+        """
+        CREATE TABLE Measured (
+            what TEXT NOT NULL,
+            span INTEGER NOT NULL,
+            at INTEGER NOT NULL,
+            about TEXT NOT NULL,
+            value REAL NOT NULL,
+            n INTEGER NOT NULL,
+            PRIMARY KEY (what, span, at, about)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX MeasuredByAge ON Measured (span, at)",
+    ),
 )

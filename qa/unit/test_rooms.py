@@ -374,7 +374,7 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
         "fscrypt api show; fscrypt api token create; fscrypt api user add; "
         "fscrypt apply; fscrypt audit ls; fscrypt audit verify; "
         "fscrypt client explain; fscrypt client ls; fscrypt doctor; "
-        "fscrypt gate preview; fscrypt gate set; fscrypt gate show; "
+        "fscrypt gate preview; fscrypt gate set; fscrypt gate show; fscrypt history; "
         "fscrypt job cancel; fscrypt job forget; fscrypt job ls; fscrypt job pause; fscrypt job resume; "
         "fscrypt job show; "
         "fscrypt key add; fscrypt key adopt; fscrypt key cancel; fscrypt key create; fscrypt key destroy; "

@@ -29,7 +29,7 @@ from qa.fakes.servers import TENTACLE, FakeServers, session
 
 KEY = "00112233445566778899aabbccddeeff"
 EVERYWHERE = "allow rw tag cephfs data=cephfs"
-VAULT = BackendState("vault", True, 1.0, "", 1.0)
+VAULT = BackendState("vault", True, 1.0, "", 1.0, None)
 WORKING = ServiceStatus(
     RELEASE, 7, "host", 1.0, "serving", 1.0, 1, "", "", 0, (), (), (VAULT,), (), Jobs(0, 0, 0, ())
 )
@@ -296,8 +296,8 @@ def test_the_service(world: World, report: ServiceReport, grade: str | None, say
 
 def test_key_managers(world: World):
     backends = (
-        BackendState("far", False, 1.0, "Timeout", 1.0),
-        BackendState("sealed", True, 1.0, "Refused", 1.0),
+        BackendState("far", False, 1.0, "Timeout", 1.0, None),
+        BackendState("sealed", True, 1.0, "Refused", 1.0, None),
     )
     world.service = replace(FINE, service=replace(WORKING, backends=backends))
     world.tenants.adopt("cephfs", TenantFacts("acme", 1, 1, 0, ("far", "idle"), ()).encode())

@@ -29,7 +29,9 @@ KNOWN = Managers(
     "",
     (
         KnownManager(SECOND, None, testing=True),
-        KnownManager(VAULT, BackendState("vault", False, 1.0, "KmsUnreachableError", 2.0), testing=False),
+        KnownManager(
+            VAULT, BackendState("vault", False, 1.0, "KmsUnreachableError", 2.0, None), testing=False
+        ),
     ),
 )
 GONE = RefusalError(errno.EAGAIN, "there is no engine service")

@@ -126,7 +126,7 @@ def test_the_service_and_health(manager: Loaded):
         longest=0.0,
         keys=(KeyState(KEY, "unlocked", 1, None, ""),),
         tenant_keys=(),
-        backends=(BackendState("vault", False, 1.0, "Timeout", 1.0),),
+        backends=(BackendState("vault", False, 1.0, "Timeout", 1.0, None),),
         rotations=(),
         jobs=Jobs(3, 1, 4, (brief(job),)),
     )

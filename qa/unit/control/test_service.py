@@ -244,8 +244,8 @@ def test_health_tells_of_key_managers_that_do_not_answer_for_long():
     stage = Stage()
     since = 1_700_000_000 + stage.time
     met = (
-        BackendState("sealed", True, 1.0, "Refused", 1.0),
-        BackendState("far\n", False, since, "Timeout", since),
+        BackendState("sealed", True, 1.0, "Refused", 1.0, None),
+        BackendState("far\n", False, since, "Timeout", since, None),
     )
     stage.status = STATUS.__class__(**vars(STATUS) | {"backends": met})
     stage.rounds(1)
@@ -401,7 +401,7 @@ def test_what_is_shown():
             "keys": (KeyState(KEY, "unlocking", 2, None, "KmsUnreachableError"),),
             "tenant_keys": (TenantKeyState("acme", 3, 17),),
             "backends": (
-                BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError", 1_700_000_001.0),
+                BackendState("vault", False, 1_700_000_000.0, "KmsUnreachableError", 1_700_000_001.0, None),
             ),
         }
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "br", "img", "input", "rect"}
+VOID = {"meta", "link", "br", "img", "input", "rect", "path"}
 
 
 @dataclass

@@ -42,6 +42,7 @@ WORDS: dict[str, object] = {
     "role": "operator",
     "user": "alice",
     "subject": "CN=node1",
+    "what": "bytes",
 }
 
 

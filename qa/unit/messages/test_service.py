@@ -47,6 +47,8 @@ from mgr_fscrypt.messages.service import (
     Said,
     ServiceStatus,
     Shutdown,
+    Sizes,
+    SizesQuestion,
     StartJob,
     StatusQuestion,
     TenantKeyState,
@@ -75,7 +77,7 @@ JOB = JobState(
     started=1.0,
     ended=None,
 )
-MET = BackendState("vault", False, 1.0, "KmsUnreachableError", 2.5)
+MET = BackendState("vault", False, 1.0, "KmsUnreachableError", 2.5, None)
 VAULT = KmsFacts("vault", "vault", "https://a:8200", "k", "vault.json", ("mount=transit",))
 STATUS = ServiceStatus(
     release="0.1.0",
@@ -115,6 +117,7 @@ REQUESTS = [
     JobsQuestion(KEY, 1),
     ScanQuestion(KEY, "", 200),
     ScanQuestion(KEY, "/a", 1),
+    SizesQuestion(("/a", "/b")),
 ]
 FOUND = FoundSubtree(
     "/a",
@@ -146,6 +149,8 @@ ANSWERED = [
         (TenantFacts("acme", 2, 3, 4, ("vault",), ()),),
         "17",
     ),
+    Sizes(seen=False, bytes=()),
+    Sizes(seen=True, bytes=(5, None, 0)),
     Done(),
     Trouble("refused", "no", "ask"),
 ]

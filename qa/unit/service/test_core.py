@@ -31,6 +31,7 @@ from mgr_fscrypt.service.jobs.answering import JobAnswers
 from mgr_fscrypt.service.kinds.scanned import ScanAnswers
 from mgr_fscrypt.service.resident import KeyGoneError, Residents
 from mgr_fscrypt.service.rotating import Rotations
+from mgr_fscrypt.service.sizing import Sizing
 from mgr_fscrypt.service.tenant_keys import TenantKeys
 from mgr_fscrypt.service.tenure import Tenure
 from mgr_fscrypt.service.unlocking import Backends, Unlocked, UnlockError
@@ -66,6 +67,7 @@ class Stage:
             JobAnswers(self.runner),
             Inventory(nothing, backends, self.clock),
             ScanAnswers(FakeFindings().reach),
+            Sizing(nothing, self.clock),
         )
 
     def serve(self) -> None:
