@@ -199,7 +199,9 @@ class Api:
         result = self.call(visitor, route.operation.command, arguments)
         if not route.operation.long or not result.success or arguments.get("dry_run"):
             return self._replied(route, result)
-        job = (result.answer.simplified() if result.answer else {}).get("id")
+        told = result.answer.simplified() if result.answer else {}
+        # of a subtree that is made the job is a part of what is told
+        job = told.get("job", told).get("id")
         if not isinstance(job, str):
             return self._replied(route, result)
         place = f"{ROOT}/jobs/{job}"

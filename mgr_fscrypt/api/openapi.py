@@ -4,9 +4,11 @@ import inspect
 from typing import Any
 
 from ..messages import RELEASE
+from .answers import SHAPES, answers_of
 from .exchange import MEDIA_TYPE, ROOT
 from .interface import Route
-from .operations import JSON_KINDS, Parameter
+from .operations import JSON_KINDS, Operation, Parameter
+from .shapes import Schemas
 
 _ERRORS = {
     "400": "What was sent is not what the operation takes; nothing was changed.",
@@ -27,9 +29,10 @@ Description = dict[str, Any]
 def described(routes: dict[str, Route]) -> Description:
     """The whole description, as JSON types."""
     paths: dict[str, Description] = {}
+    schemas = Schemas(SHAPES)
     for route in routes.values():
         place = paths.setdefault(f"{ROOT}{route.operation.path}", {})
-        place[route.operation.method.lower()] = _operation(route)
+        place[route.operation.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,16 +50,12 @@ def described(routes: dict[str, Route]) -> Description:
                 "token": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-fscrypt"},
             },
-            "schemas": {
-                "Done": _done(),
-                "Begun": _begun(),
-                "Problem": _problem(),
-            },
+            "schemas": {**dict(sorted(schemas.components.items())), "Task": _task(), "Problem": _problem()},
         },
     }
 
 
-def _operation(route: Route) -> Description:
+def _operation(route: Route, schemas: Schemas) -> Description:
     operation = route.operation
     outside = [_parameter(each) for each in route.parameters if each.place != "body"]
     if operation.shown_by:
@@ -70,13 +69,16 @@ def _operation(route: Route) -> Description:
             }
         )
     responses: Description = {
-        "200": _answer("What was asked for, or what was done.", "Done", etag=not operation.changes)
+        "200": _answer(
+            "What was asked for, or what was done.", _done(operation, schemas), etag=not operation.changes
+        )
     }
     if operation.long:
-        responses["202"] = _answer("A job was begun.", "Begun")
+        responses["202"] = _answer("A job was begun.", _begun(operation, schemas))
     left_out = set() if operation.shown_by else {"412"}
     left_out |= set() if operation.changes else {"413"}
-    responses |= {code: _answer(said, "Problem") for code, said in _ERRORS.items() if code not in left_out}
+    problem = {"$ref": "#/components/schemas/Problem"}
+    responses |= {code: _answer(said, problem) for code, said in _ERRORS.items() if code not in left_out}
     return {
         "operationId": operation.command.replace(" ", "_").replace("-", "_"),
         "summary": operation.command,
@@ -130,11 +132,8 @@ def _report() -> Description:
     return {"type": ["string", "object"], "description": "A report of `cephfs-fscrypt`, or its text."}
 
 
-def _answer(description: str, schema: str, *, etag: bool = False) -> Description:
-    answer: Description = {
-        "description": description,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
-    }
+def _answer(description: str, schema: Description, *, etag: bool = False) -> Description:
+    answer: Description = {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
     if etag:
         answer["headers"] = {
             "ETag": {"description": "Of this very answer.", "schema": {"type": "string"}},
@@ -142,24 +141,31 @@ def _answer(description: str, schema: str, *, etag: bool = False) -> Description
     return answer
 
 
-def _done() -> Description:
+def _done(operation: Operation, schemas: Schemas) -> Description:
+    """What the command answers with `--format json`. What is looked at is told; a change may have its status alone."""
+    kinds = [schemas.of(each) for each in answers_of(operation)]
+    if operation.changes or not kinds:
+        kinds.append({"type": "null"})
     return {
         "type": "object",
         "required": ["status", "value"],
         "properties": {
             "status": {"type": "string", "description": "One line for a person; may be empty."},
-            "value": {
-                "type": ["object", "null"],
-                "description": "What the command answers with `--format json`.",
-                "additionalProperties": True,
-            },
+            "value": kinds[0] if len(kinds) == 1 else {"anyOf": kinds},
         },
         "additionalProperties": False,
     }
 
 
-def _begun() -> Description:
-    task = {
+def _begun(operation: Operation, schemas: Schemas) -> Description:
+    schema = _done(operation, schemas)
+    schema["required"] = [*schema["required"], "task"]
+    schema["properties"]["task"] = {"$ref": "#/components/schemas/Task"}
+    return schema
+
+
+def _task() -> Description:
+    return {
         "type": "object",
         "required": ["name", "id", "href"],
         "properties": {
@@ -169,10 +175,6 @@ def _begun() -> Description:
         },
         "additionalProperties": False,
     }
-    schema = _done()
-    schema["required"] = [*schema["required"], "task"]
-    schema["properties"]["task"] = task
-    return schema
 
 
 def _problem() -> Description:

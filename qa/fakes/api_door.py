@@ -1,13 +1,46 @@
 """The module's API without a socket: requests as its own server would hand them in."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from mgr_fscrypt.api.exchange import MEDIA_TYPE, ROOT, Reply, Request
 from qa.fakes.manager import Loaded, loaded
+
+DESCRIPTION = Path(__file__).resolve().parents[2] / "doc" / "openapi.json"
+_NAMED = re.compile(r"\{[a-z]+\}")
+
+
+@cache
+def _described() -> Mapping[str, Any]:
+    """The description that is checked in, which a test compares with the one that is served."""
+    return dict(json.loads(DESCRIPTION.read_text()))
+
+
+@cache
+def _validator(method: str, path: str, status: int) -> Draft202012Validator:
+    """What holds answers of an operation, by its path in the description, against their schema."""
+    answers = _described()["paths"][path][method]["responses"]
+    assert str(status) in answers, f"{method} {path} answers {status}, which is not described"
+    schema = answers[str(status)]["content"][MEDIA_TYPE]["schema"]
+    return Draft202012Validator({**schema, "components": _described()["components"]})
+
+
+def check_described(method: str, path: str, reply: Reply) -> None:
+    """Hold an answer of an operation against its description; what is none is left alone."""
+    fits = [each for each in _described()["paths"] if re.fullmatch(_NAMED.sub("[^/]+", each), path)]
+    # a path in plain words goes before one with names
+    fits.sort(key=lambda each: each.count("{"))
+    method = method.lower()
+    known = [each for each in fits if method in _described()["paths"][each]]
+    if known and reply.headers.get("Content-Type") == MEDIA_TYPE:
+        _validator(method, known[0], reply.status).validate(json.loads(reply.body))
 
 
 class Door:
@@ -58,6 +91,7 @@ class Door:
                 address="192.0.2.7",
             )
         )
+        check_described(method, place, answer)
         return answer
 
     def ask(self, path: str, role: str = "security-officer", **more: Any) -> Any:

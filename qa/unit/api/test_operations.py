@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,10 @@ from mgr_fscrypt.api.operations import BY_COMMAND, INCLUDED, OPERATIONS, Operati
 from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.access import ROLES
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
-from qa.fakes.api_door import Door, told
+from qa.fakes.api_door import DESCRIPTION, Door, told
 from qa.load.promptness import prompt
 from qa.web.description import text
 
-DESCRIPTION = Path(__file__).resolve().parents[3] / "doc" / "openapi.json"
 KEY = "00" * 16
 SUBTREE = SubtreeFacts(7, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY)).encode()
 REPORTED = KeyFacts(KEY, "payroll", "acme", "active", 1, 1, 0, 0, 0, ()).encode()
