@@ -29,6 +29,7 @@ from ..control.exposition import Exposition
 from ..control.findings import Grade, Report
 from ..control.follow_up import CreationStory
 from ..control.gate_answers import GateLine, Preview
+from ..control.history import Curves
 from ..control.jobs import JobDetail, JobList
 from ..control.key_managers import KmsPage
 from ..control.rungs import RungPage
@@ -125,6 +126,22 @@ SHAPES: Mapping[type, Shape] = {
     CreationStory: Shape(
         without=ALL, more={"creation": Record("CreationStage", get_type_hints(CreationStory))}
     ),
+    Curves: Shape(
+        "Curves",
+        ALL,
+        {
+            "what": str,
+            "unit": str,
+            "of": str,
+            "meaning": str,
+            "since": int,
+            "until": int,
+            "step": int,
+            "curves": [
+                Record("Curve", {"about": str, "points": [Record("Point", {"at": int, "value": float})]})
+            ],
+        },
+    ),
     Declared: Shape("ResourcePage", more={"resources": [ANYTHING]}, optional=frozenset({"following"})),
     DestructionPage: Shape(
         without=_FILTERED | {"wishes", "names"}, more={"destructions": [Record("Destruction", _WISH)]}
@@ -195,6 +212,7 @@ ANSWERS: Mapping[str, Sequence[type]] = {
     "status": (Overview,),
     "doctor": (Report,),
     "metrics": (Exposition,),
+    "history": (Curves,),
     "service status": (ServiceReport,),
     "subtree ls": (SubtreePage,),
     "subtree create": (Begun, SubtreeDetail, ClientLine),

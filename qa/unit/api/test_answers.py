@@ -40,7 +40,7 @@ STATUS = ServiceStatus(
     *("1", 7, "host", 1.0, "serving", 1.0, 3, "", "", 0.0),
     keys=(KeyState(KEY, "unlocked", 1, None, ""),),
     tenant_keys=(TenantKeyState("acme", 1, 1),),
-    backends=(BackendState("vault", reachable=True, since=1.0, error="", last=2.0),),
+    backends=(BackendState("vault", reachable=True, since=1.0, error="", last=2.0, took=0.1),),
     rotations=(RotationState(1, TENANT, "", 0.0),),
     jobs=Jobs(0, 0, 0, ()),
 )
