@@ -107,6 +107,9 @@ NAMESPACE = Field(
 MASTER_KEY = Field(
     "master_key", "Master key", "of the new tree: its name or identifier; it needs a key manager"
 )
+LEFT_OUT = Field(
+    "exclude", "Leave out", "numbers of inodes, with commas, as a job lists what it could not copy", more=True
+)
 COMPARERS = Field("workers", "Workers", "processes that compare", "number", more=True)
 DECRYPT = Field("decrypt", "From encrypted to plain", kind="flag")
 NAME = Field("name", "Name", required=True)
@@ -276,7 +279,7 @@ ACTS: tuple[Act, ...] = (
         "Plan a migration",
         "Plan it",
         "A job tells what migrating a directory would do, and what is in its way. Nothing is changed.",
-        (FS, PATH, MASTER_KEY, DECRYPT),
+        (FS, PATH, MASTER_KEY, DECRYPT, LEFT_OUT),
         "/jobs",
     ),
     Act(
@@ -301,6 +304,8 @@ ACTS: tuple[Act, ...] = (
             ),
             Field("window", "Hours", "in which it copies, as 22:00-06:00", more=True),
             Field("keep_trash", "Keep the old tree for", "as 7d; then it is removed", more=True),
+            LEFT_OUT,
+            Field("include", "Do not leave out any more", "numbers of inodes, with commas", more=True),
             Field("workers", "Workers", "processes that copy, and that compare", "number", more=True),
             NAMESPACE,
             Field("copy_only", "Copy, and stop before the trees are exchanged", kind="flag", more=True),
@@ -318,7 +323,12 @@ ACTS: tuple[Act, ...] = (
         "Verify a migration",
         "Verify",
         "A job compares both trees, every byte and attribute. Nothing is changed.",
-        (FS, PATH, COMPARERS),
+        (
+            FS,
+            PATH,
+            Field("no_key", "Without the key: the new tree, as it is stored, with what it was", kind="flag"),
+            COMPARERS,
+        ),
         "/migrations/show",
         ("fs", "path"),
     ),

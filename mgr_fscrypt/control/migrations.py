@@ -61,6 +61,7 @@ class NewMigration:
         files_per_second, bytes_per_second: at most.
         latency_ms, window: see `messages.migration_job.StartOptions`.
         keep_trash: how long the old tree is kept, as `7d`.
+        exclude, include: numbers of inodes, with commas: what is left out, and what is not any more.
     """
 
     fs_name: str
@@ -80,6 +81,8 @@ class NewMigration:
     latency_ms: int | None = None
     window: str | None = None
     keep_trash: str | None = None
+    exclude: str | None = None
+    include: str | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -89,6 +92,8 @@ class NewMigration:
             "plan": self.plan,
             "namespace": self.namespace,
             "keep-trash": self.keep_trash,
+            "exclude": self.exclude,
+            "include": self.include,
         }
         words = [word for name, value in said.items() if value is not None for word in (f"--{name}", value)]
         flags = {
@@ -111,7 +116,8 @@ class NewMigration:
             )
 
     def line(self, verb: str, where: str, key_name: str = "") -> str:
-        """The line for a client, without what opens the key."""
+        """The line for a client, without what opens the key; and without what is left out, which clients name by
+        paths."""
         words = [client_line(f"migrate {verb}", where, self.fs_name)]
         words += ["--decrypt"] * self.decrypt
         words += ["--key-name", shell_word(key_name)] if key_name else []
@@ -142,7 +148,13 @@ class NewMigration:
             latency_ms=self.latency_ms or 0,
             window=self.window or "",
             keep_trash=-1 if self.keep_trash is None else kept_for(self.keep_trash),
+            exclude=_inodes(self.exclude),
+            include=_inodes(self.include),
         )
+
+
+def _inodes(said: str | None) -> str:
+    return "" if said is None else said.replace(" ", "")
 
 
 def _some(workers: int | None) -> int:
@@ -182,9 +194,11 @@ class Migrations:
         """Have a directory looked at: what migrating it would do, and what is in its way."""
         try:
             where, identifier = self._allowed("plan", asked)
+            options = as_options(PlanOptions(identifier, asked.decrypt, _inodes(asked.exclude)))
         except RefusalError as refusal:
             return refusal.result
-        options = as_options(PlanOptions(identifier, asked.decrypt))
+        except ValueError as error:
+            return Result.failed(errno.EINVAL, f"{error}; nothing was changed")
         begun = self._jobs.begin(PLAN, asked.fs_name, where, options, instead=asked.line("plan", where))
         if not isinstance(begun.answer, JobDetail):
             return begun
@@ -225,10 +239,16 @@ class Migrations:
             )
         return self._jobs.show(found.id)
 
-    def verify(self, fs_name: str, path: str, *, workers: int | None = None) -> Result:
-        """Have both trees compared, by so many processes."""
+    def verify(self, fs_name: str, path: str, *, workers: int | None = None, no_key: bool = False) -> Result:
+        """Have both trees compared, by so many processes; with `no_key` the new one with what it was."""
         return self._act(
-            COMPARE, "verify", fs_name, path, lambda: CompareOptions(_some(workers)), with_key=True
+            COMPARE,
+            "verify",
+            fs_name,
+            path,
+            lambda: CompareOptions(_some(workers), no_key),
+            " --no-key" * no_key,
+            with_key=not no_key,
         )
 
     def rollback(

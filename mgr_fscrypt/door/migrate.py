@@ -18,10 +18,11 @@ class MigrateCommands(Desk):
         _end_positional_: int = 0,
         master_key: MaybeText = None,
         decrypt: bool = False,
+        exclude: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Begin a job that tells what migrating a directory would do, and what is in its way; nothing is changed. --master-key: of the new tree; --decrypt: to plain"""  # noqa: E501 - ceph -h prints it as it stands
-        asked = NewMigration(fs, path, key=master_key, decrypt=decrypt)
+        """Begin a job that tells what migrating a directory would do, and what is in its way; nothing is changed. --master-key: of the new tree; --decrypt: to plain; --exclude INODE,...: without these"""  # noqa: E501 - ceph -h prints it as it stands
+        asked = NewMigration(fs, path, key=master_key, decrypt=decrypt, exclude=exclude)
         return self.act_at_once(
             "migrate plan", (fs, *asked.words), lambda: self.migrations.plan(asked), format
         )
@@ -47,9 +48,11 @@ class MigrateCommands(Desk):
         latency_ms: MaybeNumber = None,
         window: MaybeText = None,
         keep_trash: MaybeText = None,
+        exclude: MaybeText = None,
+        include: MaybeText = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Begin a job that migrates a directory as planned, or goes on with it: copies, has clients gone (--evict: ends their sessions), verifies, exchanges the trees; --plan HASH as `migrate plan` told it; --keep-trash 7d: then the old tree is purged"""  # noqa: E501 - ceph -h prints it as it stands
+        """Begin a job that migrates a directory as planned, or goes on with it: copies, has clients gone (--evict: ends their sessions), verifies, exchanges the trees; --plan HASH as `migrate plan` told it; --keep-trash 7d: then the old tree is purged; --exclude INODE,...: leave these out, --include takes that back"""  # noqa: E501 - ceph -h prints it as it stands
         asked = NewMigration(
             fs,
             path,
@@ -68,6 +71,8 @@ class MigrateCommands(Desk):
             latency_ms=latency_ms,
             window=window,
             keep_trash=keep_trash,
+            exclude=exclude,
+            include=include,
         )
         return self.act_at_once(
             "migrate start", (fs, *asked.words), lambda: self.migrations.start(asked), format
@@ -85,11 +90,15 @@ class MigrateCommands(Desk):
         path: str,
         _end_positional_: int = 0,
         workers: MaybeNumber = None,
+        no_key: bool = False,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """Begin a job that compares both trees of a migration, every byte and attribute, and changes nothing"""
+        """Begin a job that compares both trees of a migration, every byte and attribute, and changes nothing; --no-key: the new tree, as it is stored, with what it was when it was verified"""  # noqa: E501 - ceph -h prints it as it stands
         return self.act_at_once(
-            "migrate verify", (fs, path), lambda: self.migrations.verify(fs, path, workers=workers), format
+            "migrate verify",
+            (fs, path, *["--no-key"] * no_key),
+            lambda: self.migrations.verify(fs, path, workers=workers, no_key=no_key),
+            format,
         )
 
     @Command("fscrypt migrate rollback", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's

@@ -5,6 +5,7 @@ kept in RADOS, where names of what is encrypted, or will be, are not to be found
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +25,7 @@ COPYING, CUT_OVER, PURGING = "copying", "done", "purging"
 same, while the trash is going."""
 CLOSED = "outside of its window"
 """What a migration is at, as its unit says, while it may not copy."""
+_INODES = re.compile(r"([1-9][0-9]{0,19}(,[1-9][0-9]{0,19})*)?")
 MOST_WORKERS = 64
 WORKERS = 2
 """Processes that copy, and that compare, by default: the service's host has other work."""
@@ -36,13 +38,16 @@ class PlanOptions:
     Args:
         key: identifier of the key of the new tree; empty with `decrypt`.
         decrypt: from encrypted to plain.
+        exclude: what is left out: the numbers of inodes, with commas; empty: nothing.
     """
 
     key: str
     decrypt: bool
+    exclude: str = ""
 
     def __post_init__(self) -> None:
         _expect_key(self.key, decrypt=self.decrypt)
+        _expect_inodes(self.exclude, "exclude")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class StartOptions:
         window: in which it copies, as `22:00-06:00` by the clock of the service's host; empty: at any time.
         keep_trash: seconds that the old tree is kept from the cut-over on; 0: until somebody purges it; less: as it was
             said before.
+        exclude, include: what is left out from now on, and what is not any more: as `PlanOptions` has them.
     """
 
     key: str
@@ -79,6 +85,8 @@ class StartOptions:
     latency_ms: int
     window: str
     keep_trash: int
+    exclude: str = ""
+    include: str = ""
 
     def __post_init__(self) -> None:
         _expect_key(self.key, decrypt=self.decrypt)
@@ -87,6 +95,8 @@ class StartOptions:
             limit = getattr(self, name)
             expect(math.isfinite(limit) and limit >= 0, name, "a number that is not negative")
         expect(not (self.offline and self.evict), "offline and evict", "not both asked for")
+        _expect_inodes(self.exclude, "exclude")
+        _expect_inodes(self.include, "include")
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,11 @@ class CompareOptions:
 
     Args:
         workers: processes that do.
+        no_key: the new tree, as it is stored, with what it was when it was verified: by one process.
     """
 
     workers: int = WORKERS
+    no_key: bool = False
 
     def __post_init__(self) -> None:
         _expect_workers(self.workers)
@@ -226,6 +238,7 @@ class Standing:
         facts: of the subtree that is at the path; None: it is not encrypted.
         snapshots: that hold the old tree, by their paths.
         kept_until: when the old tree may go, in seconds since the epoch; 0: nobody said so.
+        left_out: entries that were excluded.
     """
 
     direction: str
@@ -240,6 +253,7 @@ class Standing:
     facts: SubtreeFacts | None
     snapshots: tuple[str, ...]
     kept_until: int
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -291,6 +305,15 @@ def as_options(options: Options) -> Mapping[str, Option]:
 def as_result(result: Results) -> Mapping[str, Any]:
     """As an outcome has it."""
     return asdict(result)
+
+
+def inodes_in(text: str) -> tuple[int, ...]:
+    """The numbers of a list with commas. Raises `ValueError`."""
+    return tuple(int(each) for each in text.split(",") if each)
+
+
+def _expect_inodes(text: str, name: str) -> None:
+    expect(_INODES.fullmatch(text) is not None, name, "numbers of inodes, with commas between them")
 
 
 def _expect_workers(count: int) -> None:

@@ -21,25 +21,47 @@ MOST_EXCLUDED = 1000
 that is full would be found out when the trees are just to be exchanged."""
 
 
-def numbers_of(tree: Tree, top: bytes, named: Iterable[bytes]) -> frozenset[int]:
-    """The inodes that lie at these paths, which begin at `top`. They are found in the listings of their directories: a
-    file that cannot even be looked at has a number there. A name that cannot be decrypted counts as it is stored.
+Named = bytes | int
+"""An entry by its path, which begins at the top, or by the number of its inode."""
+
+
+def named_in(tree: Tree, top: bytes, named: Iterable[Named]) -> dict[int, bytes]:
+    """The inodes that are meant, each with a path from `top`. They are found in listings: a file that cannot even be
+    looked at has a number there. A name that cannot be decrypted counts as it is stored.
 
     Raises:
         RefusedError: EINVAL: it is the whole tree.
         NotFoundError: nothing is there.
     """
-    return frozenset(_number_of(tree, top, components(each)) for each in named)
+    wanted = tuple(named)
+    found = _paths_of(tree, top, frozenset(each for each in wanted if isinstance(each, int)))
+    for each in wanted:
+        if isinstance(each, bytes):
+            names = components(each)
+            found[_number_of(tree, top, names)] = b"/" + b"/".join(names)
+    return found
+
+
+def _paths_of(tree: Tree, top: bytes, numbers: frozenset[int]) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    if not numbers:
+        return found
+    if tree.stat(top).ino in numbers:
+        raise _whole_tree(top)
+    with closing(walk(tree, top)) as all_below:
+        for met in all_below:
+            if met.entry is not None and met.entry.ino in numbers:
+                found.setdefault(met.entry.ino, met.below)
+                if len(found) == len(numbers):
+                    break
+    for each in sorted(numbers - found.keys()):
+        raise NotFoundError(errno.ENOENT, f"nothing with the inode {each} is there to be left out", top)
+    return found
 
 
 def _number_of(tree: Tree, top: bytes, names: tuple[bytes, ...]) -> int:
     if not names:
-        raise RefusedError(
-            errno.EINVAL,
-            "that would leave out the whole tree",
-            top,
-            remedy="Name something in it, or end the migration with `migrate cancel`. Nothing was changed.",
-        )
+        raise _whole_tree(top)
     above = b"/".join((top, *names[:-1]))
     with closing(tree.scandir(above)) as entries:
         for entry in entries:
@@ -47,6 +69,15 @@ def _number_of(tree: Tree, top: bytes, names: tuple[bytes, ...]) -> int:
                 return entry.ino
     raise NotFoundError(
         errno.ENOENT, "nothing of that name is there to be left out", above + b"/" + names[-1]
+    )
+
+
+def _whole_tree(top: bytes) -> RefusedError:
+    return RefusedError(
+        errno.EINVAL,
+        "that would leave out the whole tree",
+        top,
+        remedy="Name something in it, or end the migration with `migrate cancel`. Nothing was changed.",
     )
 
 

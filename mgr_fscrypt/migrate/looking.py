@@ -13,10 +13,10 @@ from ..ceph.errors import NotFoundError
 from ..ceph.interface import Kind, Mount
 from ..engine import Attributes, FileSystem, LockedError, NameKind, RefusedError
 from ..engine.making import UNFINISHED
-from ..engine.paths import components, joined
+from ..engine.paths import components
 from ..format import NOHASH_MAX, TARGET_MAX, raw_size
 from .belonging import Belonging, NestedError
-from .excluding import numbers_of
+from .excluding import Named, named_in
 from .layouts import own_layout
 from .plan import PADDING, Obstacle, Plan, Way, totals
 from .record import HIDDEN, Direction
@@ -35,10 +35,10 @@ def look_over(
     source: Tree,
     way: Way,
     go_on: Callable[[], None] = lambda: None,
-    exclude: Iterable[bytes] = (),
+    exclude: Iterable[Named] = (),
 ) -> Plan:
-    """Walk the tree and note everything; nothing is written. `go_on` is called before each entry; what lies at the
-    paths `exclude`, which begin at the top, is left out.
+    """Walk the tree and note everything; nothing is written. `go_on` is called before each entry; what is
+    named by `exclude` is left out.
 
     Raises:
         NotFoundError: nothing is there to be left out.
@@ -47,11 +47,11 @@ def look_over(
     """
     require_way(mount, files, way)
     plan = Plan(way, totals(mount, way.path))
-    excluded = numbers_of(source, way.path, exclude)
-    for below in exclude:
-        plan.add(Obstacle.EXCLUDED, joined(way.path, below.strip(b"/")))
+    excluded = named_in(source, way.path, exclude)
+    for below in excluded.values():
+        plan.add(Obstacle.EXCLUDED, way.path + below)
     begun = time.perf_counter()
-    with closing(_Look(source, plan, excluded)) as look, closing(look.walk()) as all_below:
+    with closing(_Look(source, plan, frozenset(excluded))) as look, closing(look.walk()) as all_below:
         for met in all_below:
             go_on()
             look.meet(met)

@@ -30,7 +30,7 @@ from ..engine.snapshot_names import SNAPSHOTS
 from .clearing import remove_half_made, remove_marks, remove_tree
 from .comparing import compare, written_since
 from .copying import Pass
-from .excluding import MOST_EXCLUDED, left_in, numbers_of
+from .excluding import MOST_EXCLUDED, Named, left_in, named_in
 from .files import Copied
 from .judging import Judge, Judges
 from .manifest import Manifest, compare_with_manifest, line_of
@@ -211,8 +211,8 @@ class Migration:
         way: Way,
         plan: str,
         namespace: str | None = None,
-        exclude: Iterable[bytes] = (),
-        include: Iterable[bytes] = (),
+        exclude: Iterable[Named] = (),
+        include: Iterable[Named] = (),
         keep: int | None = None,
     ) -> Record:
         """Begin, or go on where an earlier run ended: afterwards the source is in place, the new tree beside it, and a
@@ -223,7 +223,7 @@ class Migration:
             plan: the plan's hash, for the record, which keeps of it what tells nothing of the tree.
             namespace: the RADOS namespace of the new tree's files; None: that of the source. It counts when the new
                 tree is begun: later nobody can change it.
-            exclude: what is left out from now on, by paths that begin at the top; `include` takes it back.
+            exclude: what is left out from now on; `include` takes it back.
             keep: seconds that the trash is to be kept; 0: until somebody purges it. None: as it was said before. After
                 the cut-over they count from now on.
 
@@ -269,11 +269,15 @@ class Migration:
             record = self._chosen(record, tuple(exclude), tuple(include))
             return record if keep is None else self._journal.write(record.keeping(keep, time.time()))
 
-    def _chosen(self, record: Record, exclude: tuple[bytes, ...], include: tuple[bytes, ...]) -> Record:
+    def _chosen(self, record: Record, exclude: tuple[Named, ...], include: tuple[Named, ...]) -> Record:
         """With these left out. Who runs a `start` once more that was killed after the exchange says the same again."""
         sides = self.sides(record)
-        excluded = sides.excluded | numbers_of(sides.source, sides.top, exclude)
-        excluded -= numbers_of(sides.source, sides.top, include)
+        new = [each for each in exclude if each not in sides.excluded]
+        excluded = sides.excluded | frozenset(named_in(sides.source, sides.top, new))
+        excluded -= frozenset(each for each in include if isinstance(each, int))
+        excluded -= frozenset(
+            named_in(sides.source, sides.top, (each for each in include if isinstance(each, bytes)))
+        )
         if excluded == sides.excluded:
             return record
         require_state(

@@ -28,7 +28,7 @@ from ...migrate import Migration, Record, State, Verdict
 from ..jobs import Controls, JobFailedError, Outcome
 from .crew import Crew
 from .migrating import comparing, without_name
-from .migration_place import end_predecessors, gone, inode_text, standing, unlocked
+from .migration_place import end_predecessors, gone, inode_text, standing, stored_inode_text, unlocked
 from .place import Reach
 from .subtree_place import encoded, options_of
 
@@ -55,14 +55,33 @@ class Compare:
     def run(self, wish: JobWish, controls: Controls) -> Outcome:
         """See `Kind`."""
         options, path = options_of(CompareOptions, wish.options), encoded(wish.path)
-        with self._reach() as place, unlocked(place.mount, path, controls) as (files, keys):
-            migration = Migration(place.mount, files, path)
-            record = migration.required_record()
-            total = record.verified or record.copied or 1
-            verdict = self._crew.compare(path, keys, options.workers, comparing(controls, total))
-            _note(controls, migration, record, verdict)
+        with self._reach() as place:
+            verdict = (
+                self._compared_without_key(place.mount, path, controls)
+                if options.no_key
+                else self._compared(place.mount, path, controls, options.workers)
+            )
         found = CompareResult(verdict.same, verdict.differ, verdict.missing, verdict.extra, verdict.error)
         return Outcome(as_result(found), code=0 if verdict.equal else 1)
+
+    def _compared(self, mount: Mount, path: bytes, controls: Controls, workers: int) -> Verdict:
+        with unlocked(mount, path, controls) as (files, keys):
+            migration = Migration(mount, files, path)
+            record = migration.required_record()
+            verdict = self._crew.compare(path, keys, workers, comparing(controls, _expected(record)))
+            _note(controls, migration, record, verdict)
+        return verdict
+
+    def _compared_without_key(self, mount: Mount, path: bytes, controls: Controls) -> Verdict:
+        with FileSystem(mount, Keyring()) as files:
+            migration, verdict = Migration(mount, files, path), Verdict()
+            record = migration.required_record()
+            told = comparing(controls, _expected(record))
+            migration.compare_without_key(verdict, lambda: told(verdict))
+            top = migration.sides(record).new_top
+        for kind, below, _ in verdict.listed:
+            controls.note(kind, stored_inode_text(mount, top + below))
+        return verdict
 
 
 class Rollback:
@@ -206,6 +225,11 @@ class Look:
             return _done(standing(place.mount, path, record))
 
 
+def _expected(record: Record) -> int:
+    """Entries that are to be compared, so far as one knows."""
+    return record.verified or record.copied or 1
+
+
 def _note(controls: Controls, migration: Migration, record: Record, verdict: Verdict) -> None:
     sides = migration.sides(record)
     for kind, below, _ in verdict.listed:
@@ -234,6 +258,8 @@ def _purge(migration: Migration, options: PurgeOptions) -> None:
         migration.purge(
             lose_changes=options.lose_changes, lose_excluded=options.lose_excluded, only_due=options.due
         )
+    except BusyError as error:
+        raise JobFailedError(without_name(error), remedy=error.remedy) from error
     except RefusedError as error:
         if error.errno != errno.ENOTEMPTY:
             raise

@@ -23,6 +23,7 @@ from ...messages.migration_job import (
     PlanResult,
     StartOptions,
     as_result,
+    inodes_in,
 )
 from ...migrate import Copied, Direction, Migration, Plan, Record, State, Step, Verdict, Way, look_over
 from ...migrate.migration import PASSES
@@ -64,7 +65,8 @@ class MigratePlan:
         with self._reach() as place:
             way, _ = way_of(place.mount, path, options.key, decrypt=options.decrypt)
             with unlocked(place.mount, path, controls, way.key) as (files, keys):
-                found = _looked_over(place.mount, files, way, keys[0], controls)
+                left_out = inodes_in(options.exclude)
+                found = _looked_over(place.mount, files, way, keys[0], controls, left_out)
                 source = _source(place.mount, files, way)
                 return Outcome(as_result(_told(found, source)), code=0 if found.clear else 1)
 
@@ -143,7 +145,14 @@ class _Work:
         if options.offline:
             fence(self._mount, path, path, evict=False)
         keep = options.keep_trash if options.keep_trash >= 0 else None
-        record = self.migration.start(self._way, options.plan, options.namespace or None, keep=keep)
+        record = self.migration.start(
+            self._way,
+            options.plan,
+            options.namespace or None,
+            exclude=inodes_in(options.exclude),
+            include=inodes_in(options.include),
+            keep=keep,
+        )
         if record.state is State.DONE:
             return self._result(record, written=self.migration.late_writes(record))
         self.migration.converge(self._copied, passes=1 if options.offline else PASSES)
@@ -156,7 +165,7 @@ class _Work:
                 f"{self._copied.problem_count} entries could not be copied ({kinds}); the source is in place, and what "
                 "was copied is kept",
                 remedy="see to them, or remove them (`find PATH -inum INODE` names what `job show` lists), then "
-                "resume the job",
+                "resume the job; or go on without them: `migrate start` with --exclude INODE,...",
             )
         try:
             late = self.migration.cut_over(self._copied, self._verify, evict=options.evict)
@@ -172,7 +181,8 @@ class _Work:
                 "nothing is under way there that could be gone on with",
                 remedy="a migration begins with a plan: `ceph fscrypt migrate plan`",
             )
-        found = _looked_over(self._mount, self._files, self._way, self._keys[0], self._controls)
+        left_out = inodes_in(self._options.exclude)
+        found = _looked_over(self._mount, self._files, self._way, self._keys[0], self._controls, left_out)
         require_same(self._options.plan, found, even_changed=self._options.even_changed)
         if not found.clear:
             blocking = sorted(obstacle.word for obstacle in found.obstacles if obstacle.blocks)
@@ -286,7 +296,9 @@ def _source(mount: Mount, files: FileSystem, way: Way) -> Tree:
     return PlainTree(mount) if way.direction is Direction.ENCRYPT else files
 
 
-def _looked_over(mount: Mount, files: FileSystem, way: Way, key: MasterKey, controls: Controls) -> Plan:
+def _looked_over(
+    mount: Mount, files: FileSystem, way: Way, key: MasterKey, controls: Controls, exclude: tuple[int, ...]
+) -> Plan:
     """A plan, whose hash may be kept."""
     total, done = _entries(mount, way.path), 0
 
@@ -295,7 +307,7 @@ def _looked_over(mount: Mount, files: FileSystem, way: Way, key: MasterKey, cont
         controls.progress(min(done, total), total, "entries looked at")
         done += 1
 
-    found = look_over(mount, files, _source(mount, files, way), way, go_on)
+    found = look_over(mount, files, _source(mount, files, way), way, go_on, exclude)
     found.hash = blinded(found.hash, key)
     return found
 

@@ -20,13 +20,14 @@ from ...format import MasterKey
 from ...messages.migration_job import Standing
 from ...migrate import Direction, Migration, Record, Way
 from ...migrate.record import hidden_of
-from ...migrate.trees import Sides, Tree
+from ...migrate.trees import PlainTree, Sides, Tree
 from ...subtree_facts import facts_of
 from ..jobs import Controls, JobFailedError
 from .subtree_place import decoded, opened
 
 _INHERITED = b"_"
 """What names of snapshots of the directories above begin with; no other one may."""
+_GONE = b"gone by now"
 _BLIND = b"fscrypt migration plan"
 
 
@@ -114,7 +115,13 @@ def inode_text(sides: Sides, below: bytes) -> bytes:
     for tree, top in ((sides.source, sides.top), (sides.new, sides.new_top)):
         if number := number_at(tree, top + below):
             return f"inode {number}".encode()
-    return b"gone by now"
+    return _GONE
+
+
+def stored_inode_text(mount: Mount, stored: bytes) -> bytes:
+    """The same of what lies at a stored path."""
+    number = number_at(PlainTree(mount), stored)
+    return f"inode {number}".encode() if number else _GONE
 
 
 def number_at(tree: Tree, path: bytes) -> int:
@@ -142,6 +149,7 @@ def standing(mount: Mount, path: bytes, record: Record, *, over: bool = False) -
         facts=facts,
         snapshots=holding(mount, path, record.source),
         kept_until=0 if over else record.kept_until,
+        left_out=len(record.excluded),
     )
 
 
@@ -152,7 +160,7 @@ def gone(mount: Mount, path: bytes, source: int) -> Standing:
             facts = facts_of(files, path)
     except NotFoundError:
         facts = None
-    return Standing("", "", "", source, 0, 0, 0, 0, 0.0, facts, holding(mount, path, source), 0)
+    return Standing("", "", "", source, 0, 0, 0, 0, 0.0, facts, holding(mount, path, source), 0, 0)
 
 
 def holding(mount: Mount, path: bytes, source: int) -> tuple[str, ...]:

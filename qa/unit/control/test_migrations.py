@@ -92,9 +92,11 @@ class World(Acts):
         assert state.state == "done", state.why
         return state
 
+    def plan_of(self, **more: object) -> Result:
+        return self.migrations.plan(NewMigration("cephfs", PATH, **{"key": "payroll", **more}))  # type: ignore[arg-type]
+
     def plan(self, **more: object) -> str:
-        asked = NewMigration("cephfs", PATH, **{"key": "payroll", **more})  # type: ignore[arg-type]
-        return read(PlanResult, self.done(self.migrations.plan(asked)).outcome(), "result").plan
+        return read(PlanResult, self.done(self.plan_of(**more)).outcome(), "result").plan
 
     def start(self, **more: object) -> Result:
         return self.migrations.start(NewMigration("cephfs", PATH, **{"key": "payroll", **more}))  # type: ignore[arg-type]
@@ -170,6 +172,10 @@ def test_what_is_not_asked_for_in_full_is_refused(world: World):
         assert (refused.success, why in refused.status) == (False, True), refused.status
     refused = world.start(key=None, decrypt=True)
     assert f"--confirm 'store {PATH} in the clear'" in refused.status
+    for refused in (world.plan_of(exclude="/d/block"), world.start(plan="1-2-3", include="0")):
+        assert (refused.code, "must be numbers of inodes" in refused.status) == (errno.EINVAL, True)
+    for verb in (world.migrations.verify, world.migrations.rollback):
+        assert "workers must be from 1 to 64" in verb("cephfs", PATH, workers=65).status
     refused = world.start(workers=0)
     assert (refused.code, "workers must be from 1 to 64" in refused.status) == (errno.EINVAL, True)
     assert world.stage.kept == {}
@@ -213,6 +219,23 @@ def test_a_key_that_the_service_cannot_open_is_left_to_a_client(world: World):
     )
 
 
+def test_what_is_left_out_is_a_matter_of_inodes(world: World):
+    inode = FakeMount(world.data).stat(f"{PATH}/one".encode()).ino
+    begun = world.done(world.start(plan=world.plan(exclude=f"{inode}"), exclude=f"{inode}, {inode}"))
+    assert begun.wish.options["exclude"] == f"{inode},{inode}"
+    asked = NewMigration("cephfs", PATH, exclude="12", include="34")
+    assert asked.words == (PATH, "--exclude", "12", "--include", "34")
+
+
+def test_who_has_no_key_can_have_it_compared(world: World):
+    world.migrate()
+    by_people = (ProtectorFacts("me", "passphrase", 1, 0),)
+    facts = KeyFacts(KEY.identifier.hex(), "payroll", "acme", "active", 1, 2, 0, 0, 0, by_people)
+    assert world.keys.adopt("cephfs", facts.encode()).success
+    assert world.migrations.verify("cephfs", PATH).code == errno.EOPNOTSUPP
+    assert world.done(world.migrations.verify("cephfs", PATH, no_key=True)).state == "done"
+
+
 def test_cancel_ends_the_job_that_copies_and_else_removes_what_is_left(world: World):
     begun = world.start(plan=world.plan(), copy_only=True)
     assert isinstance(begun.answer, JobDetail)
@@ -232,6 +255,8 @@ def test_status_is_the_newest_job(world: World):
     assert shown.job.id == job.id
     verified = world.done(world.migrations.verify("cephfs", PATH))
     assert verified.wish.kind == "migrate-verify"
+    verified = world.done(world.migrations.verify("cephfs", PATH, no_key=True))
+    assert verified.wish.options == {"workers": 2, "no_key": True}
 
 
 def test_plaintext_is_told_of_until_it_is_gone(world: World):

@@ -90,6 +90,30 @@ def test_a_directory_is_left_out_with_all_in_it_also_when_it_was_copied(one: Sub
     one.migration.purge()
 
 
+def test_what_is_left_out_can_be_named_by_its_inode(one: Subject) -> None:
+    before = picture(one.source, PATH)
+    block, linked, top = (one.source.stat(PATH + each).ino for each in (b"/d/block", b"/d/linked", b""))
+    plan = one.plan([block, linked, b"/d/more"])
+    assert {path for each, path, _ in plan.listed if each is Obstacle.EXCLUDED} >= {
+        PATH + b"/d/block",
+        PATH + b"/d/more",
+    }
+    one.copy()
+    record = one.migration.start(one.way, "", exclude=[block, linked])
+    assert record.excluded == tuple(sorted((block, linked)))
+    for wrong, error in ((top, RefusedError), (1 << 60, NotFoundError)):
+        with pytest.raises(error, match=r"whole tree|nothing with the inode"):
+            one.migration.start(one.way, "", exclude=[block, wrong])
+    assert one.migration.required_record() == record
+    # one that is not there any more is no reason to refuse
+    assert one.migration.start(one.way, "", include=[linked, 1 << 60]).excluded == (block,)
+    one.migration.converge(Copied())
+    assert one.cut_over().verdict.equal
+    assert set(picture(one.new, PATH)) == without(before, b"/d/block")
+    # said again by a run that begins anew
+    assert one.migration.start(one.way, "", exclude=[block]).excluded == (block,)
+
+
 def test_what_was_copied_and_is_left_out_now_is_too_much(one: Subject) -> None:
     one.copy()
     record = one.migration.start(one.way, "", exclude=[b"/one"])

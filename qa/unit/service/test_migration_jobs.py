@@ -1,16 +1,19 @@
 """Migrations as jobs: the runner, the kinds and the migration itself, whole, in memory."""
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 
 from mgr_fscrypt.ceph.access import SERVICE
-from mgr_fscrypt.ceph.interface import Session
+from mgr_fscrypt.ceph.errors import error_of
+from mgr_fscrypt.ceph.interface import Kind, Session
 from mgr_fscrypt.engine.paths import joined
 from mgr_fscrypt.messages.job import JobState, JobWish
 from mgr_fscrypt.messages.migration_job import (
@@ -37,6 +40,7 @@ from mgr_fscrypt.messages.migration_job import (
 )
 from mgr_fscrypt.messages.subtree_job import read
 from mgr_fscrypt.migrate import Direction, Migration, State, Verdict
+from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.record import RECORD, hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
 from mgr_fscrypt.service.jobs import RefusedWishError
@@ -200,6 +204,78 @@ def test_only_who_has_the_turn_writes_a_manifest():
     world.done(MigrateResult, MIGRATE, world.start(""))
     with file_system(mount) as files:
         assert Migration(mount, files, SOURCE).compare_without_key(Verdict()).equal
+
+
+def test_what_cannot_be_copied_is_left_out_by_the_inode_that_the_job_tells(monkeypatch: pytest.MonkeyPatch):
+    world = World()
+    copy_one = Copier._copy
+
+    def fails(self: Copier, item: Any) -> None:
+        if item.source.endswith(b"/block"):
+            raise error_of(errno.EIO, "read", item.source)
+        copy_one(self, item)
+
+    monkeypatch.setattr(Copier, "_copy", fails)
+    job = world.begin(MIGRATE, world.start(world.plan().plan))
+    world.stage.go()
+    state = world.state(job)
+    assert "--exclude INODE" in (state.why or ""), state.why
+    (error,) = state.errors
+    (inode,) = (each.removeprefix("inode ") for each in error.examples)
+    planned = world.done(PlanResult, PLAN, PlanOptions(KEY.identifier.hex(), False, inode))
+    (left_out,) = (each for each in planned.listed if each.obstacle == "excluded")
+    assert left_out.inode == int(inode)
+    done = world.done(MigrateResult, MIGRATE, world.start("", exclude=inode)).standing
+    assert (done.state, done.left_out) == ("done", 1)
+    assert b"/d/block" not in world.picture()
+    job = world.begin(PURGE, PurgeOptions(False, False, dry_run=False))
+    world.stage.go()
+    assert "excluded, and are in the trash only" in (world.state(job).why or "")
+    world.require_no_name_kept()
+    assert not world.done(ActResult, PURGE, PurgeOptions(False, True, dry_run=False)).standing.state
+
+
+def test_what_is_left_out_is_named_by_numbers():
+    for wrong in ("/d/block", "0", "1,,2", "-1", "1,", "1 2"):
+        with pytest.raises(ValueError, match="numbers of inodes"):
+            World().start("", exclude=wrong)
+        with pytest.raises(ValueError, match="numbers of inodes"):
+            PlanOptions(KEY.identifier.hex(), False, wrong)
+
+
+def test_without_a_key_the_new_tree_is_compared_with_what_it_was():
+    world = World()
+    no_key = CompareOptions(no_key=True)
+    job = world.begin(COMPARE, no_key)
+    world.stage.go()
+    assert world.state(job).state == "failed"
+    standing = world.migrated().standing
+    world.stage.unlocker.keys = {}
+    world.stage.residents.lock(KEY.identifier)
+    before = world.crew.compared
+    assert world.done(CompareResult, COMPARE, no_key) == CompareResult(standing.verified, 0, 0, 0, 0)
+    assert world.crew.compared == before
+    mount = FakeMount(world.data)
+    entry = next(each for each in mount.scandir(SOURCE) if each.kind is Kind.FILE)
+    mount.chmod(SOURCE + b"/" + entry.name, 0o600)
+    job = world.begin(COMPARE, no_key)
+    world.stage.go()
+    state = world.state(job)
+    assert read(CompareResult, state.outcome(), "result").differ == 1
+    assert [(each.kind, each.examples) for each in state.errors] == [("differ", (f"inode {entry.ino}",))]
+
+
+def test_so_many_compare_as_are_asked_for():
+    world = World()
+    world.migrated(workers=5)
+    assert world.crew.asked_for == 5
+    world.done(CompareResult, COMPARE, CompareOptions(workers=3))
+    assert world.crew.asked_for == 3
+    world.done(ActResult, ROLLBACK, RollbackOptions(False, False, dry_run=False, workers=4))
+    assert world.crew.asked_for == 4
+    for options in (CompareOptions, partial(RollbackOptions, False, False, dry_run=False)):
+        with pytest.raises(ValueError, match="workers must be from 1 to 64"):
+            options(workers=0)
 
 
 def test_room_that_is_missing_blocks():
