@@ -72,7 +72,8 @@ class Wish:
 class Start:
     """How it is to be started: the plan's hash, which only a new migration needs, where its files will lie, what was
     left out and is not any more, what is done about others, who copies (so many processes, or those that a `scheduler`
-    knows) and compares (so many), and where the comparison is told entry by entry."""
+    knows) and compares (so many), and where the comparison is told entry by entry. A `piece` is one of several
+    directories, which were planned together."""
 
     plan: str | None = None
     even_changed: bool = False
@@ -87,6 +88,7 @@ class Start:
     include: tuple[bytes, ...] = ()
     report: Path | None = None
     keep: int | None = None
+    piece: bool = False
 
 
 def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
@@ -205,7 +207,7 @@ def verify(connection: Connection, reporter: Reporter, wish: Wish, how: Start, *
         with work.drawn():
             verdict = work.verify_without_key()
     else:
-        _add_old_key(connection, wish)
+        add_old_key(connection, wish)
         connection.require_keys()
         with work.drawn():
             verdict = work.verify(work.migration.required_record())
@@ -226,7 +228,7 @@ def rollback(
     connection: Connection, reporter: Reporter, wish: Wish, how: Start, *, lose_changes: bool, dry_run: bool
 ) -> Exit:
     """The old tree takes its place again."""
-    _add_old_key(connection, wish)
+    add_old_key(connection, wish)
     if not lose_changes:
         connection.require_keys()
     work = _Work(connection, reporter, wish.path, how)
@@ -269,6 +271,12 @@ def purge(
             return Exit.DONE
     if dry_run:
         record = migration.required_record()
+        if record.state in (State.COPYING, State.CANCELLING):
+            raise Failure(
+                Exit.REFUSED,
+                "it was not cut over: there is no old tree in the trash",
+                remedy="see `migrate status`",
+            )
         _told_of_what_is_left_out(reporter, migration, record)
         return _would(reporter, record, f"remove {what}")
     # its time is looked at once more then: somebody may be at it just now who says another one
@@ -298,7 +306,7 @@ def _would(reporter: Reporter, record: Record, what: str) -> Exit:
 
 def _way(connection: Connection, wish: Wish) -> Way:
     """By what is there and what was given: the direction follows from both."""
-    _add_old_key(connection, wish)
+    add_old_key(connection, wish)
     path = wish.path
     connection.require_keys()
     record = Migration(connection.mount, connection.files, path).record()
@@ -317,7 +325,8 @@ def _way(connection: Connection, wish: Wish) -> Way:
     return Way(path, Direction.ENCRYPT if policy is None else Direction.REENCRYPT, key.identifier)
 
 
-def _add_old_key(connection: Connection, wish: Wish) -> None:
+def add_old_key(connection: Connection, wish: Wish) -> None:
+    """The key of a source that is encrypted, if one was given, is there from now on."""
     if wish.old_key is not None:
         connection.keys.keyring.add(read_key(wish.old_key))
 
@@ -341,7 +350,8 @@ def _begin(
             remedy="run `migrate plan`, and give its hash as --plan",
         )
     found = _looked_over(connection, reporter, way, exclude)
-    require_same(how.plan, found, even_changed=how.even_changed)
+    if not how.piece:
+        require_same(how.plan, found, even_changed=how.even_changed)
     if not found.clear:
         obstacle, path, _ = next(each for each in found.listed if each[0].blocks)
         raise Failure(

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from ..engine.paths import components
 from ..messages.spans import kept_for
-from . import dask, migrate
+from . import dask, migrate, pieces
 from .connection import Connection
 from .limit_options import add_limit_options, add_removal_limits, chosen_limits, chosen_removal_limits
 from .migrate import Start, Wish
-from .outcome import Exit
+from .outcome import Exit, Failure
 from .report import Reporter
 
 PLAN = """examples:
   cephfs-fscrypt migrate plan /data --key new.key                       (plain data becomes encrypted)
   cephfs-fscrypt migrate plan /data --key new.key --old-key old.key     (encrypted data goes under another key)
   cephfs-fscrypt migrate plan /data --decrypt --key old.key             (encrypted data becomes plain)
+  cephfs-fscrypt migrate plan /home --per-directory --key new.key       (each directory in it becomes a subtree)
 
 Nothing is written. The last line is the plan's hash, which `migrate start` takes. Exit code 1: something has to go
 before it can be started.
@@ -162,26 +163,60 @@ def add_parsers(add: Add) -> None:
 def run(options: argparse.Namespace, connection: Connection, reporter: Reporter) -> Exit:
     """Carry out one of the verbs."""
     path = b"/" + b"/".join(components(options.path))
-    match options.command.removeprefix("migrate "):
-        case "plan":
-            return migrate.plan(connection, reporter, _wish(options, path))
-        case "start":
-            how = Start(
-                plan=options.plan,
-                even_changed=options.even_changed,
-                confirm=options.confirm,
-                offline=options.offline,
-                evict=options.evict,
-                copy_only=options.copy_only,
-                namespace=options.namespace,
-                workers=options.workers,
-                scheduler=dask.chosen_scheduler(options),
-                limits=chosen_limits(options),
-                include=tuple(options.include),
-                report=options.report,
-                keep=options.keep_trash,
-            )
-            return migrate.start(connection, reporter, _wish(options, path), how)
+    verb = options.command.removeprefix("migrate ")
+    if verb in ("plan", "start"):
+        return _begin(verb, options, connection, reporter, path)
+    if not options.per_directory:
+        return _act(verb, options, connection, reporter, path, options.report if verb == "verify" else None)
+
+    def act(piece: bytes) -> Exit:
+        report = pieces.report_of(options.report, piece) if verb == "verify" else None
+        return _act(verb, options, connection, reporter, piece, report)
+
+    return pieces.on_each(connection, reporter, path, act)
+
+
+def _begin(
+    verb: str, options: argparse.Namespace, connection: Connection, reporter: Reporter, path: bytes
+) -> Exit:
+    if options.per_directory and options.decrypt:
+        raise Failure(
+            Exit.USAGE,
+            "--per-directory makes a subtree of each directory",
+            remedy="decrypt them one by one",
+        )
+    wish = Wish(path, options.decrypt, options.old_key, tuple(options.exclude))
+    if verb == "plan":
+        plan = pieces.plan if options.per_directory else migrate.plan
+        return plan(connection, reporter, wish)
+    how = Start(
+        plan=options.plan,
+        even_changed=options.even_changed,
+        confirm=options.confirm,
+        offline=options.offline,
+        evict=options.evict,
+        copy_only=options.copy_only,
+        namespace=options.namespace,
+        workers=options.workers,
+        scheduler=dask.chosen_scheduler(options),
+        limits=chosen_limits(options),
+        include=tuple(options.include),
+        report=options.report,
+        keep=options.keep_trash,
+    )
+    start = pieces.start if options.per_directory else migrate.start
+    return start(connection, reporter, wish, how)
+
+
+def _act(
+    verb: str,
+    options: argparse.Namespace,
+    connection: Connection,
+    reporter: Reporter,
+    path: bytes,
+    report: Path | None,
+) -> Exit:
+    match verb:
         case "status":
             return migrate.status(connection, reporter, path)
         case "verify":
@@ -189,7 +224,7 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
                 connection,
                 reporter,
                 Wish(path, old_key=options.old_key),
-                Start(report=options.report, workers=options.workers),
+                Start(report=report, workers=options.workers),
                 no_key=options.no_key,
             )
         case "rollback":
@@ -220,12 +255,13 @@ def run(options: argparse.Namespace, connection: Connection, reporter: Reporter)
             raise ValueError(f"the parser knows a verb that is not carried out: {other}")
 
 
-def _wish(options: argparse.Namespace, path: bytes) -> Wish:
-    return Wish(path, options.decrypt, options.old_key, tuple(options.exclude))
-
-
 def _on_path(one: argparse.ArgumentParser) -> argparse.ArgumentParser:
     one.add_argument("path", type=os.fsencode, help="the directory, as a path from the mount's root")
+    one.add_argument(
+        "--per-directory",
+        action="store_true",
+        help="it is plain, and stays so: each directory in it by itself, one after the other",
+    )
     return one
 
 

@@ -1,8 +1,6 @@
 """A look at what is to be migrated, before anything is written: how much it is, and what is in the way."""
 
 import errno
-import hashlib
-import json
 import sqlite3
 import stat
 import time
@@ -18,7 +16,7 @@ from ..format import NOHASH_MAX, TARGET_MAX, raw_size
 from .belonging import Belonging, NestedError
 from .excluding import Named, named_in
 from .layouts import own_layout
-from .plan import PADDING, Obstacle, Plan, Way, totals
+from .plan import PADDING, Obstacle, Plan, Way, digest, hash_of, totals
 from .record import HIDDEN, Direction
 from .sample import Sample
 from .surroundings import CHARMAP, look_around
@@ -64,13 +62,7 @@ def look_over(
             enciphers=way.direction is not Direction.DECRYPT,
         )
     look_around(mount, plan)
-    plan.hash = "-".join(
-        (
-            _digest(mount.identity()),
-            _digest([mount.absolute(way.path).decode("latin-1"), way.direction.value, way.key.hex()]),
-            look.digest(),
-        )
-    )
+    plan.hash = hash_of(mount, way, look.digest())
     return plan
 
 
@@ -177,8 +169,8 @@ class _Look:
     def _consider(self, met: Met, path: bytes, found: Attributes) -> None:
         plan = self._plan
         change = found.version if found.kind is Kind.FILE else 0
-        digest = int(
-            _digest(
+        number = int(
+            digest(
                 [
                     met.below.decode("latin-1"),
                     found.kind_bits,
@@ -190,9 +182,9 @@ class _Look:
             ),
             16,
         )
-        self._sum += digest
+        self._sum += number
         if found.kind is Kind.FILE:
-            self.sample.offer(path, found.size, digest)
+            self.sample.offer(path, found.size, number)
         if met.entry is not None:
             self._consider_name(met.entry.name, met.entry.name_kind, path)
         if found.kind in (Kind.FILE, Kind.DIRECTORY) and found.permissions & ~stat.S_ISGID == UNFINISHED:
@@ -248,7 +240,3 @@ class _Look:
         plan.files += 1
         plan.size += found.size
         plan.room += raw_size(found.size)
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -1,9 +1,11 @@
 """What a look at a tree that is to be migrated has found (`looking`), and whether it still holds."""
 
 import errno
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import sha256
 from typing import NamedTuple
 
 from ..ceph.interface import Mount, Session
@@ -157,8 +159,12 @@ def require_same(asked: str, found: Plan, *, even_changed: bool) -> None:
     Raises:
         RefusedError: ESTALE: it is of another cluster, of another path or key, or the tree has changed.
     """
-    parts, now = asked.split("-"), found.hash.split("-")
-    plain = found.way.path
+    require_same_hash(asked, found.hash, found.way.path, even_changed=even_changed)
+
+
+def require_same_hash(asked: str, found: str, plain: bytes, *, even_changed: bool) -> None:
+    """The same by the hash of what is found now at the path `plain`: raises as `require_same`."""
+    parts, now = asked.split("-"), found.split("-")
     if len(parts) != len(now):
         raise RefusedError(errno.EINVAL, "that is no plan", plain, remedy="Run `migrate plan`.")
     if parts[0] != now[0]:
@@ -180,8 +186,19 @@ def require_same(asked: str, found: Plan, *, even_changed: bool) -> None:
             errno.ESTALE,
             "the tree has changed since it was planned",
             plain,
-            remedy=f"Look at the plan of now ({found.hash}), or say --even-changed.",
+            remedy=f"Look at the plan of now ({found}), or say --even-changed.",
         )
+
+
+def hash_of(mount: Mount, way: Way, tree: str) -> str:
+    """A plan's hash: of the cluster, of what was asked for, and of what there is, which has this digest."""
+    asked = [mount.absolute(way.path).decode("latin-1"), way.direction.value, way.key.hex()]
+    return "-".join((digest(mount.identity()), digest(asked), tree))
+
+
+def digest(value: object) -> str:
+    """16 hexadecimal digits of a JSON value."""
+    return sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def without_tree(plan: str) -> str:

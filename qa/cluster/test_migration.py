@@ -17,9 +17,10 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import BusyError
-from mgr_fscrypt.migrate import Copied, Direction, Migration, Step, Verdict, Way
+from mgr_fscrypt.migrate import Copied, Direction, Migration, State, Step, Verdict, Way
 from mgr_fscrypt.migrate.files import BATCH
 from mgr_fscrypt.migrate.proving import compared
+from mgr_fscrypt.migrate.record import Journal, hidden_of
 from mgr_fscrypt.migrate.trees import PlainTree
 from mgr_fscrypt.migrate.workers import workers
 from qa.fakes.engine_cases import OTHER, remove
@@ -102,6 +103,7 @@ def test_a_person_migrates_a_tree_and_goes_on(
         mount.sync()
         words = refused(3, "migrate", "start", top, *keyed, "--even-changed", "--plan", plan["plan"])
         assert "1 other client(s) can reach it" in words
+        assert "it was not cut over" in refused(3, "migrate", "purge", top, "--dry-run")
     # the rest is no one's: it goes on with what was copied
     how = ("--report", tmp_path / "report", "--keep-trash", "7d")
     answer = run("migrate", "start", top, "--key", old_key, *how, "--json")
@@ -136,6 +138,59 @@ def test_a_person_migrates_a_tree_and_goes_on(
         assert mount.layout(path + b"/" + entry.stored).namespace == "fscrypt-moved"
     assert KEY.identifier.hex() in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
     assert "in the clear" in refused(2, "migrate", "start", top, "--decrypt", "--key", key)
+
+
+def test_each_directory_is_migrated_by_itself(key: Path, nobody_left: None) -> None:
+    above = f"/homes-{uuid.uuid4().hex[:8]}".encode()
+    top, trees, long = above.decode(), [above + b"/ann", above + b"/bob"], "n" * 200
+    each: tuple[str | Path, ...] = ("--per-directory", "--key", key)
+    with connect(Access()) as mount:
+        plain = PlainTree(mount)
+        make_source(mount, Direction.ENCRYPT, trees[0])
+        mount.mkdir(trees[1], 0o755)
+        mount.mkdir(trees[1] + b"/" + long.encode(), 0o755)
+        with plain.open(above + b"/beside", os.O_RDWR | os.O_CREAT, 0o600) as file:
+            file.pwrite(b"kept", 0)
+        mount.sync()
+        before = picture(plain, trees[0])
+    found = run("migrate", "plan", top, *each, "--json")
+    *told, planned = map(json.loads, found.stdout.splitlines())
+    assert (found.returncode, planned["directories"]) == (1, 2)
+    assert [one["clear"] for one in told if "clear" in one] == [True, False]
+    assert f"{top}/beside: lies beside" in found.stderr.decode()
+    assert "begins with a plan" in refused(2, "migrate", "start", top, *each)
+    each = (*each, "--plan", planned["plan"])
+    assert "another directory" in refused(3, "migrate", "start", f"{top}/ann", *each)
+
+    answer = run("migrate", "start", top, *each)
+    assert (answer.returncode, b"1 failed" in answer.stdout) == (3, True)
+    assert f"{top}/bob/{long} is in the way" in answer.stderr.decode()
+    with connect(Access()) as mount, file_system(mount) as files:
+        assert picture(files, trees[0]) == before
+        assert files.subtree(trees[1]).policy is None
+        mount.rmdir(trees[1] + b"/" + long.encode())
+        # as a crash between the two renames leaves it
+        hidden = hidden_of(trees[0])
+        record = Migration(mount, files, trees[0]).required_record()
+        Journal(mount, hidden, lambda: None).enter(record, State.CUTTING)
+        mount.rename(trees[0], hidden + b"/work/tree")
+        mount.sync()
+    answer = run("migrate", "start", top, *each, "--json")
+    assert (answer.returncode, json.loads(answer.stdout.splitlines()[-1])["failed"]) == (0, 0)
+    with connect(Access()) as mount, file_system(mount) as files:
+        assert picture(files, trees[0]) == before
+        assert files.subtree(trees[1]).policy is not None
+        assert files.subtree(above).policy is None
+        assert mount.stat(above + b"/beside").size == len(b"kept")
+    assert done("migrate", "status", top, "--per-directory").count(": done;") == 2
+    done("migrate", "verify", top, "--per-directory", "--no-key")
+    done("migrate", "purge", top, "--per-directory")
+    refused(5, "migrate", "purge", top, "--per-directory")
+    assert b"2 directories, none failed" in run("migrate", "start", top, *each[:3]).stdout
+    assert "cannot be a subtree of its own" in refused(3, "migrate", "plan", f"{top}/ann", *each[:3])
+    assert "one by one" in refused(2, "migrate", "plan", top, *each[:3], "--decrypt")
+    with connect(Access()) as mount:
+        remove(mount, above)
 
 
 def test_processes_killed_at_random_moments() -> None:

@@ -113,6 +113,7 @@ def test_from_the_plan_to_the_purge(cluster: Cluster, tree: str):
     cluster.wait("the register", lambda: registered(cluster, tree) == new, timeout=60)
 
     compared = job("verify")["result"]
+    assert job("verify", "--no-key")["result"] == compared
     assert compared == {
         "same": done["standing"]["verified"],
         "differ": 0,
