@@ -26,6 +26,8 @@ from .turns import Turn
 
 _PATIENCE = 60.0
 """Seconds for which a scheduler may be away."""
+_LOOK = 5.0
+"""Seconds between two looks of one that has nothing to do at whether the turn is over."""
 
 
 class _Hand(Hand):
@@ -49,6 +51,17 @@ class _Hand(Hand):
                 self.let_go()
                 raise
             return copied
+
+    def look(self) -> None:
+        """Unmount where nothing is under way, and the turn is over: whoever had it may have died, and would not ask
+        for it."""
+        if self._at_work.acquire(blocking=False):
+            try:
+                self.require_turn()
+            except OSError:
+                self.let_go()
+            finally:
+                self._at_work.release()
 
     def rest(self) -> None:
         self._wanted_back.set()
@@ -128,4 +141,12 @@ async def _serve(scheduler: Scheduler, folder: str, ready: Callable[[], None]) -
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: loop.create_task(worker.close()))
         ready()
+        looking = loop.create_task(_look())
         await worker.finished()
+        looking.cancel()
+
+
+async def _look() -> None:
+    while True:
+        await asyncio.sleep(_LOOK)
+        await asyncio.to_thread(_Hand.here.look)

@@ -78,6 +78,11 @@ class Hand:
         self._go_on()
         return carry_out(self._migration.sides(self._migration.required_record()), self._go_on, shard, limits)
 
+    def require_turn(self) -> None:
+        """Raises `LeaseLostError` where the turn is over that this process is mounted for, and `CephError`."""
+        if self._migration is not None and self._turn is not None:
+            self._migration.require_turn_of(self._turn)
+
     def let_go(self) -> None:
         """Unmount."""
         self._mount = self._migration = self._turn = None
@@ -87,6 +92,6 @@ class Hand:
         if self._stopped():
             raise StoppedError
         now = time.monotonic()
-        if now - self._looked > _LOOK and self._migration is not None and self._turn is not None:
-            self._migration.require_turn_of(self._turn)
+        if now - self._looked > _LOOK:
+            self.require_turn()
             self._looked = now

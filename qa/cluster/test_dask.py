@@ -16,12 +16,16 @@ import pytest
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.reclaim import reset
+from mgr_fscrypt.engine import Keyring
+from mgr_fscrypt.engine.fence import strangers
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Way
 from mgr_fscrypt.migrate.dask_hands import dask_workers
+from mgr_fscrypt.migrate.dask_worker import _Hand
 from mgr_fscrypt.migrate.pace import UNLIMITED
+from mgr_fscrypt.migrate.places import Places
 from mgr_fscrypt.migrate.scheduler import Scheduler
 from mgr_fscrypt.migrate.shards import Hands
-from mgr_fscrypt.migrate.turns import Turn
+from mgr_fscrypt.migrate.turns import Turn, Turns
 from qa.fakes.engine_cases import remove
 from qa.fakes.migration_cases import KEY, Subject, file_system, make_source, picture
 from qa.fakes.ports import free_port
@@ -72,6 +76,28 @@ def at_work(scheduler: Scheduler, key: Path) -> Iterator[list[subprocess.Popen[b
 def options_of(scheduler: Scheduler) -> list[str | Path]:
     files = ("--tls-ca", scheduler.authority, "--tls-cert", scheduler.certificate, "--tls-key", scheduler.key)
     return ["--scheduler", scheduler.address, *files]
+
+
+def test_one_that_has_nothing_to_do_lets_go_when_the_turn_is_over(nobody_left: None) -> None:
+    path = f"/idle-{uuid.uuid4().hex[:8]}/tree".encode()
+    keyring = Keyring()
+    keyring.add(KEY)
+    with connect(Access()) as mount, file_system(mount) as files:
+        way = make_source(mount, Direction.ENCRYPT, path)
+        Migration(mount, files, path).start(way, "")
+        turns, hand = Turns(mount, Places(mount, path)), _Hand(Access(), keyring)
+        with turns.alone():
+            turn = turns.current(fenced=False)
+            assert turn is not None
+            hand.mounted(turn)
+            hand.look()
+            assert len(strangers(mount, path)) == 1
+        hand.look()
+        assert strangers(mount, path) == []
+        # nothing is mounted any more, so there is nothing to look at
+        hand.look()
+    with connect(Access()) as mount:
+        remove(mount, path.rpartition(b"/")[0])
 
 
 def test_workers_of_dask_that_die_are_done_without(
