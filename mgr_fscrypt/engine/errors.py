@@ -10,7 +10,7 @@
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ceph.interface import Session
 
@@ -51,7 +51,40 @@ class LockedError(EngineError):
 
 
 class RefusedError(EngineError):
-    """What was asked is not allowed here; errno is the one that the kernel gives (EXDEV, EPERM, ENOTEMPTY, ...)."""
+    """What was asked is not allowed here; errno is the one that the kernel gives (EXDEV, EPERM, ENOTEMPTY, ...).
+
+    Where Python has a class of its own for that errno, it is one of these as well, as it would be of `open`.
+    """
+
+    def __init__(self, number: int, message: str, path: bytes | None = None, *, remedy: str) -> None:
+        super().__init__(number, message, path, remedy=remedy)
+        # OSError picks a class by the errno when it is made, but never for a subclass
+        self.__class__ = _NATIVE.get(number, RefusedError)
+
+
+class RefusedPermissionError(RefusedError, PermissionError):
+    """EACCES, EPERM."""
+
+
+class RefusedExistsError(RefusedError, FileExistsError):
+    """EEXIST."""
+
+
+class RefusedDirectoryError(RefusedError, IsADirectoryError):
+    """EISDIR."""
+
+
+class RefusedPlaceError(RefusedError, NotADirectoryError):
+    """ENOTDIR."""
+
+
+_NATIVE: Mapping[int, type[RefusedError]] = {
+    errno.EACCES: RefusedPermissionError,
+    errno.EPERM: RefusedPermissionError,
+    errno.EEXIST: RefusedExistsError,
+    errno.EISDIR: RefusedDirectoryError,
+    errno.ENOTDIR: RefusedPlaceError,
+}
 
 
 class BusyError(EngineError):
