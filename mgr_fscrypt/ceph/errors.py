@@ -67,6 +67,14 @@ class NotAllowedError(CephError, PermissionError):
     """EACCES or EPERM: the caps of the entity, or the mode of the inode, do not allow it."""
 
 
+class DirectoryError(CephError, IsADirectoryError):
+    """EISDIR."""
+
+
+class NoDirectoryError(CephError, NotADirectoryError):
+    """ENOTDIR."""
+
+
 _CLASSES: dict[int, type[CephError]] = {
     errno.ENOENT: NotFoundError,
     errno.EEXIST: ExistsError,
@@ -75,6 +83,8 @@ _CLASSES: dict[int, type[CephError]] = {
     errno.EDQUOT: QuotaError,
     errno.EACCES: NotAllowedError,
     errno.EPERM: NotAllowedError,
+    errno.EISDIR: DirectoryError,
+    errno.ENOTDIR: NoDirectoryError,
     errno.ESHUTDOWN: SessionLostError,
     errno.ENOTCONN: SessionLostError,
 }

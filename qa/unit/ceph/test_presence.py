@@ -113,6 +113,13 @@ def test_a_session_that_was_ended_says_what_was_lost_and_what_to_do(number: int)
         assert said in str(error)
 
 
+@pytest.mark.parametrize(
+    "number", [errno.ENOENT, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR]
+)
+def test_an_error_is_of_the_class_that_python_has_for_its_number(number: int) -> None:
+    assert isinstance(error_of(number, "open", b"/f"), type(OSError(number, "no")))
+
+
 def test_what_is_announced_is_ceph_s_list_of_pairs() -> None:
     access = Access(announce={"a": "1"})
     assert access.announced(uuid="u") == "a=1,uuid=u"
