@@ -2,14 +2,16 @@
 
 import argparse
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..ceph.access import Access
 from ..custody import Custody, custody
 from ..engine import Keyring
 from ..format import MasterKey
+from ..keys.opener import Opener
 from ..withdrawal import Withdrawal
 from .key_files import read_key
 from .openers import openers_of
@@ -62,22 +64,43 @@ def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKey
             raise Failure(
                 Exit.USAGE, "--key-name needs --open", remedy="say what opens it, such as `--open passphrase`"
             )
-        yield _of_file(options)
+        yield keys_of(None if options.key is None else read_key(options.key))
         return
-    with custody(access, options.credentials) as found:
-        openers = found.for_keys(openers_of(options.open, found.managers))
-        keyring = Keyring(lambda identifier: found.unlocked(identifier, openers))
+    with kept_keys(
+        access,
+        options.credentials,
+        lambda managers: openers_of(options.open, managers),
+        options.key_name,
+    ) as found:
+        yield found
+
+
+@contextmanager
+def kept_keys(
+    access: Access,
+    credentials: Path,
+    openers: Callable[[Opener], Iterable[Opener]],
+    key_name: str | None = None,
+) -> Iterator[GivenKeys]:
+    """For a `with` block: the keys in the cluster that `openers` open, which gets what stands for the key managers.
+
+    Raises:
+        KeyStoreError: the key of the name `key_name` is not opened by what was given.
+        As `openers`, and `custody`.
+    """
+    with custody(access, credentials) as found:
+        given = found.for_keys(openers(found.managers))
+        keyring = Keyring(lambda identifier: found.unlocked(identifier, given))
         key = None
-        if options.key_name is not None:
-            key = found.acts.unlock(found.safe.find(options.key_name), openers)
+        if key_name is not None:
+            key = found.acts.unlock(found.safe.find(key_name), given)
             keyring.add(key)
         yield GivenKeys(keyring, key, any=True, kept=found)
 
 
-def _of_file(options: argparse.Namespace) -> GivenKeys:
+def keys_of(key: MasterKey | None) -> GivenKeys:
+    """One key as it is, or none."""
     keyring = Keyring()
-    if options.key is None:
-        return GivenKeys(keyring, None)
-    key = read_key(options.key)
-    keyring.add(key)
+    if key is not None:
+        keyring.add(key)
     return GivenKeys(keyring, key)
