@@ -155,7 +155,12 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
             Part("types", "types"),
             Part("tenants", "kms", ("qa/tenants",)),
             Part("lint", "lint"),
+            Part("Python programs", "fsspec", ("qa/fsspec",)),
         ]
+    else:
+        # what their libraries ask of ours is the same on all releases: fsspec's many own tests run on one
+        lean = ("qa/fsspec/test_documentation.py", "qa/fsspec/test_frames.py")
+        parts.append(Part("Python programs", "fsspec", lean))
     parts += [Part(_title(name), "tests", (name,)) for name in _LONGEST]
     for folder in ("qa/cluster", "qa/facts"):
         files = [name for name in _files(folder) if name not in _LONGEST]

@@ -56,7 +56,8 @@ def obtain(release: Release, rootfs: Path, cache: Cache, progress: Progress) -> 
         if not stamp.exists():
             progress.say(f"{release.name}: installing the tools of the checks")
             # key managers do not depend on the release; Ceph's dashboard has our pages on one release alone
-            environments = ["lint", "types", "tests", *(["kms", "web"] if release is TENTACLE else [])]
+            more = ["kms", "web"] if release is TENTACLE else []
+            environments = ["lint", "types", "tests", "fsspec", *more]
             _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log", environments)
             stamp.touch()
     return folder

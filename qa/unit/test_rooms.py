@@ -116,6 +116,8 @@ ROOMS: Mapping[str, Room] = {
         "subtree_facts",
         theirs=("mfusepy",),
     ),
+    # what Python programs import: it reaches clusters and keys as the commands do
+    "cephfscrypt": room("client", theirs=("fsspec",)),
     # ceph-mgr asks the package for Module
     "__init__": room("module"),
     # they reach the manager by what a door hands them alone
