@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import shutil
+import site
 import socket
 import subprocess
 import sys
@@ -107,7 +108,6 @@ class Child:
         """Start it. Raises OSError."""
         self._log = log
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
-        known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
             command,
             pass_fds=[inherited],
@@ -115,7 +115,7 @@ class Child:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), known)))},
+            env=os.environ | _way_to_us(),
             # the manager's signals are not for it
             start_new_session=True,
         )
@@ -246,6 +246,15 @@ class SocketChannel:
             remedy="see the manager's log; its interpreter needs `cryptography` and Ceph's `rados` (name another one "
             "with `ceph config set mgr mgr/fscrypt/service_python PATH`)",
         )
+
+
+def _way_to_us() -> dict[str, str]:
+    """What a child needs to find this package. Where the system has it, its Python knows the way, and environments with
+    the system's packages do: told once more, all of those packages would come before the environment's own."""
+    # ceph-mgr's Python calls /usr/lib /lib
+    if PACKAGE.parent in (Path(folder).resolve() for folder in site.getsitepackages()):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))}
 
 
 def interpreter() -> str:

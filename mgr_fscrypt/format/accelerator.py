@@ -2,7 +2,7 @@
 
 ``python3 -m mgr_fscrypt.format.build`` compiles accelerator.c with the system's ``cc``. The library's file name
 holds the digest of its source, so one built from another source is never loaded. It is looked for in
-``directory()`` only.
+``directory()`` and, unless that is named by the environment, beside its source, where packages put it.
 """
 
 import ctypes
@@ -11,6 +11,8 @@ import os
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def build_accelerator(folder: Path, compiler: str = "cc") -> Path:
     path = library_path(folder)
     with tempfile.TemporaryDirectory(dir=folder) as workplace:
         made = Path(workplace) / path.name
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now"]
         command += ["-o", str(made), str(_SOURCE), "-l:libcrypto.so.3"]
         subprocess.run(command, check=True, capture_output=True, text=True)
         made.chmod(0o755)
@@ -65,11 +67,10 @@ def load_accelerator(folder: Path | None = None) -> UnitCipherFactory | None:
     None where it was never built. Where it is there and is not used (others may write it, it does not load, it
     answers wrongly), a warning is logged that says which.
     """
-    path = library_path(folder or directory())
-    try:
-        status = path.stat()
-    except OSError:
+    found = next(_found(folder), None)
+    if found is None:
         return None
+    path, status = found
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         _log.warning("accelerator %s is not used: others than its user may write it", path)
         return None
@@ -79,6 +80,15 @@ def load_accelerator(folder: Path | None = None) -> UnitCipherFactory | None:
         _log.warning("accelerator %s is not used: it does not load (%s): build it again", path, error)
         return None
     return factory if passes_self_test(factory) else None
+
+
+def _found(folder: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
+    """Libraries that are there, in ``folder`` or in the places where they may lie; what is installed comes first."""
+    installed = () if folder or os.environ.get(DIRECTORY_VARIABLE) else (_SOURCE.parent,)
+    for place in (*installed, folder or directory()):
+        with suppress(OSError):
+            path = library_path(place)
+            yield path, path.stat()
 
 
 class _AcceleratorFactory:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from .errors import KeyStoreError
 
+_HANDED_OVER = "CREDENTIALS_DIRECTORY"
+"""The variable in which systemd names the directory of a service's credentials."""
+
 
 class UnsafeFileError(KeyStoreError):
     """Others may use it, it belongs to another user, or it cannot be read."""
@@ -114,6 +117,8 @@ def _present(file: Path) -> PresentFileError:
 def _require_private(file: Path, what: str, found: os.stat_result, irregular: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UnsafeFileError(f"{what} {file} is not a regular file", remedy=irregular)
+    if _is_handed_over(file, found):
+        return
     if found.st_uid != os.geteuid():
         raise UnsafeFileError(
             f"{what} {file} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
@@ -124,3 +129,13 @@ def _require_private(file: Path, what: str, found: os.stat_result, irregular: st
             f"others may use {what} {file} (mode {stat.S_IMODE(found.st_mode):04o})",
             remedy=f"run `chmod 600 {file}`, and ask yourself who has read it",
         )
+
+
+def _is_handed_over(file: Path, found: os.stat_result) -> bool:
+    """Whether systemd put it into the directory of this service's credentials (`LoadCredential=`). There a file belongs
+    to root and has an ACL for the service's user, of which the bits for the group are the mask."""
+    directory = os.environ.get(_HANDED_OVER)
+    if not directory or file.absolute().parent != Path(directory):
+        return False
+    folder = os.stat(directory)  # noqa: PTH116 - of the two it is the twin of os.fstat
+    return all(of.st_uid == 0 and not of.st_mode & 0o027 for of in (folder, found))

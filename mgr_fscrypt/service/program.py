@@ -75,8 +75,8 @@ class Terms:
     credentials: Path
 
 
-def terms_of(arguments: Sequence[str]) -> Terms:
-    """What the command line says; ends the program where it says nothing that can be done."""
+def command_line() -> argparse.ArgumentParser:
+    """Make the parser of the program's command line."""
     parser = argparse.ArgumentParser(
         "python3 -m mgr_fscrypt.service",
         description="The engine service: holds keys while jobs need them, and works for the manager.",
@@ -108,6 +108,12 @@ def terms_of(arguments: Sequence[str]) -> Terms:
     parser.add_argument(
         "--timeout", type=int, default=10, help="seconds to wait for the cluster (default 10)"
     )
+    return parser
+
+
+def terms_of(arguments: Sequence[str]) -> Terms:
+    """What the command line says; ends the program where it says nothing that can be done."""
+    parser = command_line()
     said = parser.parse_args(arguments)
     if said.resident_limit < 0:
         parser.error("--resident-limit must not be negative")

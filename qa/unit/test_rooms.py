@@ -408,7 +408,7 @@ def test_the_release_is_the_packages():
 def kept_files(root: Path) -> Iterator[Path]:
     """Give the files of the project, not what tools leave behind."""
     yield from (file for file in root.iterdir() if file.is_file())
-    for folder in (".ci", PACKAGE, PAGES, "qa", "doc"):
+    for folder in (".ci", PACKAGE, PAGES, "packaging", "qa", "doc"):
         for file in (root / folder).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield file

@@ -103,6 +103,18 @@ def test_a_child_gets_its_words_and_ends_with_its_channel(tmp_path: Path, link: 
     assert not runs(said.pid)
 
 
+def test_what_the_system_has_is_not_put_before_what_an_interpreter_has_itself(
+    tmp_path: Path, link: ServiceLink, monkeypatch: pytest.MonkeyPatch
+):
+    root = str(Path(__file__).resolve().parents[2])
+    told = ANSWERS.replace('os.environ["PYTHONPATH"]', 'repr(os.environ.get("PYTHONPATH"))')
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr("site.getsitepackages", lambda: [root])
+    channel = link.start(way(program(tmp_path, f"import sys; sys.path.append({root!r})\n{told}")))
+    assert greeting(channel).host == "None"
+    channel.close()
+
+
 def test_the_last_words_of_one_that_dies_are_told(tmp_path: Path, link: ServiceLink):
     channel = link.start(way(program(tmp_path, REFUSES)))
     with pytest.raises(ChannelError, match=r"ended with code 1: No module named cryptography") as gone:

@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mgr_fscrypt.format import Contents, ContentsError, Context, Flags, Inode, Mode
-from mgr_fscrypt.format.accelerator import build_accelerator, library_path, load_accelerator
+from mgr_fscrypt.format.accelerator import (
+    DIRECTORY_VARIABLE,
+    build_accelerator,
+    library_path,
+    load_accelerator,
+)
 from mgr_fscrypt.format.build import main as build
 from mgr_fscrypt.format.keys import derive_key
 from mgr_fscrypt.format.libcrypto import LibcryptoFactory, load_libcrypto_units
@@ -224,6 +229,23 @@ def test_no_accelerator_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.DEBUG):
         assert load_accelerator(tmp_path) is None
     assert caplog.text == ""
+
+
+def test_what_a_package_installed_is_found_unless_another_place_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(build_accelerator.__code__.co_filename).with_name("accelerator.c")
+    installed, cache = tmp_path / "package", tmp_path / "cache"
+    installed.mkdir()
+    shutil.copy(source, installed)
+    monkeypatch.setattr("mgr_fscrypt.format.accelerator._SOURCE", installed / source.name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
+    assert load_accelerator() is None
+    shutil.copy(library_path(folder), installed)
+    assert load_accelerator() is not None
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "elsewhere"))
+    assert load_accelerator() is None
 
 
 def test_a_broken_or_writable_accelerator_is_refused(
