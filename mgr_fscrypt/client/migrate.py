@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..ceph.access import Access
+from ..ceph.errors import NotAllowedError
+from ..ceph.reclaim import reset
 from ..engine import BusyError
 from ..engine.fence import fence
 from ..format import MasterKey
@@ -25,6 +28,7 @@ from ..migrate import (
     look_over,
 )
 from ..migrate.migration import PASSES
+from ..migrate.offers import Offers
 from ..migrate.pace import UNLIMITED, Limits
 from ..migrate.plan import require_same, totals
 from ..migrate.proving import compared
@@ -466,6 +470,12 @@ def _classes(verdict: Verdict) -> dict[str, object]:
     }
 
 
+def _end_session(access: Access, session: str) -> None:
+    # that of another entity the fence names, with all others that can reach the tree
+    with suppress(NotAllowedError):
+        reset(access, session)
+
+
 @dataclass
 class _Work:
     """A migration, and the line that shows how far it is."""
@@ -518,6 +528,8 @@ class _Work:
         access, how = self.connection.mount.cluster.access, self.how
         if how.scheduler is not None:
             return dask.hands(self.connection.mount, access, how.scheduler, turn, how.limits)
+        # of those elsewhere whom whoever had the turn before has left at work
+        Offers(self.connection.mount, self.path).clear(partial(_end_session, access))
         keys = self._keys(self.migration.required_record())
         return workers(access, keys, how.workers, turn, how.limits.shared(how.workers + 1))
 

@@ -67,6 +67,12 @@ class Offers:
         for name in taken:
             self._remove(name)
 
+    def clear(self, end_session: Callable[[str], None]) -> None:
+        """For who offers nothing: what whoever had the turn before offered is taken back, and nothing is left."""
+        if existing(PlainTree(self._mount), self._place) is not None:
+            self.take_back(end_session)
+            self.end()
+
     def end(self) -> None:
         """Nothing is offered any more, and nothing is left."""
         remove_all(PlainTree(self._mount), self._place)

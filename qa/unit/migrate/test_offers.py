@@ -8,6 +8,7 @@ from mgr_fscrypt.ceph.errors import NotFoundError
 from mgr_fscrypt.migrate import Copied, Direction
 from mgr_fscrypt.migrate.offers import NotOfferedError, Offers
 from mgr_fscrypt.migrate.record import hidden_of
+from mgr_fscrypt.migrate.trees import PlainTree, existing
 from qa.fakes.ceph import FakeMount
 from qa.fakes.migration_cases import Subject, file_system, make_source
 
@@ -50,6 +51,18 @@ def test_what_is_offered_is_taken_once(offers: Offers, plain: FakeMount) -> None
     offers.take_back(nobody)
     with pytest.raises(NotOfferedError):
         elsewhere.take("a", "late")
+
+
+def test_who_offers_nothing_takes_back_what_was_left(one: Subject, offers: Offers) -> None:
+    offers.offer("a")
+    offers.offer("b")
+    offers.take("b", "session")
+    assert ended_by(Offers(one.mount, PATH).clear) == ["session"]
+    assert existing(PlainTree(one.mount), hidden_of(PATH) + b"/shards") is None
+    # where nothing was offered there is nothing to be done
+    offers.clear(nobody)
+    with pytest.raises(NotOfferedError):
+        offers.take("a", "late")
 
 
 def test_what_was_taken_back_is_nobodys(offers: Offers) -> None:
