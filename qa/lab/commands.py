@@ -5,11 +5,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import demo, host, long_runs, tests
+from . import demo, host, long_runs, manual, release_check, tests
 from .cache import VARIABLE, Cache
 from .clusters import NamedClusters, check_name
 from .releases import RELEASES, TENTACLE
 from .report import LabError, Progress, StepError, tail
+from .source import SOURCE
 
 _EPILOG = f"""\
 Needs Debian 12 or newer, root, python3 and apt; everything else is brought along and kept in a cache folder
@@ -46,6 +47,10 @@ def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
     if options.command == "browser":
         # Debian has Ceph's dashboard and a browser beside 20.2 alone
         return long_runs.browser(cache, progress)
+    if options.command == "manual":
+        return _manual(options, cache, progress)
+    if options.command == "release":
+        return release_check.tell(release_check.looked_at(SOURCE, cache))
     release = RELEASES[options.release or TENTACLE.name]
     match options.command:
         case "demo":
@@ -81,6 +86,12 @@ def _test(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
         case files:
             releases = [RELEASES[options.release]] if options.release else list(RELEASES.values())
             return tests.run(releases, cache, progress, only=files)
+
+
+def _manual(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
+    if options.verb == "build":
+        return manual.build(cache, progress)
+    return manual.run(cache, progress, options.pages)
 
 
 def _cluster(options: argparse.Namespace, clusters: NamedClusters) -> int:
@@ -139,6 +150,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "browser", help="the pages in a real browser, all of them, with pictures in build/pages"
     )
+
+    manual_command = commands.add_parser("manual", help="the manual: its pages, and the commands in them")
+    acts = manual_command.add_subparsers(dest="verb", required=True)
+    acts.add_parser("build", help="make its pages, in build/manual")
+    run_command = acts.add_parser("run", help="run the commands in them; record in doc/results/manual.json")
+    run_command.add_argument(
+        "pages", nargs="*", help="only of these, as doc/tutorial.md; then nothing is recorded"
+    )
+
+    commands.add_parser("release", help="the list before a release; exit 1 where something is missing")
 
     commands.add_parser(
         "hygiene", parents=[release], help="use a key in all ways, and search for it where it must not be"

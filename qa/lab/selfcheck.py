@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
-from . import rootfs, tools
+from qa.manual import pages
+
+from . import release_check, rootfs, tools
 from .cache import VARIABLE, Cache
 from .chamber import Bind, Chamber
 from .releases import TENTACLE
@@ -53,6 +56,62 @@ with run_folder(Cache.from_environment(), "selfcheck-interrupted") as folder:
         print(folder, flush=True)
         chamber.run("bash", "-c", "exec -a {_MARK} bash -c 'echo; while :; do :>$RANDOM; done'")
 """
+
+
+class BeforeARelease(unittest.TestCase):
+    """What the list finds missing."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.write("setup.cfg", "[metadata]\nversion = 1.2.0\n")
+        self.write("mgr_fscrypt/messages/release.py", 'RELEASE = "1.2.0"\n')
+        self.write("doc/openapi.json", '{"info": {"version": "1.2.0"}}')
+        self.write("CHANGELOG.md", "# Changes\n\n## 1.2.0, 2026-12-01\n\n## 1.1.0, 2026-11-01\n")
+        self.write("doc/page.md", "<!-- run: cluster -->\n```console\n$ true\n```\n")
+        (page,) = pages.every(self.root)
+        self.told: dict[str, object] = {"page": "doc/page.md", "digest": page.digest(), "wrong": []}
+        self.record([self.told])
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text)
+
+    def record(self, told: list[dict[str, object]]) -> None:
+        self.write("doc/results/manual.json", json.dumps({"pages": told}))
+
+    def test_nothing_is_missing(self) -> None:
+        for look in (release_check.same_version, release_check.dated, release_check.manual_record):
+            self.assertEqual(look(self.root), "")
+
+    def test_versions_that_differ(self) -> None:
+        self.write("mgr_fscrypt/messages/release.py", 'RELEASE = "1.1.0"\n')
+        self.assertIn("release.py: 1.1.0", release_check.same_version(self.root))
+
+    def test_a_changelog_without_the_day(self) -> None:
+        self.write("CHANGELOG.md", "## Unreleased\n")
+        self.assertIn("Unreleased", release_check.dated(self.root))
+
+    def test_pages_that_changed_or_failed(self) -> None:
+        self.record([{**self.told, "wrong": ["doc/page.md:3: exit code 1"]}])
+        self.assertIn("exit code 1", release_check.manual_record(self.root))
+        self.record([self.told])
+        self.write("doc/page.md", "<!-- run: cluster -->\n```console\n$ false\n```\n")
+        self.assertIn("has changed since", release_check.manual_record(self.root))
+        (self.root / "doc/results/manual.json").unlink()
+        self.assertIn("qa/run manual run", release_check.manual_record(self.root))
+
+    def test_records_that_are_missing_or_tell_of_failures(self) -> None:
+        for name in ("qa/soak/keys.py", "qa/bench/engine.py", "qa/bench/report.py"):
+            self.write(name, "")
+        self.assertEqual(
+            release_check.records(self.root).splitlines(),
+            ["qa/run soak keys: no record", "qa/run bench engine: no record"],
+        )
+        self.write("doc/results/keys.json", '{"failures": ["one"]}')
+        self.write("doc/results/engine_bench.json", "{}")
+        self.assertEqual(release_check.records(self.root), "doc/results/keys.json tells of failures")
 
 
 class OtherMachines(unittest.TestCase):

@@ -55,8 +55,8 @@ def obtain(release: Release, rootfs: Path, cache: Cache, progress: Progress) -> 
         stamp = folder / Path(folder_inside()).name / "ready"
         if not stamp.exists():
             progress.say(f"{release.name}: installing the tools of the checks")
-            # key managers do not depend on the release; Ceph's dashboard has our pages on one release alone
-            more = ["kms", "web"] if release is TENTACLE else []
+            # neither do key managers and the manual depend on the release; Ceph's dashboard has our pages on one alone
+            more = ["kms", "web", "manual"] if release is TENTACLE else []
             environments = ["lint", "types", "tests", "fsspec", *more]
             _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log", environments)
             stamp.touch()
