@@ -18,7 +18,7 @@ from .opener import Parameters
 MOST = 16
 """People that can have shares of one secret: what the format holds."""
 _CODE, _SHARED = 16, 32
-_SOURCE = "pip install 'cephfs-fscrypt[recovery]'"
+_SOURCE = "`pip install shamir-mnemonic`, or Debian's python3-shamir-mnemonic"
 
 
 class Recovery(Secretive):

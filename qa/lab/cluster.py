@@ -221,11 +221,19 @@ class Cluster:
         self._tool("ceph-authtool", str(self.directory / "keyring"), "--gen-key", "-n", entity, *words)
 
     def _link_modules(self) -> None:
-        """`mgr_module_path` is one folder: the built-in modules and ours, as links (doc/facts.md M2)."""
+        """`mgr_module_path` is one folder: the built-in modules and ours, as links (doc/facts.md M2).
+
+        Where the checkout has no module, what packages installed is what runs: the folder itself.
+        """
         farm = self.directory / "mgr-modules"
+        if farm.is_symlink():
+            return
         shutil.rmtree(farm, ignore_errors=True)
-        farm.mkdir()
         source = Path(__file__).resolve().parents[2]
+        if not (source / "mgr_fscrypt").exists():
+            farm.symlink_to(_BUILT_IN_MODULES)
+            return
+        farm.mkdir()
         ours = {"fscrypt": source / "mgr_fscrypt", "dashboard_ui": source / "dashboard_ui"}
         probes = {probe.name: probe for probe in (source / "qa/facts/modules").glob("[a-z]*")}
         shims = {"bcrypt.py": source / "qa/lab/shims/bcrypt.py"} if self.release == "reef" else {}

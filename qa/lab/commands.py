@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import demo, host, long_runs, manual, release_check, tests
+from . import demo, host, long_runs, manual, package, release_check, tests
 from .cache import VARIABLE, Cache
 from .clusters import NamedClusters, check_name
 from .releases import RELEASES, TENTACLE
@@ -44,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
-    if options.command == "browser":
-        # Debian has Ceph's dashboard and a browser beside 20.2 alone
-        return long_runs.browser(cache, progress)
+    # Debian has Ceph's dashboard, a browser, and what our packages ask for beside 20.2 alone
+    on_one_release = {"browser": long_runs.browser, "package": package.run}
+    if options.command in on_one_release:
+        return on_one_release[options.command](cache, progress)
     if options.command == "manual":
         return _manual(options, cache, progress)
     if options.command == "release":
@@ -160,6 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("release", help="the list before a release; exit 1 where something is missing")
+
+    commands.add_parser(
+        "package",
+        help="make the wheel and Debian's packages; install, use, upgrade and remove them on a bare host",
+    )
 
     commands.add_parser(
         "hygiene", parents=[release], help="use a key in all ways, and search for it where it must not be"

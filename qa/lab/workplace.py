@@ -1,7 +1,8 @@
 """A workplace: a chamber with the source, the tools of our checks and the folder of one cluster in it."""
 
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ class Workplace:
     folder: Path
     chamber: Chamber
     progress: Progress
+    variables: Mapping[str, str] = field(default_factory=tools.environment)
+    """For commands inside; by default our tools come first on the path."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,8 +63,8 @@ class Workplace:
         self.step("booting the cluster", "python3", "-m", "qa.lab.cluster", "up", port)
 
     def environment(self) -> dict[str, str]:
-        """Variables for commands inside: our tools first on the path, and which commit this is."""
-        return {**tools.environment(), "FSCRYPT_QA_COMMIT": commit()}
+        """Variables for commands inside, and which commit this is."""
+        return {**self.variables, "FSCRYPT_QA_COMMIT": commit()}
 
 
 def enter(
@@ -84,7 +87,7 @@ def enter(
     data = folder / "cluster"
     data.mkdir(parents=True, exist_ok=True)
     with cache.lock("ports"):
-        _choose_port(folder, cache)
+        choose_port(folder, cache)
     binds = [
         Bind(source, "/src", read_only=source == SOURCE),
         Bind(data, "/cluster"),
@@ -96,7 +99,8 @@ def enter(
     return Workplace(release, folder, Chamber.start(system, binds, detached=detached), progress)
 
 
-def _choose_port(folder: Path, cache: Cache) -> None:
+def choose_port(folder: Path, cache: Cache) -> None:
+    """Give the cluster of `folder` a port that no other one has, once; the lock `ports` has to be held."""
     file = folder / "port"
     if file.exists():
         return

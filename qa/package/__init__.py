@@ -1,0 +1,1 @@
+"""What is looked at on a host on which packages were installed: by its own commands, with nothing of the checkout."""
