@@ -76,3 +76,13 @@ class Pages:
         """
         values = {"base": base, "csrf": csrf, "nonce": nonce, "trouble": trouble, "link": link, "back": back}
         return self._renderer.bare("login.html", values, status=403 if trouble else 200)
+
+    def outside(self, *, base: str, login: str, back: str) -> Page:
+        """Give the page for somebody whom another one has to let in first; it waits for that, and goes on.
+
+        Args:
+            base: as of a `visit.Visit`. ``login`` below it is to redirect whoever was let in, and nobody else.
+            login: where that is done.
+            back: where to go on afterwards.
+        """
+        return self._renderer.bare("outside.html", {"base": base, "login": login, "back": back}, status=401)

@@ -5,13 +5,35 @@
   const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
   const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
 
-  // A session that is over answers with the login: go there, and back.
   const fetched = async (address, options = {}) => {
     const answer = await fetch(address, { credentials: "same-origin", ...options });
-    if (answer.redirected && new URL(answer.url).pathname !== new URL(address, location.href).pathname) {
-      location.reload();
-    }
+    const elsewhere = answer.redirected && new URL(answer.url).pathname !== new URL(address, location.href).pathname;
+    // A session that is over answers with the login: go there, and back. What was typed leads there when it is sent.
+    if ((elsewhere || answer.status === 401) && !options.body) location.reload();
     return parsed(await answer.text());
+  };
+
+  // Who has to log in elsewhere: there is a window for that, and when they are in, it closes, and the page goes on.
+  const outside = async (words) => {
+    const back = document.getElementById("back");
+    const login = document.querySelector("[target=ceph-login]");
+    let opened;
+    words.hidden = false;
+    login.addEventListener("click", (event) => {
+      opened = window.open(login.href, login.target);
+      if (opened) event.preventDefault();
+    });
+    for (;;) {
+      await pause(1);
+      try {
+        const answer = await fetch(words.dataset.login, { credentials: "same-origin", redirect: "manual" });
+        if (answer.type !== "opaqueredirect") continue;
+      } catch {
+        continue;
+      }
+      if (opened) opened.close();
+      return location.replace(back.href);
+    }
   };
 
   const stops = (part) => [...part.querySelectorAll("a, button, input, select, summary, [tabindex]")];
@@ -115,6 +137,7 @@
   prepare(document);
   document.querySelectorAll("[data-live]").forEach(live);
   document.querySelectorAll("[data-check]").forEach(check);
+  document.querySelectorAll("[data-login]").forEach(outside);
   const here = document.querySelector(".places [aria-current]");
   const places = here && here.closest("nav");
   if (places) places.scrollLeft = here.offsetLeft - 16;

@@ -18,6 +18,10 @@ from .headers import policy
 from .interface import Api
 from .operations import READ
 from .problems import ProblemError, parted
+from .returning import way_back
+
+_LOGIN = "/login"
+"""Below the pages: tells who asks whether they are logged in by now (303) or not (401)."""
 
 
 class Inside:
@@ -62,7 +66,11 @@ class Inside:
         if page is not None and page.startswith("/assets/"):
             return asset(self._pages, page.removeprefix("/assets/"))
         if user is None and page is not None:
-            return Reply(303, b"", {"Location": f"{prefix}/#/login"})
+            # the dashboard's login leads to its own pages alone: this one waits for it, where the wanted one will be
+            back = f"{prefix}{PAGES}/" if page == _LOGIN else f"{prefix}{way_back(request)}"
+            return shown(self._pages.outside(base=f"{prefix}{PAGES}", login=f"{prefix}/#/login", back=back))
+        if page == _LOGIN:
+            return Reply(303, b"", {"Location": f"{prefix}{PAGES}/"})
         if user is None:
             raise ProblemError(401, "nobody is logged in to the dashboard", "log in there (POST /api/auth)")
         visitor = Visitor(self._identity(user), request.address)

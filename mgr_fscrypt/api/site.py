@@ -19,6 +19,7 @@ from .exchange import ROOT, Reply, Request, Visitor
 from .headers import strict
 from .interface import Api
 from .problems import ProblemError, refusal
+from .returning import way_back
 from .sessions import Session, Sessions
 
 _BEFORE_LOGIN = "__Host-fscrypt-login"
@@ -103,9 +104,7 @@ class Site:
     def _page(self, request: Request, nonce: str, who: list[str]) -> Reply:
         session = self._entrance.session(request)
         if session is None:
-            query = f"?{request.query}" if request.query else ""
-            back = request.path + query if request.method in ("GET", "HEAD") else "/"
-            return Reply(303, b"", {"Location": f"/login?back={quote(back, safe='')}"})
+            return Reply(303, b"", {"Location": f"/login?back={quote(way_back(request), safe='')}"})
         visitor = Visitor(session.identity, request.address)
         who[0] = visitor.who
         self._entrance.count(session.identity.name)

@@ -1,6 +1,7 @@
 """The API and the pages inside of Ceph's dashboard, behind its login (20.2)."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import pytest
 from qa.fakes.api_client import ACCEPT, ROOT, Answer
 from qa.fakes.ports import free_port
 from qa.lab.cluster import Cluster
+from qa.web.browser import NARROW, WIDE, Browser, browsing
 
 WORD = "Secret-4711x"
 
@@ -25,7 +27,7 @@ class Dashboard:
     """The dashboard of one cluster, without TLS."""
 
     def __init__(self, port: int) -> None:
-        self._address = f"http://127.0.0.1:{port}"
+        self.address = f"http://127.0.0.1:{port}"
         self._opener = urllib.request.build_opener(Unfollowed)
 
     def send(
@@ -33,7 +35,7 @@ class Dashboard:
     ) -> Answer:
         said = {"Accept": ACCEPT, "Content-Type": "application/json"} | dict(headers or {})
         text = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._address + path, text, said, method=method)  # noqa: S310 - of ours
+        request = urllib.request.Request(self.address + path, text, said, method=method)  # noqa: S310 - of ours
         try:
             reply = self._opener.open(request, timeout=60)
         except urllib.error.HTTPError as error:
@@ -101,5 +103,38 @@ def test_behind_its_login(cluster: Cluster, dashboard: Dashboard):
     assert shown.status == 400, "what the dashboard would take for its own is ours to judge"
     page = dashboard.send("GET", "/ui-fscrypt/", headers=cookie)
     assert (page.status, page.headers["Content-Type"][:9]) == (200, "text/html")
-    assert dashboard.send("GET", "/ui-fscrypt/").headers["Location"].endswith("/#/login")
+    assert dashboard.send("GET", "/ui-fscrypt/").status == 401
     assert dashboard.send("GET", f"{ROOT}/status", headers={"Authorization": "Bearer x.y.z"}).status == 401
+
+
+def let_in(window: Browser) -> None:
+    """Log in as the page asks: in a window of its own, which closes by itself."""
+    window.sees("Log in to Ceph's dashboard")
+    (wanted,) = window.driver.window_handles
+    window.driver.find_element("link text", "Log in").click()
+    window.wait("the login", lambda: len(window.driver.window_handles) == 2)
+    (login,) = {*window.driver.window_handles} - {wanted}
+    window.driver.switch_to.window(login)
+    window.wait("its form", lambda: window.driver.find_elements("name", "password"))
+    window.driver.find_element("name", "username").send_keys("boss")
+    window.driver.find_element("name", "password").send_keys(WORD + "\ue007")
+    window.wait("its end", lambda: window.driver.window_handles == [wanted])
+    window.driver.switch_to.window(wanted)
+
+
+def test_a_browser_is_led_to_its_login_and_back(dashboard: Dashboard, tmp_path: Path):
+    shots = Path(os.environ["FSCRYPT_QA_SHOTS"]) if "FSCRYPT_QA_SHOTS" in os.environ else None
+    with browsing(dashboard.address, tmp_path, shots) as window:
+        window.go("/ui-fscrypt/keys?fs=cephfs")
+        against = window.look("outside", "light", NARROW)
+        let_in(window)
+        window.wait("the page", lambda: window.path == "/ui-fscrypt/keys?fs=cephfs")
+        window.sees("dashboard.boss, read-only")
+        against += window.look("inside", "light", WIDE)
+        # the session ends while a page moves, which lasts until somebody logs in again
+        window.go("/ui-fscrypt/kms")
+        window.driver.delete_all_cookies()
+        let_in(window)
+        window.wait("the page", lambda: window.path == "/ui-fscrypt/kms")
+        window.sees("Time that key managers took")
+        assert against == []

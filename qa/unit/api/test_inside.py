@@ -7,6 +7,7 @@ import pytest
 
 from mgr_fscrypt.api.exchange import LONGEST_BODY, MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
 from qa.fakes.api_door import Door, told
+from qa.unit.dashboard.markup import Markup
 
 BOSS = User("boss", True, "a.b.c", False)
 BROWSER = User("boss", True, "a.b.c", True)
@@ -69,5 +70,41 @@ def test_pages_hang_where_the_dashboard_does(ask: Ask):
     assert page.status == 200
     assert b'href="/ceph/ui-fscrypt/' in page.body
     assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
-    assert ask("GET", f"{PAGES}/", None).headers["Location"] == "/ceph/#/login"
     assert ask("GET", f"{PAGES}/assets/nosuch", None).status == 404
+
+
+def way_back(reply: Reply) -> str:
+    assert reply.status == 401
+    assert b'href="/ceph/#/login"' in reply.body
+    markup = Markup(reply.body.decode())
+    (back,) = [each for each in markup.named("a") if each.get("id") == "back"]
+    return back["href"] or ""
+
+
+def test_who_is_not_logged_in_is_led_to_the_login_and_back(ask: Ask):
+    assert way_back(ask("GET", f"{PAGES}/", None)) == f"/ceph{PAGES}/"
+    assert (
+        way_back(ask("GET", f"{PAGES}/keys?fs=a%20b&x=%22%3E", None))
+        == f"/ceph{PAGES}/keys?fs=a%20b&x=%22%3E"
+    )
+    # what waits there asks whether they are in by now
+    assert way_back(ask("GET", f"{PAGES}/login", None)) == f"/ceph{PAGES}/"
+    there = ask("GET", f"{PAGES}/login", BROWSER)
+    assert (there.status, there.headers["Location"]) == (303, f"/ceph{PAGES}/")
+
+
+def test_a_form_that_was_sent_too_late_is_there_again_with_what_was_typed(ask: Ask, door: Door):
+    form = {"csrf": "x", "fs": "cephfs", "path": "/a b", "typed": "/a b", "rehearse": "yes"}
+    back = way_back(ask("POST", f"{PAGES}/do/subtree/rm", None, urlencode(form).encode()))
+    assert back == f"/ceph{PAGES}/do/subtree/rm?fs=cephfs&path=%2Fa+b"
+    # it is shown, and nothing is done by it
+    page = ask("GET", back.removeprefix("/ceph"), BROWSER)
+    assert page.status == 200
+    assert b'value="/a b"' in page.body
+    for body in (b"\xff", b"a=%zz", b"a=1&a=2", b"path=" + b"x" * 9000):
+        assert way_back(ask("POST", f"{PAGES}/do/scan", None, body)) == f"/ceph{PAGES}/do/scan"
+    place, query = "/do/subtree/rm", urlencode(form).encode()
+    away = door.send(
+        "POST", place, None, raw=query, headers={"content-type": "application/x-www-form-urlencoded"}
+    )
+    assert away.headers["Location"] == "/login?back=%2Fdo%2Fsubtree%2Frm%3Ffs%3Dcephfs%26path%3D%252Fa%2Bb"
