@@ -41,8 +41,12 @@ class Chamber:
     started: int
 
     @classmethod
-    def start(cls, rootfs: Path, binds: Sequence[Bind], *, detached: bool) -> "Chamber":
+    def start(
+        cls, rootfs: Path, binds: Sequence[Bind], *, detached: bool, isolated: bool = False
+    ) -> "Chamber":
         """Start one; unless `detached`, it ends with the process (and thread) that calls this.
+
+        An `isolated` one has a network of its own, with nothing in it but a loopback device that is down.
 
         Raises:
             LabError: the namespaces or mounts could not be made; the message holds the system's own.
@@ -52,7 +56,12 @@ class Chamber:
             "binds": [(str(bind.source), bind.target, bind.read_only) for bind in (*binds, *_HOST_FILES)],
         }
         process = subprocess.Popen(
-            [*_OWN_NAMESPACES, sys.executable, str(Path(__file__).with_name("init.py"))],
+            [
+                *_OWN_NAMESPACES,
+                *(["--net"] if isolated else []),
+                sys.executable,
+                str(Path(__file__).with_name("init.py")),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,7 +110,7 @@ class Chamber:
             **(environment or {}),
         }
         settings = [f"{name}={value}" for name, value in variables.items()]
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--root"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--root"]
         return [*enter, "--", "env", "-i", "--chdir=/src", *settings, *arguments]
 
     def run(

@@ -1,6 +1,6 @@
 """A real Ceph cluster of one host, from inside its chamber: make it, boot it, stop and kill its daemons.
 
-`python3 -m qa.lab.cluster up [PORT]|down|status`; tests use `Cluster.current()`. Everything of the cluster lies
+`python3 -m qa.lab.cluster up PORT [ADDRESS]|down|status`; tests use `Cluster.current()`. Everything of the cluster lies
 in one folder (/cluster): conf, keyring, data, logs, sockets and process numbers.
 """
 
@@ -78,11 +78,14 @@ class Cluster:
         """The same with `--format json`, parsed."""
         return json.loads(self.ceph(*arguments, "--format", "json", timeout=timeout))
 
-    def up(self, port: int) -> None:
-        """Make the cluster if it is new, with our module enabled; start what does not run; wait until all serves."""
+    def up(self, port: int, address: str = "127.0.0.1") -> None:
+        """Make the cluster if it is new, with our module enabled; start what does not run; wait until all serves.
+
+        Its daemons listen at `address`, which is also what its maps tell clients.
+        """
         new = not (self.directory / "made").exists()
         if new:
-            self._make(port)
+            self._make(port, address)
         self._link_modules()
         self.start("mon", "a")
         if new:
@@ -183,12 +186,13 @@ class Cluster:
             time.sleep(0.2)
         raise ClusterError(f"{what} did not come in {timeout:.0f} s: {last}")
 
-    def _make(self, port: int) -> None:
+    def _make(self, port: int, address: str) -> None:
         for folder in ("log", "run", "crash"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
         identity = str(uuid.uuid4())
         names = {
             "FSID": identity,
+            "ADDRESS": address,
             "PORT": port,
             "PORT_V1": port + 1,
             "BIND_MIN": port + 2,
@@ -204,9 +208,9 @@ class Cluster:
         (self.directory / "mgr").mkdir()
         for name in ("osd.0", "mds.a"):
             (self.directory / name).mkdir()
-        address = f"[v2:127.0.0.1:{port},v1:127.0.0.1:{port + 1}]"
+        monitor = f"[v2:{address}:{port},v1:{address}:{port + 1}]"
         monmap = str(self.directory / "monmap")
-        self._tool("monmaptool", "--create", "--clobber", "--fsid", identity, "--addv", "a", address, monmap)
+        self._tool("monmaptool", "--create", "--clobber", "--fsid", identity, "--addv", "a", monitor, monmap)
         (self.directory / "mon").mkdir()
         self._tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
 
@@ -285,8 +289,8 @@ def main(arguments: Sequence[str]) -> int:
     cluster = Cluster.current()
     try:
         match arguments:
-            case ["up", port]:
-                cluster.up(int(port))
+            case ["up", port, *address]:
+                cluster.up(int(port), *address)
             case ["down"]:
                 cluster.down()
             case ["revive", pid]:
@@ -296,7 +300,7 @@ def main(arguments: Sequence[str]) -> int:
                 for kind, name in cluster.daemons():
                     sys.stdout.write(f"{kind}.{name}: process {cluster.pid(kind, name) or 'not running'}\n")
             case _:
-                sys.stderr.write("usage: python3 -m qa.lab.cluster up PORT | down | status\n")
+                sys.stderr.write("usage: python3 -m qa.lab.cluster up PORT [ADDRESS] | down | status\n")
                 return 2
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")

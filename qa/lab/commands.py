@@ -79,13 +79,15 @@ def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
 
 
 def _test(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
+    releases = [RELEASES[options.release]] if options.release else list(RELEASES.values())
+    if options.kernel:
+        return long_runs.kernel(releases, cache, progress, as_json=options.json)
     match options.files:
         case ["kms", name]:
             return tests.run_kms(name, cache, progress)
         case ["kms", *_]:
             raise LabError("which key manager? `qa/run test kms BACKEND`, or `all`")
         case files:
-            releases = [RELEASES[options.release]] if options.release else list(RELEASES.values())
             return tests.run(releases, cache, progress, only=files)
 
 
@@ -130,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
         help="only these test files or pytest arguments, on a cluster; or `kms BACKEND`: "
         "a kind of key manager (or `all`) against its real server",
     )
+    test.add_argument(
+        "--kernel",
+        action="store_true",
+        help="only the Linux kernel as a witness, in qemu: it reads what the engine wrote, and the other way round",
+    )
+    test.add_argument("--json", action="store_true", help="with --kernel: print the result for programs")
 
     soak = commands.add_parser(
         "soak", parents=[release], help="a long test in full size; goes on where it stopped"

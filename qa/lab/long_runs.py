@@ -1,8 +1,14 @@
-"""`qa/run bench|soak|hygiene|gate|browser`: what is measured, long tests in full size, a search for keys, proofs."""
+"""`qa/run bench|soak|hygiene|gate|browser|test --kernel`: measures, long tests, a search for keys, proofs."""
 
+import json
 import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from . import assets, tools
+from qa.kernel.network import CLUSTER
+
+from . import assets, machine, tools
 from .cache import Cache
 from .releases import TENTACLE, Release
 from .report import LabError, Progress
@@ -107,6 +113,57 @@ def browser(cache: Cache, progress: Progress) -> int:
             code = place.chamber.run(*command, environment=environment)
     progress.say(f"{len(list(pictures.iterdir()))} pictures are in {pictures.relative_to(SOURCE)}")
     return code
+
+
+def kernel(releases: Sequence[Release], cache: Cache, progress: Progress, *, as_json: bool) -> int:
+    """Run qa/kernel on a fresh cluster of each release, with the kernel of its suite; 1 where something differs.
+
+    What was found is told, and kept in doc/results/kernel.json, by release.
+    """
+    record = SOURCE / "doc/results/kernel.json"
+    found: dict[str, Any] = {}
+    for release in releases:
+        result = _witnessed(release, cache, progress)
+        if result is None:
+            return 1
+        found[release.name] = result
+        kept = json.loads(record.read_text()) if record.exists() else {}
+        record.write_text(f"{json.dumps(kept | found, indent=1, sort_keys=True)}\n")
+    if as_json:
+        sys.stdout.write(f"{json.dumps(found, indent=1)}\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in _told(found))
+    return 1 if any(each["differ"] for each in found.values()) else 0
+
+
+def _witnessed(release: Release, cache: Cache, progress: Progress) -> dict[str, Any] | None:
+    """What the witness wrote down; None where it came to no end."""
+    unpacked = machine.obtain(release, cache, progress)
+    with (
+        copy_source(cache, "kernel") as source,
+        enter(
+            release, source.parent / release.name, cache, progress, source=source, machine=unpacked
+        ) as place,
+    ):
+        place.step("laying the wire", "python3", "-m", "qa.kernel.network")
+        place.boot(CLUSTER)
+        file = "kernel.json"
+        command = ["python", "-m", "qa.kernel", "--result", f"/cluster/{file}"]
+        if place.chamber.run(*command, environment=place.environment()) != 0:
+            return None
+        found: dict[str, Any] = json.loads((place.folder / "cluster" / file).read_text())
+        return found
+
+
+def _told(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for each in found.values():
+        yield f"Linux {each['kernel']} on Ceph {each['ceph']}:"
+        yield from (f"  {part}: {count} values" for part, count in each["parts"].items())
+        yield from (f"  read again, then right: {path}" for path in each["read_again"])
+        for one in each["differences"]:
+            yield f"  DIFFERS: {one['part']}: {one['what']}: {one['found']}, not {one['expected']}"
+    values, differ = (sum(each[word] for each in found.values()) for word in ("values", "differ"))
+    yield f"{values} values, {differ} differ"
 
 
 def _known(room: str, name: str) -> None:

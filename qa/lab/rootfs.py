@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import host
@@ -66,16 +67,20 @@ def _is_in_use(folder: Path) -> bool:
     return False
 
 
+def bootstrap(variant: str, suite: str, packages: Sequence[str], folder: Path) -> list[str]:
+    """The command that makes a folder of packages of a suite and of what they need (mmdebstrap(1) has the variants)."""
+    options = ['Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', *host.apt_options()]
+    command = ["mmdebstrap", "--mode=root", f"--variant={variant}", "--format=directory"]
+    command += [f"--aptopt={option}" for option in options]
+    command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+    return [*command, f"--include={','.join(packages)}", suite, str(folder), host.mirror()]
+
+
 def _make(release: Release, partial: Path, log: Path, progress: Progress) -> None:
     started = time.monotonic()
     progress.say(f"{release.name}: making the rootfs (Debian {release.suite} with Ceph {release.version})")
-    options = ['Acquire::Check-Valid-Until "false"', 'APT::Install-Recommends "false"', *host.apt_options()]
-    command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
-    command += [f"--aptopt={option}" for option in options]
-    command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-    command += [f"--include={','.join(release.packages)}", release.suite, str(partial), host.mirror()]
     with log.open("w") as output:
-        if run_contained(command, output) != 0:
+        if run_contained(bootstrap("apt", release.suite, release.packages, partial), output) != 0:
             raise StepError(f"making the {release.name} rootfs (apt-get update may help)", log)
         for certificate in host.certificates():
             shutil.copy(certificate, partial / "usr/local/share/ca-certificates")

@@ -15,6 +15,7 @@ from .report import Progress, StepError
 from .source import SOURCE, commit
 
 KEPT = "/cluster/kept"
+MACHINE = "/cluster/machine"
 # below the range from which the kernel takes ports for outgoing connections
 _PORTS = range(21000, 32000, 50)
 
@@ -57,10 +58,10 @@ class Workplace:
                 raise StepError(f"{self.release.name}: {what}", log)
         return log
 
-    def boot(self) -> None:
-        """Boot the cluster, with our module enabled."""
+    def boot(self, *address: str) -> None:
+        """Boot the cluster, with our module enabled, to listen at another `address` than the loopback's own."""
         port = (self.folder / "port").read_text()
-        self.step("booting the cluster", "python3", "-m", "qa.lab.cluster", "up", port)
+        self.step("booting the cluster", "python3", "-m", "qa.lab.cluster", "up", port, *address)
 
     def environment(self) -> dict[str, str]:
         """Variables for commands inside, and which commit this is."""
@@ -75,11 +76,13 @@ def enter(
     *,
     source: Path,
     kept: Path | None = None,
+    machine: Path | None = None,
     detached: bool = False,
 ) -> Workplace:
     """Make a workplace in `folder` from rootfs, tools and source; what is there already is used again.
 
-    `kept` is a folder of the host that outlives it, seen at `KEPT` inside. Unless `detached`, the workplace ends
+    `kept` is a folder of the host that outlives it, seen at `KEPT` inside; `machine` (machine.py) is seen at `MACHINE`,
+    and the network is the workplace's own then. Unless `detached`, the workplace ends
     with the thread that calls this.
     """
     system = rootfs.obtain(release, cache, progress)
@@ -93,10 +96,12 @@ def enter(
         Bind(data, "/cluster"),
         Bind(toolbox, tools.INSIDE),
     ]
-    if kept is not None:
-        (data / Path(KEPT).name).mkdir(exist_ok=True)
-        binds.append(Bind(kept, KEPT))
-    return Workplace(release, folder, Chamber.start(system, binds, detached=detached), progress)
+    for more, seen in ((kept, KEPT), (machine, MACHINE)):
+        if more is not None:
+            (data / Path(seen).name).mkdir(exist_ok=True)
+            binds.append(Bind(more, seen))
+    chamber = Chamber.start(system, binds, detached=detached, isolated=machine is not None)
+    return Workplace(release, folder, chamber, progress)
 
 
 def choose_port(folder: Path, cache: Cache) -> None:

@@ -159,13 +159,25 @@ class Sequence:
 
     Args:
         doors: one for each client, to the tree's root.
+        writers: the numbers of those clients that may change what is in a file that is there; None: all of them.
+        only_cuts: truncates never make a file longer.
 
     Attributes:
         done: how many operations were done.
     """
 
-    def __init__(self, doors: Sequence_[Door], chance: random.Random) -> None:
+    def __init__(
+        self,
+        doors: Sequence_[Door],
+        chance: random.Random,
+        *,
+        writers: Sequence_[int] | None = None,
+        only_cuts: bool = False,
+    ) -> None:
         self._doors = doors
+        self._clients = range(len(doors))
+        self._writers = self._clients if writers is None else writers
+        self._only_cuts = only_cuts
         self._chance = chance
         self.done = 0
         self._model = _Model()
@@ -232,20 +244,26 @@ class Sequence:
             lambda door: self._use(door, path, os.O_WRONLY, data, offset),
             write,
             path,
+            clients=self._writers,
         )
 
     def _truncate(self) -> bool:
         path = self._any_of(Kind.FILE)
         if path is None:
             return False
-        node, size = self._model.names[path], self._chance.randrange(_LARGEST)
+        node = self._model.names[path]
+        size = self._chance.randrange(len(node.content) + 1 if self._only_cuts else _LARGEST)
 
         def truncate() -> None:
             node.content = node.content[:size].ljust(size, b"\0")
             node.mtime = None
 
         return self._both(
-            f"truncate to {size}", lambda door: door.truncate(b"/".join(path), size), truncate, path
+            f"truncate to {size}",
+            lambda door: door.truncate(b"/".join(path), size),
+            truncate,
+            path,
+            clients=self._writers,
         )
 
     def _mkdir(self) -> bool:
@@ -352,10 +370,15 @@ class Sequence:
             raise _MismatchError(f"{done} of {len(data)} bytes were written")
 
     def _both(
-        self, what: str, real: Callable[[Door], object], model: Callable[[], object], *paths: Path_
+        self,
+        what: str,
+        real: Callable[[Door], object],
+        model: Callable[[], object],
+        *paths: Path_,
+        clients: Sequence_[int] | None = None,
     ) -> bool:
         """Do it to tree and model, which are to answer the same; then somebody looks at what it was about."""
-        client = self._chance.randrange(len(self._doors))
+        client = self._chance.choice(self._clients if clients is None else clients)
         self._trail.append(f"{client}: {what} {' '.join(map(_shown, paths))}")
         found, expected = _errno_of(lambda: real(self._doors[client])), _errno_of(model)
         if found != expected:

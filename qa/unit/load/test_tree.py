@@ -1,6 +1,7 @@
 """The random load on a tree finds what it is there to find."""
 
 import errno
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,3 +115,25 @@ def test_what_one_client_does_not_see_is_found(tmp_path: Path):
 
     wrong = Sequence([PathDoor(tmp_path), Blind(tmp_path)], random.Random(1)).run(COUNT)
     assert "1: look at" in str(wrong)
+
+
+def test_only_writers_change_contents_and_only_cuts_shorten(tmp_path: Path):
+    class ReadsOnly(PathDoor):
+        """Makes files, and changes none."""
+
+        def open(self, path: bytes, flags: int) -> Handle:
+            if flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_CREAT:
+                raise OSError(errno.EBUSY, "not a writer")
+            return super().open(path, flags)
+
+        def truncate(self, path: bytes, size: int) -> None:
+            raise OSError(errno.EBUSY, "not a writer")
+
+    class OnlyCuts(PathDoor):
+        def truncate(self, path: bytes, size: int) -> None:
+            if path and size > Path(os.fsdecode(self._at(path))).stat().st_size:
+                raise OSError(errno.EIO, "longer")
+            super().truncate(path, size)
+
+    doors = [ReadsOnly(tmp_path), OnlyCuts(tmp_path)]
+    assert Sequence(doors, random.Random(1), writers=[1], only_cuts=True).run(COUNT) is None
