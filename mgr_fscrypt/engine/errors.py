@@ -58,8 +58,9 @@ class RefusedError(EngineError):
 
     def __init__(self, number: int, message: str, path: bytes | None = None, *, remedy: str) -> None:
         super().__init__(number, message, path, remedy=remedy)
-        # OSError picks a class by the errno when it is made, but never for a subclass
-        self.__class__ = _NATIVE.get(number, RefusedError)
+        # OSError picks a class by the errno when it is made, but never for a subclass; who has one of its own keeps it
+        if type(self) is RefusedError:
+            self.__class__ = _NATIVE.get(number, RefusedError)
 
 
 class RefusedPermissionError(RefusedError, PermissionError):

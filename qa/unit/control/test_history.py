@@ -1,7 +1,7 @@
 """The history of figures: when samples are taken, of what, and how a curve is told."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -88,8 +88,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    with closing(desk.database):
+        yield desk
 
 
 def subtree(path: str, inode: int) -> Subtree:
