@@ -51,6 +51,7 @@ from .control.metrics import Metrics
 from .control.migration_outcomes import MigrationOutcomes
 from .control.migration_watch import MigrationWatch
 from .control.migrations import Migrations
+from .control.node_bundles import NodeBundles
 from .control.observing import Observer
 from .control.opening import Opening
 from .control.protectors import ProtectorWatch
@@ -363,6 +364,14 @@ class Module(
             **parts,
         )
         opening = Opening(keys=self.keys, tenants=self.tenants, answer=self._answer)
+        self.node_bundles = NodeBundles(
+            ask=self.service.asked,
+            subtrees=self.subtrees,
+            cluster=self,
+            answer=self._answer,
+            now=time.monotonic,
+            pause=time.sleep,
+        )
         self.subtree_jobs = SubtreeJobs(opening=opening, creations=self.follow_up, **parts)
         self.migrations = Migrations(
             subtrees=self.subtrees,

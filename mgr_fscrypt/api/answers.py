@@ -32,6 +32,7 @@ from ..control.gate_answers import GateLine, Preview
 from ..control.history import Curves
 from ..control.jobs import JobDetail, JobList
 from ..control.key_managers import KmsPage
+from ..control.node_bundles import NodeBundle
 from ..control.rungs import RungPage
 from ..control.scans import ScanLine, ScanLines
 from ..control.service import ServiceReport
@@ -219,6 +220,7 @@ ANSWERS: Mapping[str, Sequence[type]] = {
     "subtree scanned": (ScanLines,),
     "subtree show": (SubtreeDetail, CreationStory),
     "subtree adopt": (JobDetail,),
+    "subtree bundle": (NodeBundle,),
     **dict.fromkeys(("subtree rm", "subtree release", "subtree hold", "subtree verify", "scan"), _BEGUN),
     **dict.fromkeys((f"migrate {verb}" for verb in ("plan", "start", "rollback", "status")), _BEGUN),
     **dict.fromkeys((f"migrate {verb}" for verb in ("verify", "purge", "cancel")), _BEGUN),

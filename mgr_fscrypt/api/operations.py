@@ -106,6 +106,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("subtree create", "POST", "/subtrees/{fs}", OPERATE, long=True),
     Operation("subtree scanned", "GET", "/subtrees/{fs}/scanned", READ),
     Operation("subtree show", "GET", _SUBTREE, READ, target=_AT),
+    # what would be wanted beside a stolen identity at the key manager
+    Operation("subtree bundle", "POST", f"{_SUBTREE}/bundle", KEYS, target=_AT),
     Operation("subtree rm", "DELETE", _SUBTREE, OPERATE, long=True, target=_AT, shown_by="subtree show"),
     Operation("subtree adopt", "PUT", f"{_SUBTREE}/record", OPERATE, target=_AT, shown_by="subtree show"),
     Operation("subtree forget", "DELETE", f"{_SUBTREE}/record", OPERATE, target=_AT, shown_by="subtree show"),

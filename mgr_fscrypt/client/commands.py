@@ -307,6 +307,12 @@ def _key_options(options: argparse.ArgumentParser) -> None:
         metavar="KIND[:SOURCE]",
         help="what opens a key that is kept in the cluster: kms, passphrase, key-file:FILE ... (see `key add --help`)",
     )
+    group.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE",
+        help="the kept keys are in this file (`ceph fscrypt subtree bundle`), not in the cluster",
+    )
     group.add_argument("--key-name", metavar="NAME", help="which of the kept keys, where no subtree says so")
     add_credentials(group)
 

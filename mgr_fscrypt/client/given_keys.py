@@ -51,7 +51,7 @@ class GivenKeys:
 
 @contextmanager
 def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKeys]:
-    """For a `with` block, by the options --key, --open, --key-name and --credentials.
+    """For a `with` block, by the options --key, --open, --key-name, --bundle and --credentials.
 
     Raises:
         Failure: options that do not go together, or no secret where one was named.
@@ -60,6 +60,12 @@ def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKey
     if options.key is not None and options.open:
         raise Failure(Exit.USAGE, "--key FILE and --open are two ways to the same", remedy="give one of them")
     if not options.open:
+        if options.bundle is not None:
+            raise Failure(
+                Exit.USAGE,
+                "--bundle needs --open",
+                remedy="say what opens what is in it, such as `--open kms`",
+            )
         if options.key_name is not None:
             raise Failure(
                 Exit.USAGE, "--key-name needs --open", remedy="say what opens it, such as `--open passphrase`"
@@ -71,6 +77,7 @@ def given_keys(options: argparse.Namespace, access: Access) -> Iterator[GivenKey
         options.credentials,
         lambda managers: openers_of(options.open, managers),
         options.key_name,
+        bundle=options.bundle,
     ) as found:
         yield found
 
@@ -81,14 +88,18 @@ def kept_keys(
     credentials: Path,
     openers: Callable[[Opener], Iterable[Opener]],
     key_name: str | None = None,
+    *,
+    bundle: Path | None = None,
 ) -> Iterator[GivenKeys]:
     """For a `with` block: the keys in the cluster that `openers` open, which gets what stands for the key managers.
+
+    With a `bundle`, those in that file, and not those in the cluster.
 
     Raises:
         KeyStoreError: the key of the name `key_name` is not opened by what was given.
         As `openers`, and `custody`.
     """
-    with custody(access, credentials) as found:
+    with custody(access, credentials, bundle=bundle) as found:
         given = found.for_keys(openers(found.managers))
         keyring = Keyring(lambda identifier: found.unlocked(identifier, given))
         key = None

@@ -17,6 +17,7 @@ from ..control.jobs import Jobs
 from ..control.key_managers import KeyManagers
 from ..control.metrics import Metrics
 from ..control.migrations import Migrations
+from ..control.node_bundles import NodeBundles
 from ..control.observing import Observer
 from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
@@ -35,6 +36,7 @@ class Desk(ABC):
         service: the engine service.
         jobs: what it works on.
         subtree_jobs: what it does for one subtree.
+        node_bundles: what nodes need to open one.
         follow_up: what comes of that.
         migrations: what it migrates.
         key_managers: those that it knows.
@@ -63,6 +65,7 @@ class Desk(ABC):
     service: ServiceKeeper[Any]
     jobs: Jobs
     subtree_jobs: SubtreeJobs
+    node_bundles: NodeBundles
     follow_up: FollowUp
     migrations: Migrations
     key_managers: KeyManagers

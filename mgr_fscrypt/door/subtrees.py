@@ -52,6 +52,13 @@ class SubtreeCommands(Desk):
         """Show what is known of one registered subtree, and of its key; of one that is being made, how far that is"""
         return self.reply(lambda: self.follow_up.told(self.subtrees.show(fs, path), fs, path), format)
 
+    @Command("fscrypt subtree bundle", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def bundle_subtree(self, fs: str, path: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+        """Give what a node needs to open a subtree by its own identity at a key manager: wrapped keys and the key manager's settings, no secret, for `cephfs-fscrypt --bundle FILE`"""  # noqa: E501 - ceph -h prints it as it stands
+        return self.act_at_once(
+            "subtree bundle", (fs, path), lambda: self.node_bundles.give(fs, path), format
+        )
+
     @Command("fscrypt subtree create", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def create_subtree(
         self,

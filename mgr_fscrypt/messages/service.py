@@ -5,7 +5,7 @@ Nothing here has a place for a secret: keys go by their identifiers. Times are s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .job import MOST_ON_PAGE, JobPage, Jobs, JobState, JobWish, expect_job
 from .key import KeyFacts
@@ -21,6 +21,10 @@ KEPT_STATES = ("none", "reading", "read", "failed")
 """Of what is kept: nobody asked for it, it is being read, it was read, it could not be read."""
 MOST_SIZED = 1000
 """Directories whose sizes are asked for at once."""
+BUNDLE_STATES = ("reading", "read", "refused", "failed")
+"""Of what a node needs: it is being read, it was read, it is not given out, it could not be read."""
+LONGEST_BUNDLE = 150_000
+"""Characters: with its escapes a message has room for it."""
 CODES = (
     "unknown",  # the request is none that this release knows
     "refused",  # it would be unsafe, or is not allowed here
@@ -227,8 +231,25 @@ class SizesQuestion:
         expect(all(each.startswith("/") for each in self.paths), "paths", "absolute")
 
 
+@dataclass(frozen=True)
+class BundleQuestion:
+    """What does a node need to open a key by its tenant's key managers? Answered by a `Bundled`: the first time that it
+    is being read, then, once, what was read.
+
+    Args:
+        fscid: the number of the file system that is meant.
+        key_identifier: the key's public name.
+    """
+
+    fscid: int
+    key_identifier: str
+
+    def __post_init__(self) -> None:
+        _expect_identifier(self.key_identifier)
+
+
 JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion
-KeptAsk = ManagersQuestion | TryManager | Rescan | KeptQuestion
+KeptAsk = ManagersQuestion | TryManager | Rescan | KeptQuestion | BundleQuestion
 Ask = (
     Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | KeptAsk | ScanQuestion | SizesQuestion
 )
@@ -242,6 +263,7 @@ ASKS: Mapping[str, type[Ask]] = {
     "test": TryManager,
     "rescan": Rescan,
     "kept": KeptQuestion,
+    "bundle": BundleQuestion,
     "shutdown": Shutdown,
     "start-job": StartJob,
     "pause-job": PauseJob,
@@ -463,6 +485,27 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Bundled:
+    """What a node needs to open a key, and nothing that opens anything by itself.
+
+    Args:
+        state: one of `BUNDLE_STATES`; all else is told with "read" only.
+        error: why it could not be read, or is not given out.
+        bundle: wrapped containers and settings of key managers, as `cephfs-fscrypt --bundle` takes them.
+        managers: what is told of these key managers.
+    """
+
+    state: str
+    error: str = ""
+    bundle: str = field(default="", repr=False)
+    managers: tuple[KmsFacts, ...] = ()
+
+    def __post_init__(self) -> None:
+        expect(self.state in BUNDLE_STATES, "state", " or ".join(BUNDLE_STATES))
+        expect(len(self.bundle) <= LONGEST_BUNDLE, "bundle", f"at most {LONGEST_BUNDLE} characters")
+
+
+@dataclass(frozen=True)
 class Done:
     """It was done, and there is nothing to tell."""
 
@@ -495,6 +538,7 @@ Said = (
     | Managers
     | Kept
     | Sizes
+    | Bundled
     | Done
     | Trouble
 )
@@ -508,6 +552,7 @@ ANSWERS: Mapping[str, type[Said]] = {
     "managers": Managers,
     "kept": Kept,
     "sizes": Sizes,
+    "bundled": Bundled,
     "done": Done,
     "trouble": Trouble,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..messages.scan import ScanQuestion
 from ..messages.service import (
     Ask,
+    BundleQuestion,
     Done,
     Greeting,
     Hello,
@@ -135,7 +136,7 @@ class Service:
             case Wipe():
                 self._residents.wipe(bytes.fromhex(ask.key_identifier))
                 return Done()
-            case ManagersQuestion() | TryManager() | Rescan() | KeptQuestion():
+            case ManagersQuestion() | TryManager() | Rescan() | KeptQuestion() | BundleQuestion():
                 return self._read(ask)
             case Shutdown():
                 self.end()
@@ -153,6 +154,8 @@ class Service:
                 return self._inventory.managers()
             case KeptQuestion():
                 return self._inventory.kept(ask.after)
+            case BundleQuestion():
+                return self._inventory.bundle(ask)
             case TryManager():
                 self._inventory.test(ask.kms)
             case Rescan():

@@ -12,10 +12,11 @@ from ..keys.errors import ContainerError, KeyStoreError
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.schedule import Standing
 from ..messages import KeyFacts, MessageError, TenantFacts
-from ..messages.service import Kept, KnownManager, Managers
+from ..messages.service import Bundled, BundleQuestion, Kept, KnownManager, Managers
 from ..reported import key_facts, kms_facts, tenant_facts
 from .clock import Clock
 from .kept_keys import told
+from .node_bundles import Handouts
 from .unlocking import Backends
 
 LOOK = 60.0
@@ -51,6 +52,7 @@ class Inventory:
         self._rescan = False
         self._kept = Kept("none", None, "", 0, (), (), "")
         self._facts: tuple[KeyFacts | TenantFacts, ...] = ()
+        self._handouts = Handouts(clock)
 
     def run(self) -> None:
         """Until `end`."""
@@ -111,6 +113,13 @@ class Inventory:
         following = str(end) if end < len(facts) else ""
         return replace(head, keys=tuple(keys), tenants=tuple(tenants), following=following)
 
+    def bundle(self, asked: BundleQuestion) -> Bundled:
+        """What a node needs: it is being read where nobody asked for it a moment ago, and told once."""
+        found = self._handouts.take(asked)
+        if found.state == "reading":
+            self._work.set()
+        return found
+
     def look(self) -> None:
         """Do once what is asked for; what goes wrong is told by `managers` and `kept`."""
         with self._turn:
@@ -119,6 +128,7 @@ class Inventory:
         trouble = ""
         try:
             with self._reach() as custody:
+                self._handouts.read(custody)
                 self._look_at_managers(custody)
                 for name in tests:
                     self._try(custody, name)
@@ -134,6 +144,7 @@ class Inventory:
             if not trouble:
                 return
             _log.warning("what is kept beside the data was not read: %s", trouble)
+            self._handouts.fail(trouble)
             self._managers = replace(self._managers, trouble=trouble)
             if rescan and self._kept.state == "reading":
                 self._kept = replace(self._kept, state="failed", error=trouble)

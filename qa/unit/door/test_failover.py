@@ -23,6 +23,8 @@ from mgr_fscrypt.messages.job import JobState, JobWish
 from mgr_fscrypt.messages.kms import KmsFacts
 from mgr_fscrypt.messages.service import (
     Ask,
+    Bundled,
+    BundleQuestion,
     CancelJob,
     Done,
     JobQuestion,
@@ -145,6 +147,11 @@ class Service:
                 return _job(JobWish(name, "verify", 1, "/a", {}))
             case KeptQuestion():
                 return Kept("read", 1, "", 0, (FACTS,), (TENANT,), "")
+            case BundleQuestion():
+                self.done.add(str(ask))
+                return Bundled(
+                    "read", "", "{}", (KmsFacts("vault", "vault", "https://a:8200", "k", "f", ()),)
+                )
             case _:
                 self.done.add(str(ask))
                 return Done()
@@ -274,6 +281,7 @@ ACTS = [
     Act("key lock", (KEY,)),
     Act("key unlock", (KEY, 60)),
     Act("kms test", ("cephfs", "vault")),
+    Act("subtree bundle", ("cephfs", "/a"), before=ADOPT),
     Act("subtree verify", ("cephfs", "/a"), before=ADOPT),
     *(Act(f"job {verb}", (KEY,)) for verb in ("pause", "resume", "cancel", "forget")),
     CERTIFICATE,
@@ -294,6 +302,7 @@ BY_THE_API = {"key destruction request", "key destruction approve", "key destruc
 OTHER_EACH_TIME = {"api token create", "api login"}
 """What is random; a token is added as a certificate is."""
 OF_THE_SERVICE = (
+    "subtree bundle",
     "key lock",
     "key unlock",
     "kms test",

@@ -4,14 +4,20 @@ time, and what cannot be read."""
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from mgr_fscrypt.custody import Custody
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.custody import Custody, custody
 from mgr_fscrypt.format import MasterKey
+from mgr_fscrypt.keys import bundle
 from mgr_fscrypt.keys.errors import NoSuchKeyError
 from mgr_fscrypt.keys.keeper import Keeper
+from mgr_fscrypt.keys.key_file import KeyFile
 from mgr_fscrypt.keys.kms import Settings
+from mgr_fscrypt.keys.lifecycle import Lifecycle
+from mgr_fscrypt.keys.lockbox import Lockbox
 from mgr_fscrypt.keys.managed import Managed
 from mgr_fscrypt.keys.register import Register, place_of
 from mgr_fscrypt.keys.schedule import Schedule
@@ -19,8 +25,9 @@ from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
 from mgr_fscrypt.messages.exchange import Answer
 from mgr_fscrypt.messages.kms import KmsFacts
 from mgr_fscrypt.messages.lines import LONGEST, line_of
-from mgr_fscrypt.messages.service import Kept
+from mgr_fscrypt.messages.service import Bundled, BundleQuestion, Kept
 from mgr_fscrypt.service.inventory import Inventory
+from mgr_fscrypt.service.node_bundles import FORGOTTEN, MOST
 from mgr_fscrypt.service.unlocking import Backends
 from qa.fakes.key_cases import Desk
 from qa.fakes.kms import FakeKms
@@ -174,3 +181,89 @@ def test_it_ends(stage: Stage):
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def wanted(stage: Stage, name: str = "k0", fscid: int = 1) -> tuple[BundleQuestion, Bundled]:
+    """What a node gets: asked for, read, and asked for again."""
+    asked = BundleQuestion(fscid, stage.desk.safe.find(name).key)
+    assert stage.inventory.bundle(asked).state == "reading"
+    assert stage.inventory.bundle(asked).state == "reading"
+    stage.inventory.look()
+    return asked, stage.inventory.bundle(asked)
+
+
+def test_a_node_gets_what_key_managers_open_and_nothing_else(stage: Stage, tmp_path: Path):
+    stage.keys(1)
+    master = stage.desk.acts.unlock(stage.desk.safe.find("k0"), [stage.custody.by_tenant()])
+    stage.desk.acts.add("k0", "words", KeyFile(b"w" * 32), [stage.custody.by_tenant()])
+    stage.desk.tenants.add("acme", "outside", KeyFile(b"o" * 32), [stage.managed("vault")])
+    asked, found = wanted(stage)
+    assert (found.state, [each.name for each in found.managers]) == ("read", ["vault"])
+    assert stage.inventory.bundle(asked).state == "reading", "it is told once"
+    tenant, key = bundle.decoded(found.bundle.encode())
+    assert isinstance(tenant, Lockbox)
+    assert isinstance(key, Lockbox)
+    assert ([each.kind for each in tenant.in_use()], [each.kind for each in key.in_use()]) == (
+        ["kms"],
+        ["tenant"],
+    )
+    file = tmp_path / "bundle"
+    file.write_text(found.bundle)
+    with custody(Access(), tmp_path, bundle=file) as there:
+        opened = there.unlocked(
+            bytes.fromhex(asked.key_identifier), [there.by_tenant([stage.managed("vault")])]
+        )
+    assert opened == master
+    assert ("export-bundle", f"k0 ({asked.key_identifier}) for a node", "done") in told(stage)
+
+
+@pytest.mark.parametrize("end", ["disable", "destroy", "finish"])
+def test_a_key_that_opens_for_nobody_is_not_given_out(stage: Stage, end: str):
+    stage.keys(1)
+    key = stage.desk.safe.find("k0").key
+    lifecycle = Lifecycle(stage.custody.keeper)
+    if end == "disable":
+        lifecycle.disable("k0")
+    else:
+        lifecycle.destroy("k0", 0)
+    if end == "finish":
+        lifecycle.finish("k0")
+    asked = BundleQuestion(1, key)
+    stage.inventory.bundle(asked)
+    stage.inventory.look()
+    found = stage.inventory.bundle(asked)
+    assert (found.state, found.bundle, "k0" in found.error) == ("refused", "", True)
+
+
+def test_one_that_ends_before_somebody_comes_for_it_is_forgotten(stage: Stage):
+    stage.keys(1)
+    asked = BundleQuestion(1, stage.desk.safe.find("k0").key)
+    stage.inventory.bundle(asked)
+    stage.inventory.look()
+    stage.clock.time += FORGOTTEN + 1
+    stage.inventory.look()
+    assert stage.inventory._handouts._found == {}
+    assert stage.inventory.bundle(asked).state == "reading"
+
+
+def test_what_no_node_gets(stage: Stage):
+    stage.keys(1)
+    assert "another file system" in wanted(stage, fscid=2)[1].error
+    stage.desk.acts.create("alone", "acme", MasterKey(b"a" * 64), "file", KeyFile(b"f" * 32))
+    found = wanted(stage, "alone")[1]
+    assert (found.state, "key add alone --with kms" in found.error) == ("refused", True)
+    stage.register.remove("vault")
+    assert "vault" in wanted(stage)[1].error
+    stage.trouble = OSError("the cluster is away")
+    asked = BundleQuestion(1, "ab" * 16)
+    stage.inventory.bundle(asked)
+    stage.inventory.look()
+    assert stage.inventory.bundle(asked) == Bundled("failed", "the cluster is away")
+    for number in range(MOST):
+        stage.inventory.bundle(BundleQuestion(1, f"{number:032x}"))
+    assert stage.inventory.bundle(asked).state == "failed"
+
+
+def told(stage: Stage) -> list[tuple[str, str, str]]:
+    """What the audit of keys has."""
+    return [(each.act, each.key, each.result) for each in stage.desk.audit.records()]
