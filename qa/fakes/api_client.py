@@ -52,6 +52,10 @@ class ApiServer:
             self._tokens[role] = self.cluster.ceph("fscrypt", "api", "token", "create", name, role).strip()
         return self._tokens[role]
 
+    def forget(self) -> None:
+        """Make new tokens from now on: somebody may have revoked the old ones."""
+        self._tokens.clear()
+
     def send(
         self,
         method: str,

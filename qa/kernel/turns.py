@@ -16,11 +16,12 @@ from typing import Any
 
 from mgr_fscrypt.engine import FileMode
 from qa.load.doors import EngineDoor
-from qa.load.tree import Sequence, walk
+from qa.load.tree import WRONG_BYTES, Sequence, walk
 
 from .guest import Guest
 from .guest_door import GuestDoor
 from .place import MOUNTED, Place
+from .reading import compare_guest
 from .tally import Tally
 
 SUBTREE = "/turns"
@@ -85,6 +86,15 @@ def take_turns(place: Place, tally: Tally, chosen: int, seconds: float) -> Turns
     After each sequence both sides see the same tree.
     """
     tally.begin("the engine and the kernel in turns")
+
+    def doubted(client: int, wrong: str) -> bool:
+        """A guest's read with wrong bytes is made once more, from the cluster, as all others are (reading.py)."""
+        again = client == _KERNEL and WRONG_BYTES in wrong
+        if again:
+            place.guest.ask("drop_caches")
+            tally.read_again.append(f"in turns: {wrong}")
+        return again
+
     chance, end = random.Random(chosen), time.monotonic() + seconds
     deaths = _Deaths()
     logging.getLogger(_GUARD).addHandler(deaths)
@@ -98,7 +108,7 @@ def take_turns(place: Place, tally: Tally, chosen: int, seconds: float) -> Turns
         with place.engine(guarded=True) as files:
             engine = EngineDoor(files, subtree.encode())
             kernel = _ForgetfulDoor(place.guest, MOUNTED + subtree)
-            sequence = Sequence((engine, kernel), chance, writers=[_KERNEL], only_cuts=True)
+            sequence = Sequence((engine, kernel), chance, writers=[_KERNEL], only_cuts=True, doubted=doubted)
             wrong = sequence.run(_LONGEST, end - time.monotonic())
             operations += sequence.done
             tally.count(sequence.done)
@@ -106,8 +116,8 @@ def take_turns(place: Place, tally: Tally, chosen: int, seconds: float) -> Turns
                 uncertain += 1
             else:
                 tally.compare(f"seed {chosen}, sequence {sequences}, after {sequence.done}", wrong, None)
-            kernels = dict(walk(kernel))
-            tally.compare_trees(subtree, dict(walk(engine)), kernels)
+            place.guest.ask("forget_names")
+            compare_guest(place, tally, subtree, dict(walk(engine)))
     return Turns(operations, sequences, deaths.seen, uncertain)
 
 

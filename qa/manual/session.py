@@ -5,6 +5,7 @@ whatever a page started or mounted ends with it.
 """
 
 import doctest
+import errno
 import os
 import shlex
 import subprocess
@@ -20,6 +21,7 @@ _FRESH = ("/root", "/mnt", "/srv", "/media", "/home")
 _OWN = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
 _LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _SHOWN = 1500
+_TIMES = 30
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,18 @@ def _judged(command: Command, code: str, text: str) -> str:
 
 
 def _script(commands: Sequence[Command], place: Path) -> str:
-    """A shell script that stops behind the first command with another exit code than is wanted."""
+    """A shell script that stops behind the first command with another exit code than is wanted.
+
+    What says that it should be run again in some seconds (EAGAIN) is, as a reader would.
+    """
     lines = [f"mount -t tmpfs -o mode=0755 page {each}" for each in _FRESH]
     lines.append('cd "$PLACE"')
     for number, command in enumerate(commands):
         base = shlex.quote(f"{place}/{number}")
         lines += [
+            f"for again in {{1..{_TIMES}}}; do",
             f"{{\n{command.text}\n}} >{base}.said 2>&1",
-            f"echo $? >{base}.code; [ $(cat {base}.code) = {command.code} ] || exit 1",
+            f"code=$?; [ $code = {errno.EAGAIN} ] && sleep 1 || break; done",
+            f"echo $code >{base}.code; [ $code = {command.code} ] || exit 1",
         ]
     return "\n".join([*lines, ""])

@@ -4,12 +4,13 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Sequence_
 from pathlib import Path
 
 import pytest
 
 from qa.load.doors import Handle, PathDoor, PathHandle, Status
-from qa.load.tree import Sequence
+from qa.load.tree import WRONG_BYTES, Sequence
 
 COUNT = 1000
 
@@ -137,3 +138,47 @@ def test_only_writers_change_contents_and_only_cuts_shorten(tmp_path: Path):
 
     doors = [ReadsOnly(tmp_path), OnlyCuts(tmp_path)]
     assert Sequence(doors, random.Random(1), writers=[1], only_cuts=True).run(COUNT) is None
+
+
+def test_wrong_bytes_are_looked_at_once_more_where_they_are_doubted(tmp_path: Path):
+    class Hasty(PathDoor):
+        """Its first look at each file has the last byte wrong, or each look."""
+
+        def __init__(self, top: Path, *, always: bool) -> None:
+            super().__init__(top)
+            self._right = set[bytes]()
+            self._always = always
+
+        def open(self, path: bytes, flags: int) -> Handle:
+            if flags & os.O_ACCMODE != os.O_RDONLY or (path in self._right and not self._always):
+                return super().open(path, flags)
+            self._right.add(path)
+            return self.Wrong(self._at(path), flags)
+
+        class Wrong(PathHandle):
+            def preadv(self, buffers: Sequence_[bytearray], offset: int) -> int:
+                done = super().preadv(buffers, offset)
+                if done:
+                    buffers[0][done - 1] ^= 1
+                return done
+
+            def pread(self, length: int, offset: int) -> bytes:
+                data = super().pread(length, offset)
+                return data[:-1] + bytes([data[-1] ^ 1]) if data else data
+
+    told: list[str] = []
+
+    def doubted(client: int, wrong: str) -> bool:
+        told.append(f"{client}: {wrong}")
+        return WRONG_BYTES in wrong
+
+    (tmp_path / "hasty").mkdir()
+    hasty = Sequence([Hasty(tmp_path / "hasty", always=False)], random.Random(1), doubted=doubted)
+    assert hasty.run(COUNT) is None
+    assert told
+    (tmp_path / "wrong").mkdir()
+    wrong = Sequence([Hasty(tmp_path / "wrong", always=True)], random.Random(1), doubted=doubted)
+    assert WRONG_BYTES in str(wrong.run(COUNT)), "a second look that is wrong counts"
+    (tmp_path / "sure").mkdir()
+    sure = Sequence([Hasty(tmp_path / "sure", always=False)], random.Random(1))
+    assert WRONG_BYTES in str(sure.run(COUNT)), "nobody doubts it where nobody said so"

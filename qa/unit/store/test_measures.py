@@ -1,6 +1,10 @@
 """Figures over time: means, bounds on what is kept, and what a clock does that is set."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
 
 from mgr_fscrypt.store import COARSE, FINE, LocalDatabase, Measure, MeasureTable
 from mgr_fscrypt.store.measures import COARSE_KEPT, FINE_KEPT
@@ -8,13 +12,19 @@ from mgr_fscrypt.store.measures import COARSE_KEPT, FINE_KEPT
 NOW = 1_700_000_000 // COARSE * COARSE
 
 
+@pytest.fixture
+def database() -> Iterator[LocalDatabase]:
+    with closing(LocalDatabase()) as made:
+        yield made
+
+
 def rows(database: LocalDatabase) -> int:
     with database.transaction() as db:
         return int(db.execute("SELECT COUNT(*) FROM Measured").fetchone()[0])
 
 
-def test_samples_of_a_span_are_one_mean_of_all():
-    table = MeasureTable(LocalDatabase())
+def test_samples_of_a_span_are_one_mean_of_all(database: LocalDatabase):
+    table = MeasureTable(database)
     for at, value in ((0, 1.0), (1, 2.0), (FINE - 1, 6.0), (FINE, 10.0)):
         table.add(NOW + at, "bytes", [("cephfs", value), ("other", -value)])
     table.add(NOW, "subtrees", [("cephfs", 99.0)])
@@ -30,9 +40,8 @@ def test_samples_of_a_span_are_one_mean_of_all():
     assert table.curve("bytes", NOW + FINE, FINE)[0] == Measure("cephfs", NOW + FINE, 10.0)
 
 
-def test_what_is_kept_is_bounded():
+def test_what_is_kept_is_bounded(database: LocalDatabase):
     """Three years of a figure, each third hour: a month of spans, two years of days."""
-    database = LocalDatabase()
     table = MeasureTable(database)
     most = 0
     for at in range(NOW - 3 * 365 * COARSE, NOW, 18 * FINE):
@@ -47,8 +56,7 @@ def test_what_is_kept_is_bounded():
     assert first.at == NOW - COARSE_KEPT
 
 
-def test_what_a_clock_left_that_ran_ahead_goes():
-    database = LocalDatabase()
+def test_what_a_clock_left_that_ran_ahead_goes(database: LocalDatabase):
     table = MeasureTable(database)
     table.add(NOW + 10 * COARSE, "bytes", [("cephfs", 1.0)])
     table.add(NOW, "bytes", [("cephfs", 2.0)])
@@ -57,8 +65,7 @@ def test_what_a_clock_left_that_ran_ahead_goes():
     assert rows(database) == 2
 
 
-def test_a_curve_is_read_from_its_own_rows():
-    database = LocalDatabase()
+def test_a_curve_is_read_from_its_own_rows(database: LocalDatabase):
     with database.transaction() as db:
         plan = db.execute(
             "EXPLAIN QUERY PLAN SELECT about, at FROM Measured WHERE what = 'x' AND span = 600 AND at >= 5"
