@@ -128,7 +128,8 @@ class OtherMachines(unittest.TestCase):
     def test_without_root(self) -> None:
         copy = Path(self.enterContext(tempfile.TemporaryDirectory()))
         copy.chmod(0o755)
-        subprocess.run(["cp", "-r", str(SOURCE / "qa"), str(copy)], check=True)
+        parts = (str(SOURCE / name) for name in ("qa", "mgr_fscrypt"))
+        subprocess.run(["cp", "-r", *parts, str(copy)], check=True)
         python = "/usr/bin/python3"
         command = [
             "setpriv",
