@@ -24,6 +24,9 @@ _ALL = "all"
 # clusters of each release: most tests wait for Ceph's timers, so two of them take little more time than one
 _SIDES = 2
 _TOLD_AS_LONGEST = 12
+# rooms of unit tests that touch neither Ceph nor what comes with a release: once is enough. (What ceph-mgr loads of
+# them runs in that of 18.2, and its Python, in qa/cluster.)
+_OF_NO_RELEASE = ("api", "control", "dashboard", "door", "format", "keys", "manual", "messages", "store")
 # other files of a folder that one call of pytest runs: each call takes some seconds to begin
 _TOGETHER = 3
 # what `qa/run test` tells of at its end; the order matters, not the times
@@ -150,10 +153,10 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
     """What is to be run of a release, longest first: what is begun last should not be waited for long."""
     if only:
         return [Part(_title(name), "tests", (name,)) for path in only for name in _files(path)]
-    parts = [Part("unit tests", "tests", ("qa/unit",))]
     if release is TENTACLE:
         # style, types, key managers and the manual do not depend on it; Ceph's dashboard has our API on this one alone
-        parts += [
+        parts = [
+            Part("unit tests", "tests", ("qa/unit",)),
             Part("key managers", "kms", ("qa/kms",)),
             Part("the API", "web", ("qa/web",)),
             Part("types", "types"),
@@ -166,7 +169,7 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
     else:
         # what their libraries ask of ours is the same on all releases: fsspec's many own tests run on one
         lean = ("qa/fsspec/test_documentation.py", "qa/fsspec/test_frames.py")
-        parts.append(Part("Python programs", "fsspec", lean))
+        parts = [Part("unit tests", "tests", _units()), Part("Python programs", "fsspec", lean)]
     parts += [Part(_title(name), "tests", (name,)) for name in _LONGEST]
     for folder in ("qa/cluster", "qa/facts"):
         files = [name for name in _files(folder) if name not in _LONGEST]
@@ -177,6 +180,12 @@ def _parts(release: Release, only: Sequence[str]) -> list[Part]:
 def _together(files: Sequence[str]) -> Part:
     more = f" to {_title(files[-1]).split()[-1]}" if len(files) > 1 else ""
     return Part(_title(files[0]) + more, "tests", tuple(files))
+
+
+def _units() -> tuple[str, ...]:
+    """Unit tests of what depends on the release."""
+    places = (SOURCE / "qa/unit").glob("[a-z]*")
+    return tuple(sorted(f"qa/unit/{each.name}" for each in places if each.name not in _OF_NO_RELEASE))
 
 
 def _files(path: str) -> list[str]:
