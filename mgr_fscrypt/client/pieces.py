@@ -71,8 +71,9 @@ def plan(connection: Connection, reporter: Reporter, wish: Wish) -> Exit:
 def start(connection: Connection, reporter: Reporter, wish: Wish, how: Start) -> Exit:
     """Begin each of them, or go on with it. One that is refused is told, and does not hold up the others."""
     found, way = _found(connection, wish.path, wish.exclude), _way(connection, wish)
-    left = [path for path in found.paths if _known(connection, path, way.key) != _ENCRYPTED]
-    if any(not _known(connection, path, way.key) for path in left):
+    known = {path: _known(connection, path, way.key) for path in found.paths}
+    left = [path for path, state in known.items() if state != _ENCRYPTED]
+    if "" in known.values():
         if how.plan is None:
             raise Failure(
                 Exit.USAGE,

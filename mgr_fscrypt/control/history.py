@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
 
-from ..store import COARSE, FINE, Measure
+from ..store import COARSE, COARSE_KEPT, FINE, FINE_KEPT, Measure
 from .results import Result
 from .text import moment, table
 from .values import Simplified
 
 DAYS = 30
 """That are told where nothing is said."""
-MOST_DAYS = 730
+_DAY = 86_400
+MOST_DAYS = COARSE_KEPT // _DAY
 MOST_POINTS = 150
 """Of one curve: as many as a drawing of it can show."""
-_FINE_DAYS = 30
-"""Up to so many days figures are kept for each ten minutes, before that for each day."""
-_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class History:
         if not 0 < days <= MOST_DAYS:
             return Result.failed(errno.EINVAL, f"days must be from 1 to {MOST_DAYS}, not {days}")
         until = int(self._clock())
-        span = FINE if days <= _FINE_DAYS else COARSE
+        span = FINE if days * _DAY <= FINE_KEPT else COARSE
         step = -(-days * _DAY // MOST_POINTS // span) * span
         # a whole step is its own, and the last one is still going on
         since = (until - days * _DAY) // step * step

@@ -122,8 +122,8 @@ class Sampler:
         self._ask = ask
         self._answer = answer
         self._clock = clock
-        self._due = self._taken = clock()
-        self._due += FIRST
+        self._taken = clock()
+        self._due = self._taken + FIRST
         self._progress: dict[str, tuple[str, int]] = {}
         self._migrated = 0
 

@@ -11,7 +11,7 @@ from .gates import Gate, GatedCaps, GateTable
 from .identities import Identity, IdentityTable
 from .keys import Key, KeyTable
 from .left_migrations import LeftMigration, LeftMigrationTable
-from .measures import COARSE, FINE, Measure, MeasureTable
+from .measures import COARSE, COARSE_KEPT, FINE, FINE_KEPT, Measure, MeasureTable
 from .ordering import OWN, Order, Spot
 from .subtrees import ALL, Found, Place, Subtree, SubtreeTable, Wanted
 from .tenants import Tenant, TenantTable
@@ -19,7 +19,9 @@ from .tenants import Tenant, TenantTable
 __all__ = [
     "ALL",
     "COARSE",
+    "COARSE_KEPT",
     "FINE",
+    "FINE_KEPT",
     "FIRST",
     "OWN",
     "Act",

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import astuple, dataclass, fields
 
 from .database import Database
-from .ordering import OWN, Order, Spot, question, within
+from .ordering import OWN, Order, Spot, page_of
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,17 @@ class DestructionTable:
         Args:
             approved: only those that are, or are not.
         """
-        after, left = within(fscid, after, order)
-        if not left:
-            return ()
-        conditions: dict[str, int | str] = {} if fscid is None else {"fscid = ?": fscid}
-        if approved is not None:
-            conditions["(approved > 0) = ?"] = approved
-        query, values = question(
+        rows = page_of(
+            self._database,
             f"SELECT {_COLUMNS} FROM Destruction",  # noqa: S608 - our own
-            conditions,
+            {} if approved is None else {"(approved > 0) = ?": approved},
             name="key_identifier",
+            fscid=fscid,
             after=after,
             order=order,
             limit=limit,
         )
-        with self._database.transaction() as db:
-            return tuple(map(_wish, db.execute(query, values).fetchall()))
+        return tuple(map(_wish, rows))
 
 
 def _wish(row: sqlite3.Row) -> Destruction:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from .database import Database
-from .ordering import OWN, Order, Spot, question, within
+from .ordering import OWN, Order, Spot, page_of
 
 
 @dataclass(frozen=True)
@@ -85,24 +85,20 @@ class KeyTable:
             wanted: only those that are so, by the names of `_WANTED`.
             order: by identifiers, or by a column of `_SORTED`.
         """
-        after, left = within(fscid, after, order)
-        if not left:
-            return ()
-        conditions: dict[str, int | str] = {_WANTED[name]: value for name, value in wanted.items()}
-        if fscid is not None:
-            conditions["fscid = ?"] = fscid
+        conditions = {_WANTED[name]: value for name, value in wanted.items()}
         # said, not left to SQLite: without statistics it would rather sort what a filter leaves than read in order
         index = f" INDEXED BY {_SORTED[order.column]}" if order.column else ""
-        query, values = question(
+        rows = page_of(
+            self._database,
             f"SELECT {_COLUMNS} FROM Key{index}",  # noqa: S608 - our own
             conditions,
             name="identifier",
+            fscid=fscid,
             after=after,
             order=order,
             limit=limit,
         )
-        with self._database.transaction() as db:
-            return tuple(map(_key, db.execute(query, values).fetchall()))
+        return tuple(map(_key, rows))
 
     def counts(self) -> Mapping[tuple[int, str], int]:
         """Count the keys by file system number and state."""

@@ -1,8 +1,10 @@
 """Lists in the order that was asked for: each page begins right behind the one before, whatever was added meanwhile."""
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .database import Database
 from .schema import EXPIRY, NEVER
 
 
@@ -92,7 +94,31 @@ def question(
     )
 
 
-def within(fscid: int | None, after: Spot | None, order: Order) -> tuple[Spot | None, bool]:
+def page_of(
+    database: Database,
+    source: str,
+    conditions: Mapping[str, int | str],
+    *,
+    name: str,
+    fscid: int | None,
+    after: Spot | None,
+    order: Order,
+    limit: int,
+) -> Sequence[sqlite3.Row]:
+    """Give a page of a table with a column `fscid`, in one transaction: of one file system, or for None of all.
+
+    Other arguments as `question`.
+    """
+    after, left = _within(fscid, after, order)
+    if not left:
+        return ()
+    own = {} if fscid is None else {"fscid = ?": fscid}
+    query, values = question(source, {**conditions, **own}, name=name, after=after, order=order, limit=limit)
+    with database.transaction() as db:
+        return db.execute(query, values).fetchall()
+
+
+def _within(fscid: int | None, after: Spot | None, order: Order) -> tuple[Spot | None, bool]:
     """Where a list of one file system goes on: past its own lines only; and whether there is any of it left.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from .database import Database
-from .ordering import OWN, Order, Spot, question, within
+from .ordering import OWN, Order, Spot, page_of
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,20 @@ class TenantTable:
         order: Order = OWN,
     ) -> tuple[Tenant, ...]:
         """Give up to ``limit`` tenants past a line, named by themselves. See `KeyTable.page`; by `rotated`, too."""
-        after, left = within(fscid, after, order)
-        if not left:
-            return ()
-        conditions: dict[str, int | str] = {
+        conditions = {
             _WANTED[name]: json.dumps(value) if name == "kms" else value for name, value in wanted.items()
         }
-        if fscid is not None:
-            conditions["fscid = ?"] = fscid
-        query, values = question(
+        rows = page_of(
+            self._database,
             f"SELECT {_COLUMNS} FROM Tenant",  # noqa: S608 - our own
             conditions,
             name="tenant",
+            fscid=fscid,
             after=after,
             order=order,
             limit=limit,
         )
-        with self._database.transaction() as db:
-            return tuple(map(_tenant, db.execute(query, values).fetchall()))
+        return tuple(map(_tenant, rows))
 
     def due(self, by: int) -> tuple[Tenant, ...]:
         """Give those whose key was to be rotated by that time."""

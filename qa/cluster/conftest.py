@@ -1,13 +1,14 @@
 """Fixtures of the tests on a cluster; a module that needs one in another shape makes its own of the same name."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.interface import Session
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.engine.fence import strangers
@@ -19,10 +20,7 @@ from qa.lab.cluster import Cluster, ClusterError
 @pytest.fixture(scope="session", autouse=True)
 def dead_are_gone() -> None:
     """The MDS lists for five minutes whom tests before these have killed, and who meets what they held is told so."""
-    with connect(Access()) as mount:
-        for one in mount.sessions():
-            if not one.manager and not Path("/proc", one.metadata.get("pid", "self")).exists():
-                mount.evict(one)
+    _end(lambda one: not Path("/proc", one.metadata.get("pid", "self")).exists())
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def settled_manager(cluster: Cluster) -> None:
         except ClusterError:
             # it crashed once more meanwhile; the MDS may list what it left for five minutes
             cluster.start("mgr", "x")
-            _end_what_a_manager_left()
+            _end(lambda one: one.metadata.get("entity_id") == "x")
             cluster.wait("the mgr's clients being known", _manager_is_known)
 
 
@@ -87,10 +85,11 @@ def nobody_left() -> None:
             mount.evict(each)
 
 
-def _end_what_a_manager_left() -> None:
+def _end(unwanted: Callable[[Session], bool]) -> None:
+    """Evict whoever is so, but for the manager's clients."""
     with connect(Access()) as mount:
         for one in mount.sessions():
-            if one.metadata.get("entity_id") == "x" and not one.manager:
+            if not one.manager and unwanted(one):
                 mount.evict(one)
 
 

@@ -95,6 +95,15 @@ def build(tree: Tree, top: bytes) -> None:
     tree.sync()
 
 
+def build_more(tree: Tree, top: bytes, *, more: int) -> None:
+    """As `build`, and so many files more in one directory: enough for several shards."""
+    build(tree, top)
+    for number in range(more):
+        with tree.open(top + b"/d/e/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
+            file.pwrite(b"%d" % number, 0)
+    tree.sync()
+
+
 def picture(tree: Tree, top: bytes) -> dict[bytes, tuple[object, ...]]:
     """All that is to be kept, by name."""
     found: dict[bytes, tuple[object, ...]] = {}

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from threading import local
 from time import sleep
 from typing import Any
@@ -18,22 +19,13 @@ from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
 from mgr_fscrypt.migrate.comparing import compare
 from mgr_fscrypt.migrate.judging import Findings, Questions
 from mgr_fscrypt.migrate.record import hidden_of
-from mgr_fscrypt.migrate.trees import PlainTree, Tree
+from mgr_fscrypt.migrate.trees import PlainTree
 from qa.fakes.ceph import FakeCluster, FakeMount
-from qa.fakes.migration_cases import FILES, LINKS, Subject, build, file_system, make_source, picture
+from qa.fakes.migration_cases import FILES, LINKS, Subject, build_more, file_system, make_source, picture
 
 PATH = b"/above/tree"
 MANIFEST = hidden_of(PATH) + b"/manifest"
 MORE = 20
-
-
-def build_more(tree: Tree, top: bytes) -> None:
-    """Enough for several shards, also of one directory."""
-    build(tree, top)
-    for number in range(MORE):
-        with tree.open(top + b"/d/e/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
-            file.pwrite(b"%d" % number, 0)
-    tree.sync()
 
 
 @pytest.fixture(params=Direction, ids=lambda each: each.value)
@@ -41,7 +33,9 @@ def one(request: pytest.FixtureRequest, mount: FakeMount, monkeypatch: pytest.Mo
     """Copied; its shards have three entries at most."""
     monkeypatch.setattr("mgr_fscrypt.migrate.comparing.BATCH", 3)
     monkeypatch.setattr("mgr_fscrypt.migrate.judging._MANY", 2)
-    found = Subject(mount, file_system(mount), make_source(mount, request.param, PATH, build_more))
+    found = Subject(
+        mount, file_system(mount), make_source(mount, request.param, PATH, partial(build_more, more=MORE))
+    )
     found.copy()
     return found
 

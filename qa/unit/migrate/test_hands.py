@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 
 import pytest
 
@@ -18,29 +19,29 @@ from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
 from mgr_fscrypt.migrate.pace import Asked, Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
-from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing
+from mgr_fscrypt.migrate.trees import PlainTree, existing
 from mgr_fscrypt.migrate.turns import Turn
 from qa.fakes.ceph import FakeCluster, FakeMount
-from qa.fakes.migration_cases import FILES, LINKS, SYMLINK, Subject, build, file_system, make_source, picture
+from qa.fakes.migration_cases import (
+    FILES,
+    LINKS,
+    SYMLINK,
+    Subject,
+    build_more,
+    file_system,
+    make_source,
+    picture,
+)
 
 PATH = b"/above/tree"
 MORE = 9
-
-
-def build_more(tree: Tree, top: bytes) -> None:
-    """Enough for several shards."""
-    build(tree, top)
-    for number in range(MORE):
-        with tree.open(top + b"/d/e/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
-            file.pwrite(b"%d" % number, 0)
-    tree.sync()
 
 
 @pytest.fixture(params=Direction, ids=lambda each: each.value)
 def one(request: pytest.FixtureRequest, mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> Subject:
     """Its shards have three entries at most."""
     monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 3)
-    way = make_source(mount, request.param, PATH, build_more)
+    way = make_source(mount, request.param, PATH, partial(build_more, more=MORE))
     return Subject(mount, file_system(mount), way)
 
 
