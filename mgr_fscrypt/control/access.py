@@ -15,7 +15,7 @@ from typing import Protocol
 from ..messages.spans import kept_for
 from ..store import Identity, Order, Spot
 from .filters import chosen
-from .paging import Orders, following, more, order_of, page_size, position
+from .paging import Orders, cut, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -266,13 +266,13 @@ class Access:
             start = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
-        found = tuple(self._store.page(start, limit + 1, wanted, order))
-        next_page = None
-        if len(found) > limit:
-            last = found[limit - 1]
-            value = getattr(last, order.column) if order.column else None
-            next_page = following(Spot(0, last.name, value), order, ORDERS)
-        return Result(answer=AccessPage(found[:limit], next_page, filtered=bool(wanted)))
+        found = self._store.page(start, limit + 1, wanted, order)
+
+        def spot(line: Identity) -> Spot:
+            return Spot(0, line.name, getattr(line, order.column) if order.column else None)
+
+        shown, next_page = cut(found, limit, spot, order, ORDERS)
+        return Result(answer=AccessPage(tuple(shown), next_page, filtered=bool(wanted)))
 
     def link(self, role: str, address: str) -> Result:
         """Give a link that logs in once, as nobody in particular.

@@ -12,7 +12,7 @@ from .eviction_answers import EndedStory
 from .filters import chosen
 from .judge import Judge, Judged, MetSubtrees, SetGates
 from .observing import Census, Sight
-from .paging import Orders, following, more, order_of, page_size, position
+from .paging import Orders, cut, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -231,14 +231,14 @@ class Audience:
             *islice((each for each in judged if wanted.get("verdict") in (None, each[1].verdict)), limit + 1)
         ]
         learnt = min((sight.asked for sight in sights), default=census.asked)
-        last = _spot(fitting[limit - 1][0]) if len(fitting) > limit else None
+        shown, next_page = cut(fitting, limit, lambda each: _spot(each[0]), order, ORDERS)
         return Result(
             answer=ClientPage(
-                tuple(line for _, line in fitting[:limit]),
+                tuple(line for _, line in shown),
                 learnt,
                 self._clock() - learnt,
                 census.trouble,
-                None if last is None else following(last, order, ORDERS),
+                next_page,
                 filtered=bool(wanted),
             )
         )

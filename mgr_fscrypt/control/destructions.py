@@ -14,7 +14,7 @@ from .client_lines import left_to_a_client
 from .cluster import FileSystemMap, existing, names_of
 from .filters import chosen
 from .keys import KeyLine, Keys
-from .paging import Orders, following, more, order_of, page_size, position
+from .paging import Orders, cut, more, order_of, page_size, position
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, table
@@ -210,14 +210,16 @@ class Destructions:
         except RefusalError as refusal:
             return refusal.result
         approved = said["state"] == "approved" if said else None
-        found = tuple(self._store.page(fscid, place, limit + 1, approved, order))
-        next_page = None
-        if len(found) > limit:
-            last = found[limit - 1]
-            next_page = following(Spot(last.fscid, last.key_identifier, last.requested), order, ORDERS)
+        shown, next_page = cut(
+            self._store.page(fscid, place, limit + 1, approved, order),
+            limit,
+            lambda wish: Spot(wish.fscid, wish.key_identifier, wish.requested),
+            order,
+            ORDERS,
+        )
         return Result(
             answer=DestructionPage(
-                found[:limit], names_of(self._cluster), next_page, filtered=bool(said or fs_name)
+                tuple(shown), names_of(self._cluster), next_page, filtered=bool(said or fs_name)
             )
         )
 

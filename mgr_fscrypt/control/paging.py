@@ -2,7 +2,8 @@
 
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from ..store import OWN, Order, Spot
@@ -15,6 +16,7 @@ MAX_PAGE = 5_000
 """More would make an answer of several megabytes."""
 Orders = Mapping[str, type[int] | type[str]]
 """The orders of a list: columns, and what is in them. The first one is what names a line, and the list's own order."""
+_Line = TypeVar("_Line")
 _MAX_DIGITS = 18
 """Of a file system's number: what fits SQLite's integers."""
 _LABELLED = re.compile(r"(-?)([a-z]+):(.*)", re.DOTALL)
@@ -77,6 +79,20 @@ def following(spot: Spot, order: Order = OWN, orders: Orders | None = None) -> s
     # the one part that may have colons in it and is not the last
     value = f"{quote(str(spot.value), safe='')}:" if order.column else ""
     return f"{label}{':' * bool(label)}{spot.fscid}:{value}{spot.name}"
+
+
+def cut(
+    found: Sequence[_Line], limit: int, spot: Callable[[_Line], Spot], order: Order, orders: Orders
+) -> tuple[Sequence[_Line], str | None]:
+    """A page of what was found, of which one more than `limit` was asked for, and what asks for the next page.
+
+    Args:
+        spot: where a line is.
+        order, orders: as `position`.
+    """
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], following(spot(found[limit - 1]), order, orders)
 
 
 def more(place: str) -> str:

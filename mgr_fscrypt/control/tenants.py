@@ -12,7 +12,7 @@ from ..messages.service import RotationState
 from ..store import Order, Spot, Tenant
 from .cluster import FileSystemMap, existing, names_of
 from .filters import chosen
-from .paging import Orders, following, more, order_of, page_size, position
+from .paging import Orders, cut, more, order_of, page_size, position
 from .refusal import RefusalError
 from .reports import kept_facts
 from .results import Result
@@ -197,12 +197,14 @@ class Tenants:
             start = position(after, order, ORDERS)
         except RefusalError as refusal:
             return refusal.result
-        found = self._store.page(fscid, start, limit + 1, wanted, order)
-        next_page = None
-        if len(found) > limit:
-            last = found[limit - 1]
-            next_page = following(Spot(last.fscid, last.tenant, last.rotated), order, ORDERS)
-        return Result(answer=TenantPage(self._lines(found[:limit]), next_page, filtered=bool(wanted)))
+        shown, next_page = cut(
+            self._store.page(fscid, start, limit + 1, wanted, order),
+            limit,
+            lambda tenant: Spot(tenant.fscid, tenant.tenant, tenant.rotated),
+            order,
+            ORDERS,
+        )
+        return Result(answer=TenantPage(self._lines(shown), next_page, filtered=bool(wanted)))
 
     def show(self, fs_name: str, tenant: str) -> Result:
         """What is known of one tenant: a page with it, or with none."""
