@@ -2,15 +2,14 @@
 
 import errno
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
+from .nearest import nearest
 from .observing import Census
 from .paths import PathError, normal
 from .refusal import RefusalError
 
 FRESH = 120.0
 """Seconds of age up to which a census is good enough to do something to clients by."""
-_COMPARED = 1000
 
 
 def normal_path(path: str) -> str:
@@ -56,6 +55,6 @@ def require_entities(names: Iterable[str], known: Mapping[str, object]) -> None:
     """
     for name in names:
         if name not in known:
-            near = get_close_matches(name, sorted(known)[:_COMPARED], n=1)
-            hint = f'did you mean "{near[0]}"?' if near else "see `ceph auth ls`"
+            near = nearest(name, sorted(known))
+            hint = f'did you mean "{near}"?' if near else "see `ceph auth ls`"
             raise RefusalError(errno.ENOENT, f'there is no entity "{name}", nothing was changed; {hint}')

@@ -3,9 +3,9 @@
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Protocol
 
+from .nearest import nearest
 from .refusal import RefusalError
 
 
@@ -41,9 +41,9 @@ def existing(cluster: FileSystemMap, name: str) -> FileSystem:
         if each.name == name:
             return each
     names = [each.name for each in present]
-    near = get_close_matches(name, names, n=1)
+    near = nearest(name, names)
     if near:
-        hint = f'did you mean "{near[0]}"?'
+        hint = f'did you mean "{near}"?'
     elif names:
         hint = f"there is {', '.join(names)}"
     else:

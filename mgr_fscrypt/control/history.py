@@ -3,10 +3,10 @@
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Protocol
 
 from ..store import COARSE, COARSE_KEPT, FINE, FINE_KEPT, Measure
+from .nearest import nearest
 from .results import Result
 from .text import moment, table
 from .values import Simplified
@@ -121,8 +121,8 @@ class History:
         days = DAYS if days is None else days
         figure = FIGURES.get(what)
         if figure is None:
-            near = get_close_matches(what[:100], FIGURES, n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join(FIGURES)}"
+            near = nearest(what, FIGURES)
+            hint = f'did you mean "{near}"?' if near else f"use one of {', '.join(FIGURES)}"
             return Result.failed(errno.EINVAL, f"there is no such figure; {hint}")
         if not 0 < days <= MOST_DAYS:
             return Result.failed(errno.EINVAL, f"days must be from 1 to {MOST_DAYS}, not {days}")

@@ -6,13 +6,13 @@ Their settings lie beside the keys, where the manager does not read; their crede
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any, Self
 
 from ..messages.resource import KmsResource
 from ..messages.service import Ask, KnownManager, Managers, ManagersQuestion, Said, TryManager
 from .client_lines import left_to_a_client
 from .cluster import FileSystemMap, existing, names_of
+from .nearest import nearest
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, table
@@ -157,8 +157,8 @@ def _require_known(found: Managers, fs_name: str, name: str) -> None:
     names = [each.facts.name for each in found.managers]
     if name in names:
         return
-    near = get_close_matches(name, names, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else "see `ceph fscrypt kms ls`"
+    near = nearest(name, names)
+    hint = f'did you mean "{near}"?' if near else "see `ceph fscrypt kms ls`"
     raise RefusalError(errno.ENOENT, f'there is no key manager "{name}" on {fs_name}; {hint}')
 
 

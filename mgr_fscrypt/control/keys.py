@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
 from ..messages import KeyFacts
@@ -11,6 +10,7 @@ from ..messages.key import STATES
 from ..store import Key, Order, Spot
 from .cluster import FileSystemMap, existing, names_of
 from .filters import chosen
+from .nearest import COMPARED, nearest
 from .packed import Made, in_parts, packed
 from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
@@ -19,7 +19,6 @@ from .results import Result
 from .text import is_unicode, moment, one_line, table
 from .values import Simplified
 
-_COMPARED = 100
 ORDERS: Orders = {"identifier": str, "name": str, "expires": int}
 
 
@@ -240,10 +239,8 @@ class Keys:
             key = self._store.at(fscid, named) or self._store.named(fscid, named)
         if key is not None:
             return Result(answer=_line(key, names_of(self._cluster)))
-        near = get_close_matches(named, self._some_names(fscid), n=1)
-        hint = (
-            f'did you mean "{near[0]}"?' if near else "`cephfs-fscrypt key rescan` reports all that are kept"
-        )
+        near = nearest(named, self._some_names(fscid))
+        hint = f'did you mean "{near}"?' if near else "`cephfs-fscrypt key rescan` reports all that are kept"
         return Result.failed(errno.ENOENT, one_line(f"no key {named} was reported on {fs_name}; {hint}"))
 
     def due(self, ahead: int) -> Result:
@@ -257,7 +254,7 @@ class Keys:
         return None if found is None else _line(found, names_of(self._cluster))
 
     def _some_names(self, fscid: int) -> Iterable[str]:
-        return [key.name for key in self._store.page(fscid, None, _COMPARED)]
+        return [key.name for key in self._store.page(fscid, None, COMPARED)]
 
 
 def _reported(fscid: int, facts: KeyFacts, now: int) -> Key:

@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Protocol
 
 from ..messages import MessageError, SubtreeFacts
@@ -12,6 +11,7 @@ from .asked import normal_path
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .filters import ORDERS, named_place, place, wanted
 from .keys import KeyLine
+from .nearest import COMPARED, nearest
 from .packed import PART, packed
 from .paging import order_of, page_size
 from .paths import parents
@@ -20,9 +20,6 @@ from .results import Result
 from .subtree_detail import SubtreeDetail
 from .text import is_unicode, one_line, shell_word
 from .values import FileSystemCount, Overview, SubtreeLine, SubtreePage
-
-COMPARED = 100
-"""Paths that one which is not registered is compared with: 1000 can take ceph-mgr's interpreter 1.5 s."""
 
 
 class ListedSubtrees(Protocol):
@@ -327,9 +324,9 @@ class Subtrees:
 def unregistered(listed: ListedSubtrees, fscid: int, fs_name: str, path: str) -> RefusalError:
     """What is said of a path at which no subtree is registered: the nearest that is one."""
     known = [each.path for each in listed.page(fscid, Place(), COMPARED).subtrees]
-    near = get_close_matches(path, known, n=1)
+    near = nearest(path, known)
     listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
-    hint = f'did you mean "{near[0]}"?' if near else listing
+    hint = f'did you mean "{near}"?' if near else listing
     return RefusalError(
         errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
     )

@@ -7,20 +7,32 @@ from pathlib import Path
 import pytest
 
 from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.cluster import Cluster as Rados
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.interface import Session
+from mgr_fscrypt.ceph.leases import NAMESPACE
 from mgr_fscrypt.ceph.mount import CephMount
+from mgr_fscrypt.ceph.presence import Registry
 from mgr_fscrypt.engine import FileSystem, Keyring
 from mgr_fscrypt.engine.fence import strangers
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.engine_cases import SECRET, remove
 from qa.lab.cluster import Cluster, ClusterError
+from qa.load.full_pool import POOL
 
 
 @pytest.fixture(scope="session", autouse=True)
 def dead_are_gone() -> None:
-    """The MDS lists for five minutes whom tests before these have killed, and who meets what they held is told so."""
+    """The MDS lists for five minutes whom tests before these have killed, and who meets what they held is told so; so
+    is whoever waits for anything while one of them is still among those who may hold others up."""
     _end(lambda one: not Path("/proc", one.metadata.get("pid", "self")).exists())
+    with Rados(Access()) as cluster:
+        ioctx = cluster.ioctx(POOL, NAMESPACE)
+        registry = Registry(ioctx)
+        for session in registry.clients():
+            if not registry.lives(session):
+                registry.remove(session)
+        ioctx.close()
 
 
 @pytest.fixture

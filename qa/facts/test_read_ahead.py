@@ -68,10 +68,14 @@ def seen_after_a_lost_right(cluster: Cluster, clients: Clients, path: str, **opt
 def test_f17_read_ahead_fills_a_cache_that_is_not_allowed_any_more(
     cluster: Cluster, clients: Clients, place: str
 ) -> None:
-    seen = seen_after_a_lost_right(cluster, clients, f"{place}/file")
-    print(f"sampled: F17: {seen.count(b'a')} of {BLOCKS} blocks are old")
-    # 18.2.7 shows either, with the same order of events
-    assert seen == b"b" + b"a" * (BLOCKS - 1) or (cluster.release == "reef" and seen == b"b" * BLOCKS)
+    new, old = b"b" * BLOCKS, b"b" + b"a" * (BLOCKS - 1)
+    seen: list[bytes] = []
+    # either is shown, with the same order of events: on 18.2.7 often, on 20.2.4 where the host is busy
+    while old not in seen and len(seen) < TRIES:
+        seen.append(seen_after_a_lost_right(cluster, clients, f"{place}/{len(seen)}"))
+    print(f"sampled: F17: {seen.count(old)} of {len(seen)} reads were old but for their first block")
+    assert set(seen) <= {new, old}
+    assert old in seen or cluster.release == "reef"
 
 
 def test_f17_without_it_nothing_old_is_seen(cluster: Cluster, clients: Clients, place: str) -> None:

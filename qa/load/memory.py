@@ -1,5 +1,6 @@
 """How much memory a process had."""
 
+import os
 from pathlib import Path
 
 
@@ -9,3 +10,8 @@ def peak_of(process: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
     raise RuntimeError(f"process {process} does not tell its peak")
+
+
+def peak_from_now() -> None:
+    """Forget the peak that this process had so far (proc_pid_clear_refs(5))."""
+    Path(f"/proc/{os.getpid()}/clear_refs").write_text("5")

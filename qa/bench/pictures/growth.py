@@ -46,8 +46,9 @@ def main() -> int:
     """The command."""
     found: dict[int, dict[str, float]] = {}
     for case in json.load(sys.stdin)["cases"]:
-        count = int(case["name"].split()[0])
-        found.setdefault(count, {})[case["subject"]] = count / case["median"]
+        if case["unit"] == "1/s":
+            count = int(case["name"].split()[0])
+            found.setdefault(count, {})[case["subject"]] = count / case["median"]
     sys.stdout.write(drawn(found))
     return 0
 

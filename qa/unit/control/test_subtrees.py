@@ -1,6 +1,5 @@
 import errno
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -320,13 +319,3 @@ def test_arguments_that_are_no_unicode(subtrees: Subtrees, text: str):
 
 def test_a_report_of_a_megabyte(subtrees: Subtrees):
     refused(subtrees.adopt("cephfs", "/a", "x" * 2**20), errno.EINVAL, "at most 4096 characters")
-
-
-def test_looking_for_a_near_name_takes_no_time(subtrees: Subtrees):
-    for inode in range(1, 301):
-        path = "/" + "".join("abcde"[inode * step % 5] for step in range(190)) + str(inode)
-        facts = SubtreeFacts(inode=inode, mode="engine", policy=FACTS.policy)
-        assert subtrees.adopt("cephfs", path, facts.encode()).success
-    begun = time.process_time()
-    assert not subtrees.forget("cephfs", "/" + "edcba" * 38).success
-    assert time.process_time() - begun < 1
