@@ -25,8 +25,8 @@ from .sessions import Session, Sessions
 _BEFORE_LOGIN = "__Host-fscrypt-login"
 """The cookie that the form of the login is tied to."""
 _FORM = "application/x-www-form-urlencoded"
-_BACK = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""A place of ours: nothing that a browser takes for another host."""
+_BACK = re.compile(r"(?:/(?!/)[!-.0->@-\[\]-~]*)+(?:\?[!-\[\]-~]*)?")
+"""A place of ours: nothing that a browser takes for another host, and nothing that is one without its dots."""
 _OF_A_BROWSER = frozenset({"origin", "sec-fetch-site"})
 """Headers that browsers send with what changes something, and programs do not."""
 _KEPT = "Path=/; Secure; HttpOnly; SameSite=Strict"

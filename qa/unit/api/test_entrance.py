@@ -114,7 +114,11 @@ def test_a_link_logs_in_once(door: Door):
 
 
 @pytest.mark.parametrize(
-    "back", ["//evil", "https://evil", "/\\evil", "/a\r\nSet-Cookie: x=y", "javascript:x", "/\u4e2d", ""]
+    "back",
+    [
+        *("//evil", "https://evil", "/\\evil", "/..//e.com", "/.//e.com", "/%2e//e.com"),
+        *("/a\r\nSet-Cookie: x=y", "javascript:x", "/\u4e2d", ""),
+    ],
 )
 def test_nobody_is_sent_elsewhere(door: Door, back: str):
     reply, _ = logged_in(door, token=door.token("operator"), back=back)
