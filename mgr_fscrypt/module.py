@@ -54,6 +54,7 @@ from .control.migrations import Migrations
 from .control.node_bundles import NodeBundles
 from .control.observing import Observer
 from .control.opening import Opening
+from .control.persons import Line
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
 from .control.rescanning import Rescans
@@ -109,6 +110,7 @@ class Module(
     DASHBOARD: ClassVar = DashboardDoor()
     # ceph-mgr does not tell who gives a command (doc/facts.md M12)
     who = ""
+    behind: Line = ()
     MODULE_OPTIONS: ClassVar = list(OPTIONS)
     # ceph-mgr demands a schema that it counts itself; ours is the store's, counted by the store
     SCHEMA: Sequence[str] = ()
@@ -215,6 +217,13 @@ class Module(
         )
         self._make_doctor(Reach(subtrees=subtrees, gates=gates))
         self._make_subtree_jobs(left)
+        self.destructions = Destructions(
+            store=DestructionTable(database),
+            keys=self.keys,
+            cluster=self,
+            clock=time.time,
+            wanted=lambda: bool(self.get_module_option("two_people")),
+        )
         self.resources = Resources(
             subtrees=self.subtrees,
             keys=self.keys,
@@ -224,13 +233,7 @@ class Module(
             gate_store=gates,
             tenant_store=tenants,
             cluster=self,
-        )
-        self.destructions = Destructions(
-            store=DestructionTable(database),
-            keys=self.keys,
-            cluster=self,
-            clock=time.time,
-            wanted=lambda: bool(self.get_module_option("two_people")),
+            destructions=self.destructions,
         )
         self.access = Access(store=IdentityTable(database), clock=time.time, answer=self._answer)
         self._acting = Acting(answer=self._answer, audit=self.audit, wiped=self.service.wiped, log=self.log)

@@ -155,7 +155,7 @@ SHAPES: Mapping[type, Shape] = {
     ),
     Exposition: Shape("Metrics", ALL, {"metrics": [_METRIC]}),
     GateLine: Shape("Gate", ALL, _GATE),
-    Identity: Shape("Access", frozenset({"proof"}), {"subject": str}),
+    Identity: Shape("Access", frozenset({"proof"}), {"subject": str, "created_by": [str]}),
     JobDetail: Shape("Job", ALL, _JOB),
     JobList: Shape("JobPage", _FILTERED | {"names"}, {"jobs": [JobDetail]}),
     KeyLine: Shape(

@@ -9,6 +9,7 @@ from ..control.client_lines import left_to_a_client
 from ..control.cluster import FileSystemMap
 from ..door import Commands
 from ..door.desk import Desk
+from .exchange import Visitor
 
 
 class ApiDesk(
@@ -22,16 +23,17 @@ class ApiDesk(
         desk: the manager's own, whose parts it uses.
         cluster: the file systems that there are.
         acting: does things in the name of the one who asks.
-        who: their identity's name; empty: it stands for nobody in particular.
+        visitor: the one who asks.
     """
 
-    def __init__(self, desk: Desk, cluster: FileSystemMap, acting: Acting, who: str) -> None:
+    def __init__(self, desk: Desk, cluster: FileSystemMap, acting: Acting, visitor: Visitor) -> None:
         for name in Desk.__annotations__:
             setattr(self, name, getattr(desk, name))
         self._desk = desk
         self._cluster = cluster
         self._acting = acting
-        self.who = who
+        self.who = visitor.person
+        self.behind = visitor.behind
 
     def overview(self) -> Result:
         """See `Desk`."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..control.persons import Line, line_of
 from ..store import Identity
 
 MEDIA_TYPE = "application/vnd.ceph.api.v1.0+json"
@@ -63,6 +64,11 @@ class Visitor:
     def person(self) -> str:
         """The identity's name, where it is one person's or program's; empty for whoever followed a link."""
         return "" if self.identity.kind == "link" else self.identity.name
+
+    @property
+    def behind(self) -> Line:
+        """The identity, or the link, and all who stand behind it."""
+        return line_of(self.identity)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Api:
         """Give a command, in their name."""
         acting = self._acting.known_as(visitor.who)
         route = self.routes[command]
-        desk = ApiDesk(self._desk, self._cluster, acting, visitor.person)
+        desk = ApiDesk(self._desk, self._cluster, acting, visitor)
         try:
             if not self.may(visitor, command):
                 raise _too_little(visitor, route.operation)

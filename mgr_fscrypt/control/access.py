@@ -16,6 +16,7 @@ from ..messages.spans import kept_for
 from ..store import Identity, Order, Spot
 from .filters import chosen
 from .paging import Orders, cut, more, order_of, page_size, position
+from .persons import LONGEST, UNKNOWN, Line
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -30,6 +31,8 @@ PREFIX = "fscrypt_"
 """What tokens begin with, so that programs that look for leaked secrets know one."""
 USUAL = "90d"
 """How long an access is good where nothing else is said."""
+LINKS = "login."
+"""What names of links begin with, and of the sessions that they begin: nobody else is called so."""
 LINK_SECONDS = 300.0
 """How long a link for a login is good."""
 _MOST_LINKS = 100
@@ -126,11 +129,14 @@ class AccessPage:
                 each.tenant or "all",
                 moment(each.expires) if each.expires else "never",
                 moment(each.used) if each.used else "never",
+                _let_in_by(each),
                 _subject(each),
             )
             for each in self.identities
         )
-        shown = table(("NAME", "KIND", "ROLE", "TENANT", "EXPIRES", "LAST USED", "SUBJECT"), rows)
+        shown = table(
+            ("NAME", "KIND", "ROLE", "TENANT", "EXPIRES", "LAST USED", "CREATED BY", "SUBJECT"), rows
+        )
         return shown if self.following is None else f"{shown}\n{more(self.following)}"
 
 
@@ -215,10 +221,18 @@ class Access:
         self._met: dict[str, int] = {}
         self._links: dict[str, Identity] = {}
 
-    def create_token(self, name: str, role: str, tenant: str | None, expires: str | None) -> Result:
-        """Let whoever has a new token use the API."""
+    def create_token(self, name: str, role: str, tenant: str | None, expires: str | None, by: Line) -> Result:
+        """Let whoever has a new token use the API.
+
+        Args:
+            name: of the token.
+            role: what it may do.
+            tenant: whose things alone; None: all.
+            expires: a length of time, or "never"; None: `USUAL`.
+            by: the line of who lets them in.
+        """
         token = PREFIX + secrets.token_urlsafe(32)
-        added = self._add(name, "token", digest(token), role, tenant, expires)
+        added = self._add(name, "token", digest(token), role, tenant, expires, by)
         if isinstance(added, Result):
             return added
         told = f"the token {name} is good {_until(added.expires)}, and is not shown again"
@@ -226,14 +240,14 @@ class Access:
         return Result(status=told, answer=answer, changed=True)
 
     def add_certificate(
-        self, name: str, subject: str, role: str, tenant: str | None, expires: str | None
+        self, name: str, subject: str, role: str, tenant: str | None, expires: str | None, by: Line
     ) -> Result:
-        """Let whoever has a certificate of a trusted authority for that subject use the API."""
-        return self._told(self._add(name, "certificate", subject, role, tenant, expires))
+        """Let whoever has a certificate of a trusted authority for that subject use the API; see `create_token`."""
+        return self._told(self._add(name, "certificate", subject, role, tenant, expires, by))
 
-    def add_user(self, user: str, role: str, tenant: str | None, expires: str | None) -> Result:
-        """Let a user of Ceph's dashboard do what a role may."""
-        return self._told(self._add(f"dashboard.{user}", "dashboard", user, role, tenant, expires))
+    def add_user(self, user: str, role: str, tenant: str | None, expires: str | None, by: Line) -> Result:
+        """Let a user of Ceph's dashboard do what a role may; see `create_token`."""
+        return self._told(self._add(f"dashboard.{user}", "dashboard", user, role, tenant, expires, by))
 
     def revoke(self, name: str) -> Result:
         """End an access, at once."""
@@ -274,15 +288,18 @@ class Access:
         shown, next_page = cut(found, limit, spot, order, ORDERS)
         return Result(answer=AccessPage(tuple(shown), next_page, filtered=bool(wanted)))
 
-    def link(self, role: str, address: str) -> Result:
+    def link(self, role: str, address: str, by: Line) -> Result:
         """Give a link that logs in once, as nobody in particular.
 
         Args:
             role: what they may do.
             address: of the server; empty: there is none.
+            by: the line of who gives it.
         """
         if role not in ROLES:
             return _no_role(role)
+        if len(by) > LONGEST:
+            return _too_far(by)
         if not address:
             return Result.failed(
                 errno.EPERM,
@@ -300,7 +317,10 @@ class Access:
             )
         secret = secrets.token_urlsafe(32)
         until = int(now + LINK_SECONDS)
-        self._links[digest(secret)] = Identity("login", "link", digest(secret), role, "", int(now), until)
+        proof = digest(secret)
+        # a name of its own: whom its session lets in is known by it
+        name = LINKS + proof[:8]
+        self._links[proof] = Identity(name, "link", proof, role, "", int(now), until, created_by=" ".join(by))
         told = f"good once, until {moment(until)}"
         return Result(status=told, answer=Link(f"{address}/login?link={secret}", until))
 
@@ -358,12 +378,18 @@ class Access:
         return Result(status=told, changed=True)
 
     def _add(
-        self, name: str, kind: str, proof: str, role: str, tenant: str | None, expires: str | None
+        self, name: str, kind: str, proof: str, role: str, tenant: str | None, expires: str | None, by: Line
     ) -> Identity | Result:
         if _NAME.fullmatch(name) is None:
             return Result.failed(
                 errno.EINVAL, "a name has letters, digits and any of . _ @ -, 64 at most; nothing was changed"
             )
+        if name.startswith(LINKS):
+            return Result.failed(
+                errno.EINVAL, f"names that begin with {LINKS} are those of links; nothing was changed"
+            )
+        if len(by) > LONGEST:
+            return _too_far(by)
         if role not in ROLES:
             return _no_role(role)
         if not proof.isprintable() or not 0 < len(proof) <= _LONGEST_PROOF:
@@ -377,7 +403,8 @@ class Access:
         except RefusalError as refusal:
             return refusal.result
         now = int(self._clock())
-        added = Identity(name, kind, proof, role, tenant or "", now, now + seconds if seconds else 0)
+        until = now + seconds if seconds else 0
+        added = Identity(name, kind, proof, role, tenant or "", now, until, created_by=" ".join(by))
         if not self._store.add(added):
             return Result.failed(
                 errno.EEXIST,
@@ -407,6 +434,14 @@ def _no_role(role: str) -> Result:
     return Result.failed(errno.EINVAL, f"there is no role {_named(role)}; use one of {', '.join(ROLES)}")
 
 
+def _too_far(by: Line) -> Result:
+    return Result.failed(
+        errno.EPERM,
+        f"{by[0]} was let in by way of {len(by) - 1} others, and so lets nobody in, nothing was changed; "
+        "ask one who is nearer to the command line (`ceph fscrypt api access ls` has who let whom in)",
+    )
+
+
 def _named(name: str) -> str:
     return shell_word(name[:100])
 
@@ -419,7 +454,12 @@ def _subject(identity: Identity) -> str:
     return "" if identity.kind == "token" else identity.proof
 
 
+def _let_in_by(identity: Identity) -> str:
+    nearest = identity.created_by.partition(" ")[0]
+    return "not known" if nearest == UNKNOWN else nearest or "the command line"
+
+
 def _shown(identity: Identity) -> Simplified:
     shown = asdict(identity)
     del shown["proof"]
-    return shown | {"subject": _subject(identity)}
+    return shown | {"subject": _subject(identity), "created_by": identity.created_by.split()}

@@ -6,7 +6,7 @@ told the line that does it. Whoever may write where lockboxes lie can end a key 
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..store import Destruction, Order, Spot
@@ -15,6 +15,7 @@ from .cluster import FileSystemMap, existing, names_of
 from .filters import chosen
 from .keys import KeyLine, Keys
 from .paging import Orders, cut, more, order_of, page_size, position
+from .persons import UNKNOWN, Line, in_common, person
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, table
@@ -130,8 +131,15 @@ class Destructions:
         self._clock = clock
         self.wanted = wanted
 
-    def request(self, fs_name: str, key: str, who: str) -> Result:
-        """Ask for the end of a key."""
+    def request(self, fs_name: str, key: str, who: str, behind: Line) -> Result:
+        """Ask for the end of a key.
+
+        Args:
+            fs_name: the file system.
+            key: its name or identifier.
+            who: the name of the identity that asks; empty: nobody in particular.
+            behind: its line.
+        """
         try:
             fscid, line = self._key(fs_name, key)
             _check_known(who)
@@ -142,13 +150,14 @@ class Destructions:
             return Result(
                 status=f"{there.requested_by} asked for the end of {line.name} already; it is to be approved"
             )
-        self._store.put(Destruction(fscid, line.identifier, who, int(self._clock())))
+        now = int(self._clock())
+        self._store.put(Destruction(fscid, line.identifier, who, now, behind=" ".join(behind)))
         return Result(
             status=f"the end of {line.name} is asked for; somebody else has to approve it", changed=True
         )
 
-    def approve(self, fs_name: str, key: str, who: str) -> Result:
-        """Approve of the end of a key that somebody else asked for."""
+    def approve(self, fs_name: str, key: str, who: str, behind: Line) -> Result:
+        """Approve of the end of a key that somebody else asked for. Arguments as `request`."""
         try:
             fscid, line = self._key(fs_name, key)
             _check_known(who)
@@ -159,15 +168,13 @@ class Destructions:
             return Result.failed(
                 errno.ENOENT, f"nobody asked for the end of {line.name}, nothing was changed"
             )
-        if wish.requested_by == who:
-            return Result.failed(
-                errno.EPERM,
-                f"{who} asked for the end of {line.name}, nothing was changed; somebody else has to approve",
-            )
+        common = in_common(wish.behind.split(), behind)
+        if common:
+            return Result.failed(errno.EPERM, _one_person(wish.requested_by, who, common, line.name))
         if wish.approved:
             return Result(status=f"{wish.approved_by} approved of the end of {line.name} already")
         now = int(self._clock())
-        self._store.put(Destruction(fscid, line.identifier, wish.requested_by, wish.requested, who, now))
+        self._store.put(replace(wish, approved_by=who, approved=now))
         return Result(
             status=f"the end of {line.name} is approved until {moment(now + GOOD)}; `key destroy` now tells the line",
             changed=True,
@@ -231,7 +238,16 @@ class Destructions:
         words: Sequence[str],
         options: Mapping[str, str | bool | None] | None = None,
     ) -> Result:
-        """Tell the line for a client that ends a key, where two people want it; see `control.client_lines`."""
+        """Tell the line for a client that ends a key; where that takes two people, once they want it.
+
+        Args:
+            fs_name: the file system.
+            key: its name or identifier.
+            who: the name of the identity that asks; empty: nobody in particular.
+            words, options: see `control.client_lines`.
+        """
+        if not self.wanted():
+            return left_to_a_client(self._cluster, fs_name, words, options)
         try:
             fscid, known = self._key(fs_name, key)
             _check_known(who)
@@ -255,6 +271,20 @@ class Destructions:
 
     def _over(self, wish: Destruction) -> bool:
         return self._clock() > (wish.approved or wish.requested) + GOOD
+
+
+def _one_person(asked: str, approves: str, common: str, key: str) -> str:
+    """Why one cannot approve of what another one asked for."""
+    if person(asked) == person(approves):
+        return f"{asked} asked for the end of {key}, nothing was changed; somebody else has to approve"
+    let_in = {person(asked): f"{asked} let {approves} in", person(approves): f"{approves} let {asked} in"}
+    why = let_in.get(person(common), f"{common} let both of them in")
+    if common == UNKNOWN:
+        why = "it was not kept who let them in"
+    return (
+        f"{approves} could be one person with {asked}, who asked for the end of {key}: {why}, nothing was changed; "
+        "somebody has to approve whom another one has let in, or the command line anew"
+    )
 
 
 def _check_known(who: str) -> None:

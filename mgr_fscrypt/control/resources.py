@@ -24,6 +24,7 @@ from ..messages.resource import (
 from ..store import Gate, Key, Place, Spot, Subtree
 from .client_lines import left_to_a_client
 from .cluster import FileSystem, FileSystemMap, existing
+from .destructions import Destructions
 from .gates import Gates, GateStore, Wanted
 from .keys import Keys, KeyStore
 from .packed import PART, Made, packed
@@ -110,6 +111,7 @@ class Resources:
         subtrees, keys, gates: the commands that they are made of.
         subtree_store, key_store, gate_store, tenant_store: where these keep what they know.
         cluster: the file systems that there are.
+        destructions: whether the end of a key takes two people, and has them.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Resources:
         gate_store: GateStore,
         tenant_store: TenantStore,
         cluster: FileSystemMap,
+        destructions: Destructions,
     ) -> None:
         self._subtrees = subtrees
         self._keys = keys
@@ -132,12 +135,14 @@ class Resources:
         self._gate_store = gate_store
         self._tenant_store = tenant_store
         self._cluster = cluster
+        self._destructions = destructions
 
     def apply(
         self,
         resources: Sequence[Resource],
         *,
         managers: Sequence[KmsResource] | None = None,
+        who: str = "",
         dry_run: bool = False,
     ) -> Result:
         """Make things as they are declared. What is so already is left alone; what is refused does not stop the rest.
@@ -148,10 +153,11 @@ class Resources:
         Args:
             resources: what is declared.
             managers: all key managers that there are; None: nobody tells.
+            who: the name of the identity that declares it; empty: nobody in particular.
             dry_run: only say what would be done.
         """
         in_order = sorted(resources, key=lambda each: list(KINDS).index(each.KIND))
-        done = {id(each): self._applied(each, managers, dry_run=dry_run) for each in in_order}
+        done = {id(each): self._applied(each, managers, who, dry_run=dry_run) for each in in_order}
         results = [(each, done[id(each)]) for each in resources]
         outcomes = tuple(_outcome(each, result, dry_run=dry_run) for each, result in results)
         counts = {name: sum(each.outcome == name for each in outcomes) for name in _OUTCOMES}
@@ -208,7 +214,7 @@ class Resources:
         return Result(answer=Declared(shown, end if next(everything, None) else None))
 
     def _applied(
-        self, resource: Resource, managers: Sequence[KmsResource] | None, *, dry_run: bool
+        self, resource: Resource, managers: Sequence[KmsResource] | None, who: str, *, dry_run: bool
     ) -> Result:
         try:
             match resource:
@@ -226,18 +232,21 @@ class Resources:
                     return Result(status="its key is there, as far as was reported; nothing to do")
                 case KmsResource() if self._is_so(resource, managers):
                     return Result(status="it is so already; nothing to do")
+                case KeyResource(identifier=identifier):
+                    return self._ended(existing(self._cluster, resource.fs), identifier, who)
                 case _:
                     return self._left_to_a_client(resource, existing(self._cluster, resource.fs))
         except RefusalError as refusal:
             return refusal.result
 
+    def _ended(self, system: FileSystem, identifier: str, who: str) -> Result:
+        known = self._key_store.at(system.fscid, identifier)
+        if known is None or known.state == "destroyed":
+            return Result(status="it is not there; nothing to do")
+        return self._destructions.line(system.name, identifier, who, ["key", "destroy", identifier])
+
     def _left_to_a_client(self, resource: Resource, system: FileSystem) -> Result:
         match resource:
-            case KeyResource(identifier=identifier):
-                known = self._key_store.at(system.fscid, identifier)
-                if known is None or known.state == "destroyed":
-                    return Result(status="it is not there; nothing to do")
-                words = ["key", "destroy", identifier]
             case TenantResource(name=name, kms=kms):
                 words = ["tenant", "create", name, "--kms", kms]
                 if self._tenant_store.at(system.fscid, name) is not None:

@@ -29,7 +29,7 @@ class ApiCommands(Desk):
         return self.act(
             "api token create",
             (name, role, *_words(tenant)),
-            lambda: self.access.create_token(name, role, tenant, expires),
+            lambda: self.access.create_token(name, role, tenant, expires, self.behind),
             format,
         )
 
@@ -48,7 +48,7 @@ class ApiCommands(Desk):
         return self.act(
             "api certificate add",
             (name, subject, role, *_words(tenant)),
-            lambda: self.access.add_certificate(name, subject, role, tenant, expires),
+            lambda: self.access.add_certificate(name, subject, role, tenant, expires, self.behind),
             format,
         )
 
@@ -66,7 +66,7 @@ class ApiCommands(Desk):
         return self.act(
             "api user add",
             (user, role, *_words(tenant)),
-            lambda: self.access.add_user(user, role, tenant, expires),
+            lambda: self.access.add_user(user, role, tenant, expires, self.behind),
             format,
         )
 
@@ -83,7 +83,7 @@ class ApiCommands(Desk):
         limit: MaybeNumber = None,
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
-        """List who may use the API, as what, until when, and when they last did: all, or those of a role, of a kind (token, certificate, dashboard), of a tenant; --sort name, created, expires or used, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        """List who may use the API, as what, until when, when they last did, and who let them in: all, or those of a role, of a kind (token, certificate, dashboard), of a tenant; --sort name, created, expires or used, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
         filters = {"role": role, "kind": kind, "tenant": tenant}
         return self.reply(
             lambda: self.access.listing(after, limit, filters=filters, sort=sort, reverse=reverse), format
@@ -98,7 +98,10 @@ class ApiCommands(Desk):
     def make_link(self, role: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Give a link to the pages that logs in once, within 5 minutes, as ROLE"""
         return self.act_at_once(
-            "api login", (role,), lambda: self.access.link(role, self.serving.doors().address), format
+            "api login",
+            (role,),
+            lambda: self.access.link(role, self.serving.doors().address, self.behind),
+            format,
         )
 
 

@@ -19,6 +19,7 @@ from ..control.metrics import Metrics
 from ..control.migrations import Migrations
 from ..control.node_bundles import NodeBundles
 from ..control.observing import Observer
+from ..control.persons import Line
 from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
 from ..control.scans import Scans
@@ -53,7 +54,8 @@ class Desk(ABC):
         access: who may use the API.
         serving: where it is served.
         destructions: the ends of keys that take two people.
-        who: the name of the identity that gives commands here; empty: nobody tells.
+        who: the name of the identity that gives commands here; empty: nobody tells, or nobody in particular.
+        behind: its line: who stands behind it.
 
     A command that changes nothing answers by `reply` or `reply_at_once`; one that does by `act` or `act_at_once`, which
     record it (qa/unit/door holds that of each "rw" command).
@@ -83,6 +85,7 @@ class Desk(ABC):
     serving: Serving
     destructions: Destructions
     who: str
+    behind: Line
 
     @abstractmethod
     def overview(self) -> Result:

@@ -13,14 +13,20 @@ class DestructionCommands(Desk):
     def request_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Ask for the end of a key where that takes two people (option two_people); by the API alone, which knows who asks"""  # noqa: E501 - ceph -h prints it as it stands
         return self.act(
-            "key destruction request", (fs, key), lambda: self.destructions.request(fs, key, self.who), format
+            "key destruction request",
+            (fs, key),
+            lambda: self.destructions.request(fs, key, self.who, self.behind),
+            format,
         )
 
     @Command("fscrypt key destruction approve", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def approve_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Approve of the end of a key that somebody else asked for; by the API alone, which knows who approves"""
         return self.act(
-            "key destruction approve", (fs, key), lambda: self.destructions.approve(fs, key, self.who), format
+            "key destruction approve",
+            (fs, key),
+            lambda: self.destructions.approve(fs, key, self.who, self.behind),
+            format,
         )
 
     @Command("fscrypt key destruction withdraw", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's

@@ -1,5 +1,7 @@
 """What takes a key, or what opens one: `ceph fscrypt key ...` tells the line that does it on a client."""
 
+from collections.abc import Mapping, Sequence
+
 from mgr_module import HandleCommandResult
 
 from .command import Command, MaybeText
@@ -102,10 +104,7 @@ class KeyLineCommands(Desk):
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
         """Print the cephfs-fscrypt line that begins the end of a key, after a waiting time (--wait 7d)"""
-        words, options = ["key", "destroy", key], {"wait": wait}
-        if self.destructions.wanted():
-            return self.reply(lambda: self.destructions.line(fs, key, self.who, words, options), format)
-        return self.left_to_a_client(fs, words, format, options)
+        return self._ends(fs, key, ["key", "destroy", key], format, {"wait": wait})
 
     @Command("fscrypt key cancel", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def cancel_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
@@ -115,12 +114,21 @@ class KeyLineCommands(Desk):
     @Command("fscrypt key finish", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def finish_destruction(self, fs: str, key: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Print the cephfs-fscrypt line that destroys a key whose waiting time is over, for good"""
-        words = ["key", "finish", key]
-        if self.destructions.wanted():
-            return self.reply(lambda: self.destructions.line(fs, key, self.who, words), format)
-        return self.left_to_a_client(fs, words, format)
+        return self._ends(fs, key, ["key", "finish", key], format)
 
     @Command("fscrypt key recover", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
     def recover_key(self, fs: str, key: str, file: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Print the cephfs-fscrypt line that writes a master key into a FILE there"""
         return self.left_to_a_client(fs, ["key", "recover", key, file], format)
+
+    def _ends(
+        self,
+        fs: str,
+        key: str,
+        words: Sequence[str],
+        form: str | None,
+        options: Mapping[str, str | None] | None = None,
+    ) -> HandleCommandResult:
+        # what two people want is in the database; without them nothing waits for it
+        reply = self.reply if self.destructions.wanted() else self.reply_at_once
+        return reply(lambda: self.destructions.line(fs, key, self.who, words, options), form)

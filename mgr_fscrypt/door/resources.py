@@ -35,7 +35,7 @@ class ResourceCommands(Desk):
         reply = self.act(
             "apply",
             (),
-            lambda: self.resources.apply(resources, managers=managers, dry_run=dry_run),
+            lambda: self.resources.apply(resources, managers=managers, who=self.who, dry_run=dry_run),
             format,
             dry_run=dry_run,
         )

@@ -18,6 +18,7 @@ class Destruction:
         requested: when.
         approved_by: name of the other one; empty: nobody yet.
         approved: when; 0: not yet.
+        behind: names of who asked, and of those who let them in, with blanks between: as it was then.
     """
 
     fscid: int
@@ -26,6 +27,7 @@ class Destruction:
     requested: int
     approved_by: str = ""
     approved: int = 0
+    behind: str = ""
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Destruction))

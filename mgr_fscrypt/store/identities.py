@@ -21,6 +21,8 @@ class Identity:
         created: when they were let in.
         expires: from when on they are not any more; 0: never.
         used: when they were last met; 0: never. Whoever was met is nobody else by that.
+        created_by: names of who let them in, of who let that one in, and so on, with blanks between; empty: it was done
+            at the command line.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Identity:
     created: int
     expires: int
     used: int = field(default=0, compare=False)
+    created_by: str = ""
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Identity))

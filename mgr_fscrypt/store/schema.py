@@ -271,4 +271,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX MeasuredByAge ON Measured (span, at)",
     ),
+    (
+        # of those who are there nobody knows who let them in: any two of them could be one person
+        "ALTER TABLE Identity ADD COLUMN created_by TEXT NOT NULL DEFAULT '?'",
+        "ALTER TABLE Destruction ADD COLUMN behind TEXT NOT NULL DEFAULT '?'",
+        "UPDATE Destruction SET behind = requested_by || ' ?'",
+    ),
 )

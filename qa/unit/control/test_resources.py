@@ -24,11 +24,12 @@ from mgr_fscrypt.control import (
 )
 from mgr_fscrypt.control.asked import FRESH
 from mgr_fscrypt.control.declared import MOST, declared
+from mgr_fscrypt.control.destructions import Destructions
 from mgr_fscrypt.control.gates import Gates
 from mgr_fscrypt.control.observing import Observer
 from mgr_fscrypt.messages import TenantFacts
 from mgr_fscrypt.messages.resource import KmsResource, resource_of
-from mgr_fscrypt.store import GateTable, KeyTable, LocalDatabase, SubtreeTable, TenantTable
+from mgr_fscrypt.store import DestructionTable, GateTable, KeyTable, LocalDatabase, SubtreeTable, TenantTable
 from qa.fakes.servers import FakeServers
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -98,6 +99,13 @@ class World(Resources):
             gate_store=self.gate_store,
             tenant_store=tenant_store,
             cluster=Cluster(),
+            destructions=Destructions(
+                store=DestructionTable(database),
+                keys=keys,
+                cluster=Cluster(),
+                clock=lambda: 7,
+                wanted=lambda: False,
+            ),
         )
 
 

@@ -50,6 +50,11 @@ def test_an_old_database_becomes_the_present_one_and_keeps_its_rows(version: int
         if version == 7:
             inodes = old.execute("SELECT path, inode FROM Eviction ORDER BY path").fetchall()
             assert inodes == [("/a/b", 10), ("/gone", 0)]
+        if 9 <= version < 13:
+            assert old.execute("SELECT DISTINCT created_by FROM Identity").fetchall() == [("?",)], (
+                "nobody knows"
+            )
+            assert old.execute("SELECT behind FROM Destruction").fetchall() == [("ann ?",)]
         if version < 4:
             counts = [(1, "engine", 1), (1, "kernel", 1), (2, "engine", 1)]
             assert after["SubtreeCount"] == counts, "what was there before is counted"
