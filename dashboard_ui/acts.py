@@ -643,6 +643,15 @@ ACTS: tuple[Act, ...] = (
         "/settings",
         grave=True,
     ),
+    Act(
+        "api session revoke",
+        "End a session",
+        "End it",
+        "At once: who has it is asked to log in again. A link that nobody followed yet is good for nobody then.",
+        (NAME,),
+        "/settings",
+        grave=True,
+    ),
 )
 BY_COMMAND: Mapping[str, Act] = {act.command: act for act in ACTS}
 BY_ADDRESS: Mapping[str, Act] = {act.address: act for act in ACTS}

@@ -261,7 +261,7 @@ def audit_verified(visit: Visit) -> View:
 
 
 def settings(visit: Visit) -> View:
-    """The engine service, where options are set, and who has access."""
+    """The engine service, where options are set, who has access, and who is logged in."""
     call, may = visit.caller.call, visit.caller.may
     access = (
         call("api access ls", {**_asked(visit, "after"), "limit": PAGE}) if may("api access ls") else None
@@ -273,6 +273,7 @@ def settings(visit: Visit) -> View:
             "overview": call("status", {}),
             "doors": call("api show", {}),
             "access": access,
+            "sessions": call("api session ls", {"limit": PAGE}) if may("api session ls") else None,
         },
     )
 

@@ -19,6 +19,7 @@ from mgr_module import CommandResult, HandleCommandResult, MgrDBNotReady, MgrMod
 
 from .api.dashboard import DashboardDoor
 from .api.service import ApiService, Settings
+from .api.sessions import Sessions
 from .control import (
     Audit,
     AuditWatch,
@@ -62,6 +63,7 @@ from .control.rungs import Rungs
 from .control.sampling import Sampler
 from .control.scans import Scans, ScanWatch
 from .control.service import ServiceKeeper
+from .control.sessions import LoggedIn
 from .control.subtree_jobs import SubtreeJobs
 from .control.values import Simplified
 from .control.waiting import Waiting
@@ -236,6 +238,8 @@ class Module(
             destructions=self.destructions,
         )
         self.access = Access(store=IdentityTable(database), clock=time.time, answer=self._answer)
+        sessions = Sessions(time.monotonic, time.time)
+        self.sessions = LoggedIn(sessions, self.access)
         self._acting = Acting(answer=self._answer, audit=self.audit, wiped=self.service.wiped, log=self.log)
         self.serving = ApiService(
             desk=self,
@@ -250,6 +254,7 @@ class Module(
             settings=self._way_of_api,
             kept=self,
             dashboard=self.DASHBOARD,
+            sessions=sessions,
             log=self.log,
         )
 

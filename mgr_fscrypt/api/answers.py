@@ -36,6 +36,7 @@ from ..control.node_bundles import NodeBundle
 from ..control.rungs import RungPage
 from ..control.scans import ScanLine, ScanLines
 from ..control.service import ServiceReport
+from ..control.sessions import SessionLine, SessionPage
 from ..control.subtree_jobs import Begun
 from ..messages.job import STATES, JobError, Option
 from ..store import Ended, Identity
@@ -199,6 +200,8 @@ SHAPES: Mapping[type, Shape] = {
             "verdicts": [Record("ClientVerdict", {"path": str, "mode": str, "verdict": str, "reason": str})]
         },
     ),
+    SessionLine: Shape("Session"),
+    SessionPage: Shape(without=_FILTERED),
     SubtreePage: Shape(without=_FILTERED),
     TenantLine: Shape("Tenant", more={"due": int}),
     TenantPage: Shape(without=_FILTERED),
@@ -245,6 +248,7 @@ ANSWERS: Mapping[str, Sequence[type]] = {
     "api show": (Doors,),
     "api access ls": (AccessPage,),
     "api token create": (NewToken,),
+    "api session ls": (SessionPage,),
     "api login": (Link,),
 }
 """By command; one that is not here has only its status line to tell, or is found below `/lines`."""

@@ -165,6 +165,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("api token create", "POST", "/access/tokens", SECURITY),
     Operation("api certificate add", "POST", "/access/certificates", SECURITY),
     Operation("api user add", "POST", "/access/users", SECURITY),
+    Operation("api session ls", "GET", "/sessions", SECURITY),
+    Operation("api session revoke", "DELETE", "/sessions/{name}", SECURITY),
     Operation("api login", "POST", "/links", SECURITY),
 )
 """All of them. A test compares the list with the commands."""

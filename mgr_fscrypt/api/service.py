@@ -83,6 +83,7 @@ class ApiService:
         settings: how to listen now; None: not at all.
         kept: keeps a certificate.
         dashboard: the door there.
+        sessions: of those who log in to the pages.
         log: the module's.
     """
 
@@ -97,6 +98,7 @@ class ApiService:
         settings: Callable[[], Settings | None],
         kept: Kept,
         dashboard: DashboardDoor,
+        sessions: Sessions,
         log: Logger,
     ) -> None:
         self.api = Api(desk=desk, cluster=cluster, commands=commands, acting=acting)
@@ -107,7 +109,7 @@ class ApiService:
         self._kept = kept
         self._dashboard = dashboard
         self._log = log
-        self._sessions = Sessions(time.monotonic)
+        self._sessions = sessions
         self._limits = Limits(time.monotonic)
         self._hurry = threading.Event()
         self._stopping = False

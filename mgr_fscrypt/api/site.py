@@ -156,7 +156,7 @@ class Site:
                 identity = self._entrance.proven(request, "token", digest(form.get("token", "").strip()))
         except ProblemError as problem:
             return self._form_of_login(nonce, trouble=problem.detail, back=back)
-        secret = self._sessions.begin(identity)
+        secret = self._sessions.begin(identity, request.address)
         self._log.info("api: %s logged in from %s", identity.name, request.address)
         return Reply(303, b"", {"Location": back, "Set-Cookie": f"{COOKIE}={secret}; {_KEPT}"})
 

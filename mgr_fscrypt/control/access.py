@@ -329,21 +329,43 @@ class Access:
         found = self._links.pop(digest(secret), None)
         return None if found is None or found.expires <= self._clock() else found
 
+    def waiting(self) -> Sequence[Identity]:
+        """Whom links log in that nobody followed yet."""
+        now = self._clock()
+        # a copy: other threads make links and follow them
+        return [each for each in list(self._links.values()) if each.expires > now]
+
+    def withdraw(self, name: str) -> bool:
+        """Let nobody follow a link; False: there is none of that name."""
+        proofs = [each.proof for each in self.waiting() if each.name == name]
+        withdrawn = [self._links.pop(proof, None) for proof in proofs]
+        return any(withdrawn)
+
     def known(self, kind: str, proof: str) -> Identity | None:
         """Who proves to be somebody; None: nobody who may use the API now.
 
         Raises:
             RefusalError: the database does not answer.
         """
+        found = self._found(kind, proof)
+        if found is not None:
+            self._met[found.name] = int(self._clock())
+        return found
+
+    def lets_in(self, identity: Identity) -> bool:
+        """Has somebody who logged in access still? What was revoked, or is over, ends its sessions.
+
+        Raises:
+            RefusalError: the database does not answer.
+        """
+        return identity.kind == "link" or self._found(identity.kind, identity.proof) == identity
+
+    def _found(self, kind: str, proof: str) -> Identity | None:
         known = self._known
         if known is None:
             known = self._read()
         found = known.get((kind, proof))
-        now = self._clock()
-        if found is None or 0 < found.expires <= now:
-            return None
-        self._met[found.name] = int(now)
-        return found
+        return None if found is None or 0 < found.expires <= self._clock() else found
 
     def note(self) -> Result:
         """Keep when they were met; on the database's thread."""

@@ -94,6 +94,30 @@ class ApiCommands(Desk):
         """End an access to the API at once: a token, a certificate, or dashboard.USER"""
         return self.act("api access revoke", (name,), lambda: self.access.revoke(name), format)
 
+    @Command("fscrypt api session ls", "r")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def list_sessions(
+        self,
+        _end_positional_: int = 0,
+        role: MaybeText = None,
+        kind: MaybeText = None,
+        tenant: MaybeText = None,
+        sort: MaybeText = None,
+        reverse: bool = False,
+        after: MaybeText = None,
+        limit: MaybeNumber = None,
+        format: MaybeText = None,  # noqa: A002 - ceph's word
+    ) -> HandleCommandResult:
+        """List sessions of the pages, and one-time links that wait for their use: all, or those of a role, of a kind (token, link), of a tenant; --sort name, begun or used, --reverse; --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
+        filters = {"role": role, "kind": kind, "tenant": tenant}
+        return self.reply_at_once(
+            lambda: self.sessions.listing(after, limit, filters=filters, sort=sort, reverse=reverse), format
+        )
+
+    @Command("fscrypt api session revoke", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
+    def revoke_session(self, name: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
+        """End a session of the pages at once, or let nobody follow a one-time link"""
+        return self.act_at_once("api session revoke", (name,), lambda: self.sessions.revoke(name), format)
+
     @Command("fscrypt api login", "rw")  # type: ignore[untyped-decorator] # ceph-mgr's
     def make_link(self, role: str, format: MaybeText = None) -> HandleCommandResult:  # noqa: A002 - ceph's word
         """Give a link to the pages that logs in once, within 5 minutes, as ROLE"""

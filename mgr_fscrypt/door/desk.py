@@ -24,6 +24,7 @@ from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
 from ..control.scans import Scans
 from ..control.service import ServiceKeeper
+from ..control.sessions import LoggedIn
 from ..control.subtree_jobs import SubtreeJobs
 
 
@@ -53,6 +54,7 @@ class Desk(ABC):
         resources: how things are declared to be.
         access: who may use the API.
         serving: where it is served.
+        sessions: of the pages.
         destructions: the ends of keys that take two people.
         who: the name of the identity that gives commands here; empty: nobody tells, or nobody in particular.
         behind: its line: who stands behind it.
@@ -83,6 +85,7 @@ class Desk(ABC):
     resources: Resources
     access: Access
     serving: Serving
+    sessions: LoggedIn
     destructions: Destructions
     who: str
     behind: Line

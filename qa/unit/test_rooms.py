@@ -373,6 +373,7 @@ def test_the_module_loads_where_ciphers_and_bindings_cannot(tmp_path: Path, shap
     assert done.stderr == ""
     commands = (
         "fscrypt api access ls; fscrypt api access revoke; fscrypt api certificate add; fscrypt api login; "
+        "fscrypt api session ls; fscrypt api session revoke; "
         "fscrypt api show; fscrypt api token create; fscrypt api user add; "
         "fscrypt apply; fscrypt audit ls; fscrypt audit verify; "
         "fscrypt client explain; fscrypt client ls; fscrypt doctor; "

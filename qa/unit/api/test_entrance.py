@@ -113,6 +113,45 @@ def test_a_link_logs_in_once(door: Door):
     assert logged_in(door, link=secret)[0].status == 403
 
 
+def test_sessions_and_links_are_listed_and_ended(door: Door):
+    serving = door.manager.module.serving
+    serving._doors = type(serving.doors())(address="https://here:1")
+    waits, followed = (door.manager.run("api login", "operator").stdout.partition("=")[2] for _ in range(2))
+    assert logged_in(door, link=followed)[0].status == 303
+    _, kept = logged_in(door, token=door.token("read-only", "acme"))
+    here = {"cookie": f"__Host-fscrypt={kept['__Host-fscrypt']}"}
+    assert door.send("GET", f"{ROOT}/status", None, headers=here).status == 403
+    lines = door.ask("/sessions?sort=used")["sessions"]
+    assert [(each["kind"], each["address"], each["used"] > 0) for each in lines] == [
+        ("link", "", False),
+        ("link", "192.0.2.7", True),
+        ("token", "192.0.2.7", True),
+    ]
+    assert all(each["begun"] < each["ends"] for each in lines)
+    assert [each["identity"] for each in door.ask("/sessions?kind=token")["sessions"]] == ["read-only.acme"]
+    assert [each["identity"] for each in door.ask("/sessions?tenant=acme")["sessions"]] == ["read-only.acme"]
+    mine = door.ask("/sessions", tenant="acme")["sessions"]
+    assert [each["identity"] for each in mine] == ["read-only.acme"], "a tenant's officer sees the tenant's"
+    assert door.send("GET", f"{ROOT}/sessions", "key-admin").status == 403
+    assert "not used yet" in door.manager.run("api session ls").stdout
+    # each is ended by its name
+    assert door.send("GET", "/keys", None, headers=here).status == 200
+    for line in lines:
+        assert door.send("DELETE", f"{ROOT}/sessions/{line['name']}").status == 200
+        assert door.send("DELETE", f"{ROOT}/sessions/{line['name']}").status == 404
+    assert door.ask("/sessions") == {"sessions": [], "following": None}
+    assert door.send("GET", "/keys", None, headers=here).status == 303
+    assert logged_in(door, link=waits)[0].status == 403
+    assert [each["command"] for each in door.ask("/audit?limit=1")["acts"]] == ["api session revoke"]
+
+
+def test_a_session_whose_access_is_over_is_not_listed(door: Door):
+    logged_in(door, token=door.token("operator"))
+    assert len(door.ask("/sessions")["sessions"]) == 1
+    assert door.manager.run("api access revoke", "operator.all").retval == 0
+    assert door.ask("/sessions")["sessions"] == []
+
+
 @pytest.mark.parametrize(
     "back",
     [
@@ -216,14 +255,15 @@ def test_who_was_shut_out_is_listened_to_again():
 
 def test_sessions_end_by_themselves():
     now = 0.0
-    sessions = Sessions(lambda: now)
-    idle, busy = sessions.begin(SOMEBODY), sessions.begin(SOMEBODY)
+    sessions = Sessions(lambda: now, lambda: now)
+    idle, busy = sessions.begin(SOMEBODY, "here"), sessions.begin(SOMEBODY, "here")
     for now in range(0, int(LONGEST), int(IDLE) - 1):  # noqa: B007 - the clock reads it
         assert sessions.of(busy) is not None
     assert sessions.of(idle) is None
+    assert len(sessions.lines()) == 1
     now = LONGEST + 1
     assert sessions.of(busy) is None
-    many = [sessions.begin(SOMEBODY) for _ in range(MOST + 1)]
+    many = [sessions.begin(SOMEBODY, "here") for _ in range(MOST + 1)]
     assert [sessions.of(each) is None for each in (many[0], many[1], many[-1])] == [True, False, False]
 
 
@@ -269,8 +309,8 @@ def test_what_is_revoked_during_a_look_is_not_kept(door: Door, monkeypatch: pyte
 
 
 def test_a_session_that_ends_while_it_is_looked_at_is_over(monkeypatch: pytest.MonkeyPatch):
-    sessions = Sessions(lambda: 0.0)
-    secret = sessions.begin(SOMEBODY)
+    sessions = Sessions(lambda: 0.0, lambda: 0.0)
+    secret = sessions.begin(SOMEBODY, "here")
     ends = threading.Thread(target=sessions.end, args=(secret,))
 
     def noted(session: Session, **changes: float) -> Session:

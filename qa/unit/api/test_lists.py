@@ -17,6 +17,7 @@ LISTS = {
     "tenants": ("tenants", "tenant", ("tenant", "rotated")),
     "access": ("access", "name", ("name", "created", "expires", "used")),
     "destructions": ("destructions", "key_identifier", ("key", "requested")),
+    "sessions": ("sessions", "name", ("name", "begun", "used")),
 }
 """By the path: what the answer calls the lines, what names one, and the orders."""
 FILTERS = [
@@ -31,6 +32,7 @@ FILTERS = [
     ("access?role=operator", ["operator.all"]),
     ("access?kind=certificate", ["node1"]),
     ("access?tenant=nobody", []),
+    ("sessions?role=read-only", []),
     ("destructions?state=approved", []),
     ("destructions?state=waiting&fs=scratch", []),
     ("destructions?state=waiting&fs=cephfs", ["00" * 16, "01" * 16, "02" * 16]),
@@ -52,6 +54,10 @@ def full(door: Door) -> Door:
         assert door.send("PUT", place, body={"report": subtree.encode()}).status == 200
         assert door.send("POST", f"{ROOT}/destructions/cephfs/{quote(name, safe='')}").status == 200
     door.token("operator")
+    serving = door.manager.module.serving
+    serving._doors = type(serving.doors())(address="https://here:1")
+    for _ in NAMES:
+        assert door.send("POST", f"{ROOT}/links", body={"role": "operator"}).status == 200
     assert (
         door.manager.run("api certificate add", "node1", "CN=node1", "read-only", expires="never").retval == 0
     )

@@ -136,7 +136,7 @@ def test_whom_links_let_in_is_known_by_the_link(door: Door):
 
     def followed(link: str) -> str:
         identity = door.manager.module.access.followed(link.partition("=")[2])
-        secret = serving._sessions.begin(identity)
+        secret = serving._sessions.begin(identity, "192.0.2.7")
         cookie = {"cookie": f"__Host-fscrypt={secret}", "x-csrf-token": serving._sessions.of(secret).csrf}
         made = [
             door.send(

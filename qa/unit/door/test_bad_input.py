@@ -36,6 +36,8 @@ OF_THE_SERVICE = (
     "job forget",
     "api show",
     "api login",
+    "api session ls",
+    "api session revoke",
     "migrate plan",
     "migrate start",
     "migrate status",
