@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.say(f"cache folder: {cache.folder}")
         return _run(options, cache, progress)
     except StepError as error:
-        sys.stderr.write(f"{tail(error.log)}\nqa/run: {error}; the lines above are the end of its log\n")
+        sys.stderr.write(f"{tail(error.log)}\nqa/run: {error}; the lines above are the end of {error.log}\n")
         return 1
     except LabError as error:
         sys.stderr.write(f"qa/run: {error}\n")

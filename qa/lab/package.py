@@ -74,12 +74,7 @@ def run(cache: Cache, progress: Progress) -> int:
     """
     with copy_source(cache, "package") as source:
         record = Record(commit(), packages.version_of(source), _BEFORE)
-        try:
-            _carry_out(source, record, cache, progress)
-        except StepError as error:
-            # the folder of the run goes
-            kept = shutil.copy(error.log, cache.place("logs") / f"failed-package-{error.log.name}")
-            raise StepError(str(error).removesuffix(" failed"), Path(kept)) from error
+        _carry_out(source, record, cache, progress)
     _RECORD.write_text(json.dumps(asdict(record), indent=1) + "\n")
     progress.say(f"the record is {_RECORD.relative_to(SOURCE)}")
     for line in (*record.complaints, *record.traces):

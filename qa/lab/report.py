@@ -1,5 +1,6 @@
 """What the lab says while it works, and how it says that it cannot."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,10 @@ class StepError(LabError):
     def __init__(self, what: str, log: Path) -> None:
         super().__init__(f"{what} failed")
         self.log = log
+
+    def keep_log(self, logs: Path, whose: str) -> None:
+        """Copy the log to where it stays: the folder of a run goes with the run."""
+        self.log = Path(shutil.copy(self.log, logs / f"failed-{whose}-{self.log.name}"))
 
 
 class Progress:

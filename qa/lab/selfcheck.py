@@ -19,8 +19,8 @@ from . import release_check, rootfs, tools
 from .cache import VARIABLE, Cache
 from .chamber import Bind, Chamber
 from .releases import TENTACLE
-from .report import Progress
-from .source import SOURCE, copy_source
+from .report import Progress, StepError
+from .source import SOURCE, copy_source, run_folder
 
 _RUN = SOURCE / "qa/run"
 _MARK = f"fscrypt-lab-selfcheck-{os.getpid()}"
@@ -112,6 +112,33 @@ class BeforeARelease(unittest.TestCase):
         self.write("doc/results/keys.json", '{"failures": ["one"]}')
         self.write("doc/results/engine_bench.json", "{}")
         self.assertEqual(release_check.records(self.root), "doc/results/keys.json tells of failures")
+
+
+class FailedSteps(unittest.TestCase):
+    """The log of a step that ended a run is there when the run's folder is gone."""
+
+    def setUp(self) -> None:
+        self.cache = Cache(Path(self.enterContext(tempfile.TemporaryDirectory())))
+
+    def logged(self, name: str) -> Path:
+        """Where a log lies after the run whose step it told of; `name` is seen from the run's folder."""
+        with self.assertRaises(StepError) as caught, run_folder(self.cache, "soak") as folder:
+            log = folder / name
+            log.parent.mkdir(exist_ok=True)
+            log.write_text("no room\n")
+            raise StepError("booting", log)
+        return caught.exception.log
+
+    def test_it_stays(self) -> None:
+        log = self.logged("soak/booting.log")
+        self.assertEqual(log, self.cache.folder / "logs/failed-soak-booting.log")
+        self.assertEqual(log.read_text(), "no room\n")
+        self.assertEqual(list(self.cache.place("runs").iterdir()), [])
+
+    def test_one_that_lies_elsewhere_is_left_there(self) -> None:
+        log = self.cache.place("logs") / "rootfs.log"
+        self.assertEqual(self.logged(str(log)), log)
+        self.assertEqual(list(log.parent.iterdir()), [log])
 
 
 class OtherMachines(unittest.TestCase):

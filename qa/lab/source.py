@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .cache import Cache, remove_tree
+from .report import StepError
 
 SOURCE = Path(__file__).resolve().parents[2]
 _NOT_SOURCE = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", ".tox", ".*_cache", "build")
@@ -16,7 +17,7 @@ _NOT_SOURCE = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", ".tox"
 
 @contextmanager
 def run_folder(cache: Cache, what: str) -> Iterator[Path]:
-    """A folder for one run, gone when the run ends.
+    """A folder for one run, gone when the run ends; the log of a step that ended it stays in the cache's `logs`.
 
     A lock tells the folders of runs that were killed: the next run removes them.
     """
@@ -32,6 +33,10 @@ def run_folder(cache: Cache, what: str) -> Iterator[Path]:
     with lock:
         try:
             yield folder
+        except StepError as error:
+            if error.log.is_relative_to(folder):
+                error.keep_log(cache.place("logs"), what)
+            raise
         finally:
             with cache.lock("runs"):
                 remove_tree(folder)

@@ -1,6 +1,5 @@
 """`qa/run test`: the lab's own tests, lint and types, unit tests and cluster tests, releases side by side."""
 
-import shutil
 import sys
 import time
 import unittest
@@ -255,9 +254,9 @@ def _counts(file: Path) -> tuple[int, int, int]:
 def _tell(outcomes: Sequence[Outcome], logs: Path) -> int:
     for outcome in outcomes:
         for failure in outcome.failures:
-            kept = shutil.copy(failure.log, logs / f"failed-{outcome.subject.split()[0]}-{failure.log.name}")
+            failure.keep_log(logs, outcome.subject.split()[0])
             sys.stdout.write(
-                f"---- {failure}; the end of {kept}:\n{tail(failure.log, _LINES_OF_A_FAILURE)}\n"
+                f"---- {failure}; the end of {failure.log}:\n{tail(failure.log, _LINES_OF_A_FAILURE)}\n"
             )
     for outcome in outcomes:
         verdict = "; ".join(str(failure) for failure in outcome.failures) or "all steps passed"
