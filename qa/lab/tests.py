@@ -25,7 +25,21 @@ _SIDES = 2
 _TOLD_AS_LONGEST = 12
 # rooms of unit tests that touch neither Ceph nor what comes with a release: once is enough. (What ceph-mgr loads of
 # them runs in that of 18.2, and its Python, in qa/cluster.)
-_OF_NO_RELEASE = ("api", "control", "dashboard", "door", "format", "keys", "manual", "messages", "store")
+_OF_NO_RELEASE = (
+    "api",
+    "control",
+    "dashboard",
+    "door",
+    "format",
+    "hygiene",
+    "kernel",
+    "keys",
+    "load",
+    "manual",
+    "messages",
+    "migrate",
+    "store",
+)
 # other files of a folder that one call of pytest runs: each call takes some seconds to begin
 _TOGETHER = 3
 # what `qa/run test` tells of at its end; the order matters, not the times
