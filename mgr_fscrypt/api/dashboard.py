@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import mgr_module
 
-from .exchange import LONGEST_BODY, PAGES, Reply, Request, User
+from .exchange import PAGES, Reply, Request, User
+from .problems import ProblemError
+from .sizes import received
 
 Answering = Callable[[Request, User | None, str], Reply]
 
@@ -58,26 +60,31 @@ def _registered(door: DashboardDoor) -> bool:
         reads = AuthManager.authorize(found.username, Scope.CEPHFS, [Permission.READ])
         return User(found.username, reads, token, "token" in cherrypy.request.cookie)
 
-    def answered() -> bytes:
+    def replied() -> Reply:
         request = cherrypy.request
         # as it was sent: the dispatcher has taken the escapes out of what it gives
-        place = request.request_line.split()[1].partition("?")[0]
-        body = b""
-        if request.process_request_body:
-            body = request.body.fp.read(LONGEST_BODY + 1)
+        address = request.request_line.split()[1]
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            body = received(address, headers, request.body.fp.read)
+        except ProblemError as problem:
+            return problem.reply()
         prefix = str(mgr.get_module_option("url_prefix", "") or "").rstrip("/")
-        reply = door.answer(
+        return door.answer(
             Request(
                 method=request.method,
-                path=place.removeprefix(prefix),
+                path=address.partition("?")[0].removeprefix(prefix),
                 query=request.query_string,
-                headers={name.lower(): value for name, value in request.headers.items()},
+                headers=headers,
                 body=body,
                 address=request.remote.ip,
             ),
             user(),
             prefix,
         )
+
+    def answered() -> bytes:
+        reply = replied()
         cherrypy.response.status = reply.status
         cherrypy.response.headers.update(reply.headers)
         return reply.body

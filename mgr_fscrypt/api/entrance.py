@@ -63,7 +63,7 @@ class Entrance:
             if session is None:
                 raise _unknown("nobody is logged in")
             identity = session.identity
-        self.count(identity.name)
+        self._limits.count(identity.name)
         return Visitor(identity, request.address), session
 
     def proven(self, request: Request, kind: str, proof: str) -> Identity:
@@ -92,17 +92,6 @@ class Entrance:
         # what was revoked, or is over, ends its sessions
         known = self._known(found.identity.kind, found.identity.proof)
         return found if known == found.identity else None
-
-    def count(self, who: str) -> None:
-        """Count a request. Raises `ProblemError`: there were too many."""
-        seconds = self._limits.wait(who)
-        if seconds:
-            raise ProblemError(
-                429,
-                "these are too many requests, nothing was changed",
-                "wait as long as Retry-After says",
-                {"Retry-After": str(int(seconds) + 1)},
-            )
 
     def _known(self, kind: str, proof: str) -> Identity | None:
         try:

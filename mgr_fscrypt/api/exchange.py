@@ -25,7 +25,7 @@ class Request:
         path: as it was sent, its escapes still there.
         query: the same, after the question mark.
         headers: by names in lower case.
-        body: all of it; a door has refused more than `LONGEST_BODY` before.
+        body: all of it; a door has refused more than `sizes.LONGEST_BODY` before.
         address: from where it came, for the audit and for limits.
         subject: of the client certificate that the door has checked; empty: there is none.
     """
@@ -86,7 +86,3 @@ class User:
     reads: bool
     token: str
     by_cookie: bool
-
-
-LONGEST_BODY = 1 << 20
-"""Bytes of a request's body: what `ceph fscrypt apply` takes of resources at once, and more than all else needs."""

@@ -9,13 +9,15 @@ from dashboard_ui.visit import Visit
 
 from ..control import RefusalError
 from ..control.access import Access
+from ..control.persons import OF_THE_DASHBOARD
 from ..store import Identity
 from .answering import answered, asset, shown
 from .arguments import decoded, fields
 from .caller import ApiCaller
-from .exchange import LONGEST_BODY, PAGES, Reply, Request, User, Visitor
+from .exchange import PAGES, Reply, Request, User, Visitor
 from .headers import policy
 from .interface import Api
+from .limits import Limits
 from .operations import READ
 from .problems import ProblemError, parted
 from .returning import way_back
@@ -30,13 +32,15 @@ class Inside:
     Args:
         api: the operations.
         access: who may do what.
+        limits: how often they may ask, here and at the module's own server together.
         pages: for people.
         log: tells of each request, and of our own mistakes.
     """
 
-    def __init__(self, *, api: Api, access: Access, pages: Pages, log: Logger) -> None:
+    def __init__(self, *, api: Api, access: Access, limits: Limits, pages: Pages, log: Logger) -> None:
         self._api = api
         self._access = access
+        self._limits = limits
         self._pages = pages
         self._log = log
         self._secret = secrets.token_bytes(32)
@@ -61,7 +65,6 @@ class Inside:
         return Reply(reply.status, reply.body, always | dict(reply.headers))
 
     def _answered(self, request: Request, user: User | None, prefix: str, nonce: str) -> Reply:
-        _check_body(request)
         page = request.path.removeprefix(PAGES) if request.path.startswith(f"{PAGES}/") else None
         if page is not None and page.startswith("/assets/"):
             return asset(self._pages, page.removeprefix("/assets/"))
@@ -73,6 +76,7 @@ class Inside:
             return Reply(303, b"", {"Location": f"{prefix}{PAGES}/"})
         if user is None:
             raise ProblemError(401, "nobody is logged in to the dashboard", "log in there (POST /api/auth)")
+        self._limits.count(OF_THE_DASHBOARD + user.name)
         visitor = Visitor(self._identity(user), request.address)
         csrf = hmac.digest(self._secret, user.token.encode("utf-8", "surrogatepass"), "sha256").hex()
         if page is None:
@@ -112,16 +116,7 @@ class Inside:
                 f"the dashboard does not let {user.name} read what is CephFS's, and nobody gave them access here",
                 "ask for `ceph fscrypt api user add`",
             )
-        return Identity(f"dashboard.{user.name}", "dashboard", user.name, READ, "", 0, 0)
-
-
-def _check_body(request: Request) -> None:
-    """Of a document a part is one, too. Raises `ProblemError`: it is not all there."""
-    if len(request.body) > LONGEST_BODY:
-        raise ProblemError(413, "the body is too large, nothing was changed")
-    length = request.headers.get("content-length", "")
-    if request.method in ("POST", "PUT") and length.isdecimal() and int(length) > len(request.body):
-        raise ProblemError(400, "the body ended before its end, nothing was changed")
+        return Identity(OF_THE_DASHBOARD + user.name, "dashboard", user.name, READ, "", 0, 0)
 
 
 def _check_form(csrf: str, token: str) -> None:

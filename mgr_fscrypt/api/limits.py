@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .problems import ProblemError
+
 A_SECOND = 50.0
 """Requests a second that one identity may make for long."""
 AT_ONCE = 200.0
@@ -49,6 +51,17 @@ class Limits:
             if len(self._buckets) > _MOST:
                 self._buckets.popitem(last=False)
         return 0.0 if welcome else (1 - left) / A_SECOND
+
+    def count(self, who: str) -> None:
+        """Count a request. Raises `ProblemError`: there were too many."""
+        seconds = self.wait(who)
+        if seconds:
+            raise ProblemError(
+                429,
+                "these are too many requests, nothing was changed",
+                "wait as long as Retry-After says",
+                {"Retry-After": str(int(seconds) + 1)},
+            )
 
     def failed(self, address: str) -> bool:
         """Count an attempt that failed; True: it was the last one."""

@@ -16,8 +16,9 @@ from cheroot.makefile import MakeFile
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server as WsgiServer
 
-from .exchange import LONGEST_BODY, Reply, Request
+from .exchange import Reply, Request
 from .problems import ProblemError
+from .sizes import LONGEST_BODY, LONGEST_HEAD, body_length, received
 
 WORKERS = 40
 """Threads; more requests wait."""
@@ -27,7 +28,6 @@ LONGEST = 30.0
 """Seconds that all of one request may take, with what is sent back."""
 URGENT = 3.0
 """Seconds that a client may take to say its request while no worker is free."""
-_LONGEST_HEADERS = 32 << 10
 _SHORT = {
     "commonName": "CN",
     "countryName": "C",
@@ -49,11 +49,14 @@ class _Request(HTTPRequest):  # type: ignore[misc] # cheroot's has no types here
         """
         if not super().read_request_headers():
             return False
-        if self.inheaders.get(b"Transfer-Encoding"):
-            self.simple_response("411 Length Required", "send Content-Length; nothing was changed")
-            return False
-        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
-            self.simple_response("400 Bad Request", "Content-Length is no number; nothing was changed")
+        said = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.inheaders.items()
+        }
+        try:
+            body_length(said)
+        except ProblemError as problem:
+            told = f"{problem.detail}; {problem.step}" if problem.step else problem.detail
+            self.simple_response(f"{problem.status} {_REASONS[problem.status]}", told)
             return False
         return True
 
@@ -148,7 +151,7 @@ class Server:
         self._server.working = {}
         self._server.ssl_adapter = _Tls(context)
         self._server.max_request_body_size = LONGEST_BODY
-        self._server.max_request_header_size = _LONGEST_HEADERS
+        self._server.max_request_header_size = LONGEST_HEAD
         self._server.software = "fscrypt"
         self._server.error_log = lambda text="", level=20, traceback=False: log.log(
             level, "api: %s", text, exc_info=traceback
@@ -203,17 +206,17 @@ class Server:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
 
     def _replied(self, environ: dict[str, Any]) -> Reply:
-        body = environ["wsgi.input"].read()
-        if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
-            # of a document the half is one, too
-            return ProblemError(400, "the body ended before its end, nothing was changed").reply()
-        environ["fscrypt.connection"].heard = True
-        path, _, query = environ["REQUEST_URI"].partition("?")
         headers = {
             name.removeprefix("HTTP_").lower().replace("_", "-"): value
             for name, value in environ.items()
-            if name.startswith("HTTP_") or name == "CONTENT_TYPE"
+            if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
         }
+        try:
+            body = received(environ["REQUEST_URI"], headers, environ["wsgi.input"].read)
+        except ProblemError as problem:
+            return problem.reply()
+        environ["fscrypt.connection"].heard = True
+        path, _, query = environ["REQUEST_URI"].partition("?")
         return self._respond(
             Request(
                 method=environ["REQUEST_METHOD"],
@@ -238,10 +241,13 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     409: "Conflict",
+    411: "Length Required",
     412: "Precondition Failed",
     413: "Content Too Large",
+    414: "URI Too Long",
     415: "Unsupported Media Type",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }

@@ -191,6 +191,7 @@ class ApiService:
                 log=self._log,
             ),
             sessions=self._sessions,
+            limits=self._limits,
             pages=Pages(),
             metrics=self._metrics,
             open_metrics=open_metrics,
@@ -204,7 +205,7 @@ class ApiService:
 
         from .inside import Inside
 
-        return Inside(api=self.api, access=self._access, pages=Pages(), log=self._log)
+        return Inside(api=self.api, access=self._access, limits=self._limits, pages=Pages(), log=self._log)
 
     def _begin(self, wanted: Settings) -> None:
         from .server import Server

@@ -18,6 +18,7 @@ from .entrance import COOKIE, Entrance, cookie
 from .exchange import ROOT, Reply, Request, Visitor
 from .headers import strict
 from .interface import Api
+from .limits import Limits
 from .problems import ProblemError, refusal
 from .returning import way_back
 from .sessions import Session, Sessions
@@ -39,6 +40,7 @@ class Site:
         api: the operations.
         entrance: who comes in.
         sessions: of those who did.
+        limits: how often they may ask.
         pages: for people.
         metrics: tells them where they are open to everybody.
         open_metrics: whether everybody may read it.
@@ -52,6 +54,7 @@ class Site:
         api: Api,
         entrance: Entrance,
         sessions: Sessions,
+        limits: Limits,
         pages: Pages,
         metrics: Callable[[], Result],
         open_metrics: bool,
@@ -61,6 +64,7 @@ class Site:
         self._api = api
         self._entrance = entrance
         self._sessions = sessions
+        self._limits = limits
         self._pages = pages
         self._metrics = metrics
         self._open_metrics = open_metrics
@@ -107,7 +111,7 @@ class Site:
             return Reply(303, b"", {"Location": f"/login?back={quote(way_back(request), safe='')}"})
         visitor = Visitor(session.identity, request.address)
         who[0] = visitor.who
-        self._entrance.count(session.identity.name)
+        self._limits.count(session.identity.name)
         form: dict[str, str] = {}
         if request.method == "POST":
             form = _form(request)

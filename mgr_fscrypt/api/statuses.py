@@ -30,10 +30,13 @@ WORDS: Mapping[int, str] = {
     404: "ENOENT",
     405: "METHOD",
     409: "CONFLICT",
+    411: "LENGTH",
     412: "CHANGED",
     413: "TOO_LARGE",
+    414: "TOO_LONG",
     415: "MEDIA_TYPE",
     429: "TOO_MANY",
+    431: "TOO_LONG",
     500: "EIO",
     503: "EAGAIN",
 }

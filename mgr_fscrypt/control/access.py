@@ -16,7 +16,7 @@ from ..messages.spans import kept_for
 from ..store import Identity, Order, Spot
 from .filters import chosen
 from .paging import Orders, cut, more, order_of, page_size, position
-from .persons import LONGEST, UNKNOWN, Line
+from .persons import LONGEST, OF_THE_DASHBOARD, UNKNOWN, Line
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, shell_word, table
@@ -247,7 +247,7 @@ class Access:
 
     def add_user(self, user: str, role: str, tenant: str | None, expires: str | None, by: Line) -> Result:
         """Let a user of Ceph's dashboard do what a role may; see `create_token`."""
-        return self._told(self._add(f"dashboard.{user}", "dashboard", user, role, tenant, expires, by))
+        return self._told(self._add(OF_THE_DASHBOARD + user, "dashboard", user, role, tenant, expires, by))
 
     def revoke(self, name: str) -> Result:
         """End an access, at once."""

@@ -15,7 +15,8 @@ UNKNOWN = "?"
 """Stands behind those who were let in before it was kept by whom: no name of an identity is that."""
 LONGEST = 20
 """Names in a line: farther from the command line nobody is let in."""
-_OF_THE_DASHBOARD = "dashboard."
+OF_THE_DASHBOARD = "dashboard."
+"""What names of identities begin with that are users of Ceph's dashboard."""
 
 
 def line_of(identity: Identity) -> Line:
@@ -25,7 +26,7 @@ def line_of(identity: Identity) -> Line:
 
 def person(name: str) -> str:
     """Whom a name means: a user of Ceph's dashboard and a token of the same name are taken for one."""
-    return name.removeprefix(_OF_THE_DASHBOARD).casefold()
+    return name.removeprefix(OF_THE_DASHBOARD).casefold()
 
 
 def in_common(one: Sequence[str], other: Sequence[str]) -> str:

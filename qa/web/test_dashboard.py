@@ -101,6 +101,10 @@ def test_behind_its_login(cluster: Cluster, dashboard: Dashboard):
         "GET", f"{ROOT}/subtrees/cephfs/subtree?path=/nosuch%2Fpath&self=1", headers=bearer
     )
     assert shown.status == 400, "what the dashboard would take for its own is ours to judge"
+    wide = dashboard.send("GET", f"{ROOT}/status", headers={**bearer, "X-Wide": "x" * (33 << 10)})
+    assert (wide.status, wide.json["code"]) == (431, "TOO_LONG")
+    large = {**bearer, "Content-Length": str(2 << 20)}
+    assert dashboard.send("PUT", f"{ROOT}/resources", headers=large).status == 413, "it is not read before"
     page = dashboard.send("GET", "/ui-fscrypt/", headers=cookie)
     assert (page.status, page.headers["Content-Type"][:9]) == (200, "text/html")
     assert dashboard.send("GET", "/ui-fscrypt/").status == 401

@@ -5,7 +5,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from mgr_fscrypt.api.exchange import LONGEST_BODY, MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
+from mgr_fscrypt.api.exchange import MEDIA_TYPE, PAGES, ROOT, Reply, Request, User
+from mgr_fscrypt.api.limits import AT_ONCE
 from qa.fakes.api_door import Door, told
 from qa.unit.dashboard.markup import Markup
 
@@ -55,14 +56,21 @@ def test_what_a_browser_sends_by_itself_changes_nothing(ask: Ask, door: Door):
     assert ask("POST", f"{PAGES}/", BROWSER, form).status == 403
 
 
-def test_a_part_of_a_body_is_none(ask: Ask, door: Door):
-    door.manager.run("api user add", "boss", "security-officer")
-    yaml = {"content-type": "application/yaml"}
-    large = b"# " + b"x" * LONGEST_BODY
-    assert ask("PUT", f"{ROOT}/resources", BOSS, large, **yaml).status == 413
-    assert ask("PUT", f"{ROOT}/resources", BOSS, b"# x", **yaml).status == 200
-    cut = {"content-length": "30"} | yaml
-    assert ask("PUT", f"{ROOT}/resources", BOSS, b"# x", **cut).status == 400
+def test_too_many_requests_of_one_user(ask: Ask, door: Door):
+    """By page or by operation, whatever the role; at both doors it is one count."""
+    limits = door.manager.module.serving._limits
+    limits._clock = lambda: 0.0
+    for number in range(int(AT_ONCE)):
+        path = (f"{ROOT}/doors", f"{PAGES}/nosuch")[number % 2]
+        assert ask("GET", path, BOSS).status in (200, 404)
+    for path in (f"{ROOT}/doors", f"{PAGES}/nosuch"):
+        refused = ask("GET", path, BOSS)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    assert limits.wait("dashboard.boss") > 0
+    assert ask("GET", f"{ROOT}/doors", STRANGER).status == 403, "another one is not held up"
+    assert ask("GET", f"{PAGES}/assets/pages.css", BOSS).status == 200, "what a page needs is not counted"
+    limits._clock = lambda: 1.0
+    assert ask("GET", f"{ROOT}/doors", BOSS).status == 200
 
 
 def test_pages_hang_where_the_dashboard_does(ask: Ask):

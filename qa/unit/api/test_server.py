@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from mgr_fscrypt.api.certificate import self_signed
-from mgr_fscrypt.api.exchange import LONGEST_BODY, Reply, Request
+from mgr_fscrypt.api.exchange import Reply, Request
+from mgr_fscrypt.api.problems import ProblemError
 from mgr_fscrypt.api.server import WORKERS, Server, subject
+from mgr_fscrypt.api.sizes import LONGEST_BODY, LONGEST_HEAD, received
 
 
 class Ear:
@@ -81,6 +83,35 @@ def test_a_body_has_the_length_that_was_said(ear: Ear, headers: str, body: bytes
     ear.heard.clear()
     assert f" {status} " in ear.told(headers, body)
     assert ear.heard == []
+
+
+@pytest.mark.parametrize(
+    ("place", "headers", "status"),
+    [
+        ("/" + "x" * LONGEST_HEAD, {}, 414),
+        ("/x", {"accept": "x" * LONGEST_HEAD}, 431),
+        ("/x", {f"x-{number}": "x" * 100 for number in range(400)}, 431),
+        ("/x", {"content-length": "9" * 5000}, 413),
+        ("/x", {"content-length": str(LONGEST_BODY + 1)}, 413),
+        ("/x", {"content-length": "-1"}, 400),
+        ("/x", {"content-length": "\u0663"}, 400),
+        ("/x", {"transfer-encoding": "gzip, chunked", "content-length": "3"}, 411),
+        ("/x", {"content-length": "4"}, 400),
+    ],
+)
+def test_what_no_door_reads(place: str, headers: dict[str, str], status: int):
+    asked: list[int] = []
+
+    def read(length: int) -> bytes:
+        asked.append(length)
+        return b"abc"
+
+    with pytest.raises(ProblemError) as found:
+        received(place, headers, read)
+    assert (found.value.status, found.value.reply().status) == (status, status)
+    assert asked in ([], [4]), "what is refused for its size is not read"
+    assert received("/x", {"content-length": "3"}, read) == b"abc"
+    assert received("/x", {}, read) == b""
 
 
 def test_a_body_comes_whole(ear: Ear):
