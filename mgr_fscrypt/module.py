@@ -379,6 +379,7 @@ class Module(
             answer=self._answer,
             now=time.monotonic,
             pause=time.sleep,
+            new_ticket=lambda: uuid.uuid4().hex,
         )
         self.subtree_jobs = SubtreeJobs(opening=opening, creations=self.follow_up, **parts)
         self.migrations = Migrations(

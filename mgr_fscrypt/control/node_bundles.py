@@ -58,6 +58,7 @@ class NodeBundles:
         answer: does work on the database.
         now: seconds that only grow.
         pause: waits for so many seconds.
+        new_ticket: gives 32 hexadecimal digits, others each time.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class NodeBundles:
         answer: Callable[[Callable[[], Result]], Result],
         now: Callable[[], float],
         pause: Callable[[float], None],
+        new_ticket: Callable[[], str],
     ) -> None:
         self._ask = ask
         self._subtrees = subtrees
@@ -76,6 +78,7 @@ class NodeBundles:
         self._answer = answer
         self._now = now
         self._pause = pause
+        self._new_ticket = new_ticket
 
     def give(self, fs_name: str, path: str) -> Result:
         """Have it read, and tell it. The service refuses it for a key that opens for nobody."""
@@ -84,8 +87,8 @@ class NodeBundles:
             return shown
         line = shown.answer.subtree
         try:
-            asked = BundleQuestion(existing(self._cluster, fs_name).fscid, line.key_identifier)
-            found = self._read(asked)
+            fscid = existing(self._cluster, fs_name).fscid
+            found = self._read(BundleQuestion(fscid, line.key_identifier, self._new_ticket()))
         except RefusalError as refusal:
             return refusal.result
         if found.state != "read":

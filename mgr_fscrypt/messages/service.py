@@ -239,13 +239,17 @@ class BundleQuestion:
     Args:
         fscid: the number of the file system that is meant.
         key_identifier: the key's public name.
+        ticket: 32 hexadecimal digits, of one command: it is told what was read after it began, and nothing that was
+            read for another one.
     """
 
     fscid: int
     key_identifier: str
+    ticket: str
 
     def __post_init__(self) -> None:
         _expect_identifier(self.key_identifier)
+        _expect_identifier(self.ticket)
 
 
 JobAsk = StartJob | PauseJob | ResumeJob | CancelJob | ForgetJob | JobQuestion | JobsQuestion

@@ -14,15 +14,15 @@ from ..messages.service import LONGEST_BUNDLE, Bundled, BundleQuestion
 from ..reported import kms_facts
 from .clock import Clock
 
-FORGOTTEN = 30.0
-"""Seconds after which it is forgotten where nobody comes for it: what is kept longer could outlive the key."""
+FORGOTTEN = 5.0
+"""Seconds after which it is forgotten where nobody comes for it: the command that asked has ended by then."""
 MOST = 20
 """That are asked for at a time."""
 _READING = Bundled("reading")
 
 
 class Handouts:
-    """What is asked for, until somebody comes for it once. For any threads; in memory alone."""
+    """What is asked for, until the command that asked comes for it once. For any threads; in memory alone."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -13,6 +13,7 @@ from mgr_fscrypt.messages.kms import KmsFacts
 from mgr_fscrypt.messages.service import Ask, Bundled, BundleQuestion, Done, Said
 
 KEY = "00112233445566778899aabbccddeeff"
+TICKETS = ("0a" * 16, "0b" * 16)
 LINE = SubtreeLine("cephfs", True, "/a b", 7, "engine", "AES-256-XTS", "AES-256-CBC-CTS", 32, KEY, 1)
 READ = Bundled("read", "", '{"kind": "key bundle"}', (KmsFacts("vault", "vault", "https://a", "k", "f", ()),))
 
@@ -31,6 +32,7 @@ class Stage:
             answer=lambda work: work(),
             now=lambda: self.time,
             pause=self.pause,
+            new_ticket=iter(TICKETS).__next__,
         )
 
     def file_systems(self) -> list[FileSystem]:
@@ -55,7 +57,7 @@ class Stage:
 def test_it_is_told_once_it_was_read_with_the_lines_that_use_it():
     stage = Stage(Bundled("reading"), Bundled("reading"), READ)
     result = stage.bundles.give("cephfs", "/a b")
-    assert stage.asked == [BundleQuestion(3, KEY)] * 3
+    assert stage.asked == [BundleQuestion(3, KEY, TICKETS[0])] * 3
     assert isinstance(result.answer, NodeBundle)
     assert result.rendered(None)[1] == READ.bundle
     assert result.answer.mount == "cephfs-fscrypt mount '/a b' DIRECTORY --fs cephfs --bundle FILE --open kms"
@@ -79,6 +81,14 @@ def test_what_is_not_given_out(said: Said | RefusalError, code: int, words: str)
     result = stage.bundles.give("cephfs", "/a b")
     assert (result.code, words in result.status, result.answer) == (code, True, None)
     assert stage.time <= PATIENCE + 1
+
+
+def test_each_command_asks_for_itself():
+    """What was read for one that nobody waited for is given to no other one: its key may be shut by then."""
+    stage = Stage(*[Bundled("reading")] * 100, READ)
+    assert stage.bundles.give("cephfs", "/a b").code == errno.EAGAIN
+    assert stage.bundles.give("cephfs", "/a b").success
+    assert {each.ticket for each in stage.asked if isinstance(each, BundleQuestion)} == set(TICKETS)
 
 
 def test_of_what_is_not_registered_nothing_is_asked():

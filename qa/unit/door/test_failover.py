@@ -147,8 +147,9 @@ class Service:
                 return _job(JobWish(name, "verify", 1, "/a", {}))
             case KeptQuestion():
                 return Kept("read", 1, "", 0, (FACTS,), (TENANT,), "")
-            case BundleQuestion():
-                self.done.add(str(ask))
+            case BundleQuestion(key_identifier=key):
+                # the ticket is another one each time
+                self.done.add(f"bundle {key}")
                 return Bundled(
                     "read", "", "{}", (KmsFacts("vault", "vault", "https://a:8200", "k", "f", ()),)
                 )

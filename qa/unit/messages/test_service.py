@@ -108,7 +108,7 @@ REQUESTS = [
     TryManager("vault"),
     Rescan(),
     KeptQuestion("17"),
-    BundleQuestion(1, KEY),
+    BundleQuestion(1, KEY, "0a" * 16),
     Shutdown(),
     StartJob(WISH),
     PauseJob(KEY),

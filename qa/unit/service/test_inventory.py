@@ -35,6 +35,7 @@ from qa.fakes.objects import FakeObjects
 from qa.fakes.service import FakeClock
 
 WORDS = "a secret that a stranger's error has in it"
+TICKET = "0a" * 16
 
 
 class Stage:
@@ -185,7 +186,7 @@ def test_it_ends(stage: Stage):
 
 def wanted(stage: Stage, name: str = "k0", fscid: int = 1) -> tuple[BundleQuestion, Bundled]:
     """What a node gets: asked for, read, and asked for again."""
-    asked = BundleQuestion(fscid, stage.desk.safe.find(name).key)
+    asked = BundleQuestion(fscid, stage.desk.safe.find(name).key, TICKET)
     assert stage.inventory.bundle(asked).state == "reading"
     assert stage.inventory.bundle(asked).state == "reading"
     stage.inventory.look()
@@ -228,7 +229,7 @@ def test_a_key_that_opens_for_nobody_is_not_given_out(stage: Stage, end: str):
         lifecycle.destroy("k0", 0)
     if end == "finish":
         lifecycle.finish("k0")
-    asked = BundleQuestion(1, key)
+    asked = BundleQuestion(1, key, TICKET)
     stage.inventory.bundle(asked)
     stage.inventory.look()
     found = stage.inventory.bundle(asked)
@@ -237,13 +238,29 @@ def test_a_key_that_opens_for_nobody_is_not_given_out(stage: Stage, end: str):
 
 def test_one_that_ends_before_somebody_comes_for_it_is_forgotten(stage: Stage):
     stage.keys(1)
-    asked = BundleQuestion(1, stage.desk.safe.find("k0").key)
+    asked = BundleQuestion(1, stage.desk.safe.find("k0").key, TICKET)
     stage.inventory.bundle(asked)
     stage.inventory.look()
     stage.clock.time += FORGOTTEN + 1
     stage.inventory.look()
     assert stage.inventory._handouts._found == {}
     assert stage.inventory.bundle(asked).state == "reading"
+
+
+def test_what_was_read_before_a_key_was_shut_is_told_nobody_who_asks_after(stage: Stage):
+    """Neither what nobody came for, nor what was being read for somebody else."""
+    stage.keys(1)
+    key = stage.desk.safe.find("k0").key
+    left, under_way, after = (BundleQuestion(1, key, f"{number:032x}") for number in range(3))
+    stage.inventory.bundle(left)
+    stage.inventory.look()
+    stage.inventory.bundle(under_way)
+    Lifecycle(stage.custody.keeper).disable("k0")
+    assert stage.inventory.bundle(after).state == "reading"
+    stage.inventory.look()
+    found = stage.inventory.bundle(after)
+    assert (found.state, found.bundle, "disabled" in found.error) == ("refused", "", True)
+    assert stage.inventory.bundle(left).state == "read", "that of the command that asked before is its own"
 
 
 def test_what_no_node_gets(stage: Stage):
@@ -255,12 +272,12 @@ def test_what_no_node_gets(stage: Stage):
     stage.register.remove("vault")
     assert "vault" in wanted(stage)[1].error
     stage.trouble = OSError("the cluster is away")
-    asked = BundleQuestion(1, "ab" * 16)
+    asked = BundleQuestion(1, "ab" * 16, TICKET)
     stage.inventory.bundle(asked)
     stage.inventory.look()
     assert stage.inventory.bundle(asked) == Bundled("failed", "the cluster is away")
     for number in range(MOST):
-        stage.inventory.bundle(BundleQuestion(1, f"{number:032x}"))
+        stage.inventory.bundle(BundleQuestion(1, "ab" * 16, f"{number:032x}"))
     assert stage.inventory.bundle(asked).state == "failed"
 
 
