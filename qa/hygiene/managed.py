@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mgr_fscrypt.custody import custody
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.keys.kms import Settings
 from qa.kms.bao import Bao
+from qa.kms.place import told
 from qa.lab.cluster import Cluster
 
 from .flows import Flow, FlowError, Scene, set_up
@@ -159,11 +160,7 @@ def serving(scene: ManagedScene, cluster: Cluster) -> None:
 def _add(scene: Scene, name: str, settings: Settings) -> None:
     """Make a key manager known under another name."""
     assert isinstance(scene, ManagedScene)
-    wanted = replace(settings, name=name)
-    words = ["--kind", wanted.kind, "--address", wanted.address, "--key", wanted.key]
-    words += ["--file", wanted.credentials]
-    words += [word for option, value in wanted.options.items() for word in ("--option", f"{option}={value}")]
-    scene.program("kms", "add", name, *words, *scene.credentials)
+    scene.program("kms", "add", name, *told(settings), *scene.credentials)
 
 
 def _status(cluster: Cluster) -> str:

@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,13 @@ from qa.kms.certificates import Authority, Pair
 
 _PATIENCE = 90.0
 """Seconds in which a server has started."""
+
+
+def told(settings: Settings) -> list[str]:
+    """What `cephfs-fscrypt kms add` is told of them, behind the name."""
+    words = ["--kind", settings.kind, "--address", settings.address, "--key", settings.key]
+    options = (("--option", f"{name}={value}") for name, value in settings.options.items())
+    return [*words, "--file", settings.credentials, *chain.from_iterable(options)]
 
 
 class LocalPlace(ABC):

@@ -28,8 +28,9 @@ from qa.cluster.test_manager import forget
 from qa.cluster.test_subtree_acts import serving
 from qa.fakes.engine_cases import remove
 from qa.kms.bao import Bao
+from qa.kms.place import told
 from qa.kms.standins import standing_in
-from qa.lab.cluster import Cluster, ClusterError
+from qa.lab.cluster import Cluster
 from qa.load.program import done, refused, run
 
 
@@ -48,11 +49,8 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
 @pytest.fixture
 def kms(bao: Bao) -> str:
     """A key manager that is known on the file system."""
-    settings, known = bao.settings(), f"bao-{uuid.uuid4().hex[:8]}"
-    words = ["--kind", "vault", "--address", settings.address, "--key", settings.key]
-    words += ["--file", settings.credentials]
-    words += [word for name, value in settings.options.items() for word in ("--option", f"{name}={value}")]
-    done("kms", "add", known, *words, "--credentials", bao.credentials)
+    known = f"bao-{uuid.uuid4().hex[:8]}"
+    done("kms", "add", known, *told(bao.settings()), "--credentials", bao.credentials)
     return known
 
 
@@ -243,34 +241,6 @@ def test_the_manager_makes_a_subtree_by_a_service_that_asks_the_key_manager(
         until(lambda: directory not in cluster.ceph("fscrypt", "gate", "show", fs))
     with connect(Access()) as mount:
         mount.mkdir(directory.encode(), 0o755)
-
-
-def test_a_node_opens_a_subtree_by_its_own_identity_at_the_key_manager(
-    key: str, bao: Bao, directory: str, tmp_path: Path, cluster: Cluster
-):
-    """It has caps for the data, and none for wrapped keys: those come by the manager, once."""
-    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
-    by = ("--open", "kms", "--credentials", bao.credentials)
-    caps = ("mon", "allow r", "mds", "allow rw", "osd", "allow rw pool=cephfs_data")
-    keyring, file = tmp_path / "keyring", tmp_path / "bundle"
-    keyring.write_text(cluster.ceph("auth", "get-or-create", "client.node", *caps))
-    node = ("--name", "client.node", "--keyring", keyring)
-    (tmp_path / "f").write_bytes(b"contents")
-    done("subtree", "create", directory, "--make", "--key-name", key, *by)
-    done("put", tmp_path / "f", directory, *by)
-    asked = ("fscrypt", "subtree", "bundle", fs, directory)
-    with serving(cluster, tmp_path, "mgr_fscrypt.service", "--credentials", str(bao.credentials)):
-        told = json.loads(cluster.ceph(*asked, "--format", "json"))
-        done("key", "disable", key)
-        with pytest.raises(ClusterError, match="disabled"):
-            cluster.ceph(*asked)
-        done("key", "enable", key)
-    file.write_text(told["bundle"])
-    assert run("cat", f"{directory}/f", *by, *node).returncode != 0, "no caps for the wrapped keys"
-    assert done("cat", f"{directory}/f", *by, "--bundle", file, *node) == "contents"
-    assert told["mount"].endswith("--bundle FILE --open kms")
-    assert "needs --open" in refused(2, "cat", f"{directory}/f", "--bundle", file, *node)
-    cluster.ceph("auth", "rm", "client.node")
 
 
 def test_the_manager_lists_what_was_made(key: str, tenant: str, cluster: Cluster):

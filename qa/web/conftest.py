@@ -1,6 +1,7 @@
 """The API's own server, and a browser before its pages, on a cluster with some life in it."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import pytest
 
 from qa.demo.living import calm, enliven
 from qa.fakes.api_client import ApiServer, served
+from qa.kms.bao import Bao
 from qa.kms.certificates import Authority
+from qa.kms.place import told
 from qa.lab.cluster import Cluster
+from qa.load.program import done
 from qa.web.browser import Browser, browsing
 from qa.web.visiting import log_in
 
@@ -18,6 +22,24 @@ from qa.web.visiting import log_in
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Whose client certificates the server believes."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    """The server of a key manager."""
+    found = Bao(tmp_path_factory.mktemp("bao"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def kms(cluster: Cluster, bao: Bao) -> Iterator[str]:
+    """It, known on the file system."""
+    cluster.enable_module("fscrypt")
+    name, by = f"company-{uuid.uuid4().hex[:4]}", ("--credentials", bao.credentials)
+    done("kms", "add", name, *told(bao.settings()), *by)
+    yield name
+    done("kms", "rm", name)
 
 
 @pytest.fixture(scope="session")
