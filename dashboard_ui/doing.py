@@ -1,6 +1,7 @@
 """Forms: what was typed becomes an operation; what it says is shown, or told by the page that follows."""
 
 import errno
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +14,17 @@ from .visit import Answer, Arguments, Page, Visit
 LONGEST = 4096
 """Characters that a field takes."""
 _TYPED = "typed"
-_STATUS = {errno.ENOENT: 404, errno.EEXIST: 409, errno.EBUSY: 409, errno.EACCES: 403, errno.EAGAIN: 503}
+_STATUS = {
+    errno.ENOENT: 404,
+    errno.EEXIST: 409,
+    errno.EBUSY: 409,
+    errno.EACCES: 403,
+    errno.EAGAIN: 503,
+    errno.ESTALE: 412,
+}
+_LOOKED_THROUGH = 200
+_TOLD = 3
+"""Newest records of the audit in which those about one thing are looked for, and how many of them are told."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +49,25 @@ class Doing:
     def form(self, visit: Visit, act: Act) -> Page:
         """The form, with fields filled in that the address has."""
         values = {each.name: visit.query[each.name] for each in act.fields if each.name in visit.query}
-        return self._page(visit, act, _typed(act, values, complete=False))
+        typed = _typed(act, values, complete=False)
+        return self._page(visit, act, typed, tag=visit.caller.tag(act.command, typed.arguments))
 
     def posted(self, visit: Visit, act: Act) -> Page:
         """Do it, or rehearse it; the form again where something is wrong."""
         values = {name: each.strip() for name, each in visit.form.items()}
         typed = _typed(act, values, complete=True)
+        tag = visit.form.get("tag", "")
         if "rehearse" in visit.form and act.rehearsal:
             said = None if typed.wrong else visit.caller.call(act.rehearsal, _rehearsal(act, typed.arguments))
-            return self._page(visit, act, typed, rehearsed=said, status=422 if typed.wrong else 200)
+            return self._page(visit, act, typed, rehearsed=said, status=422 if typed.wrong else 200, tag=tag)
         wrong = {**typed.wrong, **_mistyped(act, values)}
         if wrong:
-            return self._page(visit, act, _Typed(values, typed.arguments, wrong), status=422)
+            return self._page(visit, act, _Typed(values, typed.arguments, wrong), status=422, tag=tag)
         arguments = dict(typed.arguments)
         if act.confirm:
             arguments["confirm"] = values[_TYPED]
-        answer = visit.caller.call(act.command, arguments)
+        caller = visit.caller
+        answer = caller.call_if(act.command, arguments, tag) if tag else caller.call(act.command, arguments)
         if answer.code == 0 and act.once:
             return self._page(visit, act, typed, shown=(answer.value or {}).get(act.once), status=201)
         if answer.code == 0:
@@ -62,7 +76,9 @@ class Doing:
             # what takes a key, or what opens one: the line for a client
             line = (answer.value or {}).get("line")
             return self._page(visit, act, typed, line=line, refused=None if line else answer)
-        return self._page(visit, act, typed, refused=answer, status=_STATUS.get(answer.code, 422))
+        changed = _acts_about(visit, typed.arguments) if answer.code == errno.ESTALE else None
+        status = _STATUS.get(answer.code, 422)
+        return self._page(visit, act, typed, refused=answer, changed=changed, status=status, tag=tag)
 
     def _page(
         self,
@@ -75,6 +91,8 @@ class Doing:
         refused: Answer | None = None,
         line: str | None = None,
         shown: str | None = None,
+        changed: Sequence[Mapping[str, Any]] | None = None,
+        tag: str = "",
     ) -> Page:
         values: dict[str, Any] = {
             "act": act,
@@ -84,6 +102,11 @@ class Doing:
             "refused": refused,
             "client_line": line,
             "shown": shown,
+            "changed": changed,
+            "tag": tag,
+            "anew": {
+                each.name: typed.values[each.name] for each in act.fields if typed.values.get(each.name)
+            },
             "cli": visit.caller.line(act.command, typed.arguments),
             "allowed": visit.caller.may(act.command),
         }
@@ -127,6 +150,18 @@ def _mistyped(act: Act, values: Values) -> Values:
     if act.typed and values.get(_TYPED, "") != values.get(act.typed, ""):
         return {_TYPED: f"This is not what it is called: {values.get(act.typed, '')}"}
     return {}
+
+
+def _acts_about(visit: Visit, arguments: Arguments) -> Sequence[Mapping[str, Any]]:
+    """The newest records of what was done to that which a form is about; none where nobody may see them."""
+    answer = visit.caller.call("audit ls", {"limit": _LOOKED_THROUGH})
+    words = [str(arguments[name]) for name in ("fs", "path") if name in arguments]
+    found = [
+        act
+        for act in (answer.value or {}).get("acts", ())
+        if act["code"] == 0 and all(word in act["about"] for word in words)
+    ]
+    return found[:_TOLD]
 
 
 def _rehearsal(act: Act, arguments: Arguments) -> Arguments:

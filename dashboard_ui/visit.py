@@ -4,7 +4,7 @@ A door (the module's own server, or Ceph's dashboard) knows who is there and whe
 neither sessions nor sockets. Pages reach the manager by operations only, which are the commands of `ceph fscrypt`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,23 @@ class Answer:
     value: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Outage:
+    """Something that does not work just now, in words for a person.
+
+    Args:
+        name: what it is.
+        why: what is known of it.
+        waits: what does not go on without it.
+        works: what does.
+    """
+
+    name: str
+    why: str
+    waits: str
+    works: str
+
+
 class Caller(Protocol):
     """Whoever looks at a page, with what they may do; a door makes one for each request."""
 
@@ -43,8 +60,17 @@ class Caller(Protocol):
         Never raises because of what was asked: whatever is refused is an `Answer` with a code.
         """
 
+    def tag(self, command: str, arguments: Arguments) -> str:
+        """Tell what a command would change from what that is later; empty: it cannot be told, or changes by itself."""
+
+    def call_if(self, command: str, arguments: Arguments, tag: str) -> Answer:
+        """Do an operation where what it would change is as it was when `tag` was told; else the code is ESTALE."""
+
     def may(self, command: str) -> bool:
         """Tell whether the role allows a command; what it does not is not offered."""
+
+    def outages(self, command: str | None = None) -> Sequence[Outage]:
+        """Tell what does not work just now, of what a command needs; None: of all. At once, and nothing is asked."""
 
     def line(self, command: str, arguments: Arguments) -> str:
         """Give the `ceph fscrypt ...` line that does the same."""

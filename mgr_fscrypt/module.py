@@ -55,6 +55,7 @@ from .control.migrations import Migrations
 from .control.node_bundles import NodeBundles
 from .control.observing import Observer
 from .control.opening import Opening
+from .control.outages import Outages
 from .control.persons import Line
 from .control.protectors import ProtectorWatch
 from .control.reach import Reach
@@ -238,6 +239,12 @@ class Module(
             destructions=self.destructions,
         )
         self.access = Access(store=IdentityTable(database), clock=time.time, answer=self._answer)
+        self.outages = Outages(
+            database=lambda: self._waiting.trouble,
+            service=self.service.trouble,
+            report=self.service.report,
+            census=self.observer.census,
+        )
         sessions = Sessions(time.monotonic, time.time)
         self.sessions = LoggedIn(sessions, self.access)
         self._acting = Acting(answer=self._answer, audit=self.audit, wiped=self.service.wiped, log=self.log)
@@ -444,6 +451,7 @@ class Module(
                 # without BEGIN each statement commits by itself, 8 ms each (doc/facts.md M4)
                 db.execute("BEGIN")
                 prepare(db)
+                self._waiting.trouble = ""
                 yield db
 
     def overview(self) -> Result:
@@ -551,13 +559,16 @@ class Module(
                 self.close_db()
                 return work()
         except NotReadyError as error:
+            self._waiting.trouble = str(error)
             return Result.failed(
                 errno.EAGAIN,
                 f"{error}, nothing was changed; wait for an OSD (`ceph osd stat`), then run it again",
             )
         except NewerSchemaError as error:
+            self._waiting.trouble = str(error)
             return Result.failed(errno.EPERM, str(error))
         except sqlite3.Error as error:
+            self._waiting.trouble = str(error)
             return Result.failed(
                 errno.EIO,
                 f"the manager's database failed: {error}; see the manager's log, then run the command again "

@@ -2,10 +2,11 @@
 
 import errno
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from dashboard_ui.visit import Answer
+from dashboard_ui.visit import Answer, Outage
 
+from ..control import Result
 from ..control.packed import Made
 from ..control.text import shell_word
 from .exchange import Visitor
@@ -37,13 +38,28 @@ class ApiCaller:
 
     def call(self, command: str, arguments: Mapping[str, Value]) -> Answer:
         """Give a command; see `dashboard_ui.visit.Caller`."""
+        return self._called(command, arguments, lambda: self._api.call(self._visitor, command, arguments))
+
+    def call_if(self, command: str, arguments: Mapping[str, Value], tag: str) -> Answer:
+        """Give a command where nothing was changed; see `dashboard_ui.visit.Caller`."""
+        return self._called(
+            command, arguments, lambda: self._api.call_if(self._visitor, command, arguments, tag)
+        )
+
+    def tag(self, command: str, arguments: Mapping[str, Value]) -> str:
+        """What `call_if` takes; see `dashboard_ui.visit.Caller`."""
+        # a job goes on by itself: that keeps nobody from pausing it
+        steady = command in self._api.routes and not command.startswith("job ")
+        return self._api.tag(self._visitor, command, arguments) if steady else ""
+
+    def _called(self, command: str, arguments: Mapping[str, Value], given: Callable[[], Result]) -> Answer:
         route = self._api.routes.get(command)
         kinds = {each.name: each.kind for each in route.parameters} if route is not None else {}
         needed = {each.name for each in route.parameters if each.needed} if route is not None else set()
         fits = all(type(value) is kinds.get(name) for name, value in arguments.items())
         if route is None or not fits or not needed <= arguments.keys():
             return Answer(errno.EINVAL, f"{command} does not take that; nothing was changed")
-        result = self._api.call(self._visitor, command, arguments)
+        result = given()
         if result.answer is None:
             return Answer(result.code, result.status)
         shown = result.answer.simplified()
@@ -53,6 +69,11 @@ class ApiCaller:
     def may(self, command: str) -> bool:
         """Tell whether the role allows a command."""
         return command in self._api.routes and self._api.may(self._visitor, command)
+
+    def outages(self, command: str | None = None) -> Sequence[Outage]:
+        """What does not work now; see `dashboard_ui.visit.Caller`."""
+        found = self._api.outages(command)
+        return [Outage(each.name, each.why, each.waits, each.works) for each in found]
 
     def line(self, command: str, arguments: Mapping[str, Value]) -> str:
         """Give the line of `ceph` that does the same."""

@@ -32,7 +32,9 @@ class DashboardDoor:
     def answer(self, request: Request, user: User | None, prefix: str) -> Reply:
         """Answer a request."""
         if self.answering is None:
-            return Reply(503, b"", {"Retry-After": "5"})
+            return ProblemError(
+                503, "the module fscrypt does not run", "see `ceph mgr module ls`", {"Retry-After": "5"}
+            ).reply()
         return self.answering(request, user, prefix)
 
 

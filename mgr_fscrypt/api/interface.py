@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,17 @@ from ..control import RefusalError, Result
 from ..control.acting import Acting
 from ..control.client_lines import ClientLine
 from ..control.cluster import FileSystemMap
+from ..control.outages import Outage
 from ..control.results import written
 from ..door.desk import Desk
 from .arguments import decoded, given
 from .desk import ApiDesk
 from .exchange import MEDIA_TYPE, ROOT, Reply, Request, Visitor
+from .needs import needs, working
 from .operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation, Parameter, Value, parameters
 from .problems import ProblemError, refusal
 from .scope import bound
+from .statuses import status_of
 
 _LOCKS = 64
 """Of what changes: two file systems or jobs seldom share one."""
@@ -123,6 +126,29 @@ class Api:
                 self._turns.release()
         return result
 
+    def tag(self, visitor: Visitor, command: str, arguments: Mapping[str, Value]) -> str:
+        """The ETag of what a command would change, for `call_if`; empty: it has none, or nobody can tell now."""
+        shown_by = self.routes.get(self.routes[command].operation.shown_by)
+        if shown_by is None:
+            return ""
+        names = {each.name for each in shown_by.parameters}
+        if not {each.name for each in shown_by.parameters if each.needed} <= arguments.keys():
+            return ""
+        shown = self._shown(visitor, shown_by, {name: arguments[name] for name in names & arguments.keys()})
+        return shown.headers.get("ETag", "")
+
+    def call_if(self, visitor: Visitor, command: str, arguments: Mapping[str, Value], tag: str) -> Result:
+        """Give a command where what it would change is as it was; else ESTALE."""
+        route = self.routes[command]
+        with self._alone(route.operation, arguments) as free:
+            if not free:
+                return _busy()
+            try:
+                self._check_unchanged(visitor, route, arguments, tag)
+            except ProblemError as problem:
+                return Result.failed(errno.ESTALE, f"{problem.detail}; {problem.step}")
+            return self.call(visitor, command, arguments)
+
     def respond(self, visitor: Visitor, request: Request) -> Reply:
         """Answer a request for an operation; its path begins with `ROOT`. Raises `ProblemError`."""
         route, places = self._found(request)
@@ -137,7 +163,7 @@ class Api:
             return self._done(visitor, route, arguments)
         with self._alone(route.operation, arguments) as free:
             if not free:
-                return refusal(_busy(), route.operation.path)
+                return self.refused(visitor, _busy(), route.operation)
             self._check_unchanged(visitor, route, arguments, wanted)
             return self._done(visitor, route, arguments)
 
@@ -185,7 +211,7 @@ class Api:
             most = route.operation.page
             arguments["limit"] = min(asked, most) if isinstance(asked, int) else most
         while True:
-            reply = self._replied(route, self.call(visitor, route.operation.command, arguments))
+            reply = self._replied(visitor, route, self.call(visitor, route.operation.command, arguments))
             limit = arguments.get("limit", 1)
             if not paged or len(reply.body) <= LARGEST_PAGE or not isinstance(limit, int) or limit <= 1:
                 break
@@ -198,12 +224,12 @@ class Api:
     def _done(self, visitor: Visitor, route: Route, arguments: dict[str, Value]) -> Reply:
         result = self.call(visitor, route.operation.command, arguments)
         if not route.operation.long or not result.success or arguments.get("dry_run"):
-            return self._replied(route, result)
+            return self._replied(visitor, route, result)
         told = result.answer.simplified() if result.answer else {}
         # of a subtree that is made the job is a part of what is told
         job = told.get("job", told).get("id")
         if not isinstance(job, str):
-            return self._replied(route, result)
+            return self._replied(visitor, route, result)
         place = f"{ROOT}/jobs/{job}"
         task = json.dumps({"name": route.operation.command, "id": job, "href": place})
         body = f'{_body(result)[:-1]}, "task": {task}}}'
@@ -212,14 +238,11 @@ class Api:
     def _check_unchanged(
         self, visitor: Visitor, route: Route, arguments: Mapping[str, Value], wanted: str
     ) -> None:
-        shown_by = self.routes.get(route.operation.shown_by)
-        if shown_by is None:
+        if not route.operation.shown_by:
             raise ProblemError(
                 400, "this operation has no state that If-Match could mean, nothing was changed"
             )
-        names = {each.name for each in shown_by.parameters}
-        now = self._shown(visitor, shown_by, {name: arguments[name] for name in names & arguments.keys()})
-        tag = now.headers.get("ETag", "")
+        tag = self.tag(visitor, route.operation.command, arguments)
         if wanted not in (tag, "*") or not tag:
             raise ProblemError(
                 412,
@@ -227,11 +250,28 @@ class Api:
                 "read it again, and decide anew",
             )
 
-    def _replied(self, route: Route, result: Result) -> Reply:
+    def outages(self, command: str | None = None) -> Sequence[Outage]:
+        """What does not work now, of what a command needs; None: of all."""
+        down = self._desk.outages.now()
+        if command is None:
+            return down
+        needed = needs(BY_COMMAND[command])
+        return [each for each in down if each.what in needed]
+
+    def refused(self, visitor: Visitor, result: Result, operation: Operation) -> Reply:
+        """What is sent where an operation was refused; where something does not work, with what does for who asks."""
+        if status_of(result.code) != 503:
+            return refusal(result, _value(result))
+        down = self.outages()
+        theirs = [each for each in OPERATIONS if self.may(visitor, each.command) and each != operation]
+        works = working(theirs, {each.what for each in down})
+        return refusal(result, _value(result), down=down, works=works)
+
+    def _replied(self, visitor: Visitor, route: Route, result: Result) -> Reply:
         # that a client has to do it is what was asked for
         if result.success or isinstance(result.answer, ClientLine):
             return Reply(200, _body(result).encode(), {"Content-Type": MEDIA_TYPE})
-        return refusal(result, route.operation.path, _value(result))
+        return self.refused(visitor, result, route.operation)
 
 
 def _busy() -> Result:

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from ..control.outages import Outage
 from ..messages import RELEASE
 from .answers import SHAPES, answers_of
 from .exchange import MEDIA_TYPE, ROOT
@@ -21,7 +22,7 @@ _ERRORS = {
     "415": "Another version or type than the API speaks.",
     "429": "Too many requests, or too many attempts to get in; Retry-After says how long to wait.",
     "500": "A mistake of the module.",
-    "503": "The service, a key manager or the database is down; `works` tells what is not.",
+    "503": "Something does not work now; `down` tells what, and `works` what answers all the same.",
 }
 Description = dict[str, Any]
 
@@ -30,6 +31,7 @@ def described(routes: dict[str, Route]) -> Description:
     """The whole description, as JSON types."""
     paths: dict[str, Description] = {}
     schemas = Schemas(SHAPES)
+    schemas.of(Outage)
     for route in routes.values():
         place = paths.setdefault(f"{ROOT}{route.operation.path}", {})
         place[route.operation.method.lower()] = _operation(route, schemas)
@@ -185,10 +187,15 @@ def _problem() -> Description:
             "code": {"type": "string", "description": "The name of the errno, or another word for programs."},
             "detail": {"type": "string", "description": "What happened, and what was left as it was."},
             "next": {"type": "string", "description": "What to do next; may be empty."},
+            "down": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/Outage"},
+                "description": "What does not work now; nothing where others were only before.",
+            },
             "works": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "What answers all the same.",
+                "description": "Operations that answer whoever asked all the same: method and path.",
             },
             "value": {
                 "type": "object",

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from ..control import Result
+from ..control.outages import Outage
 from .exchange import MEDIA_TYPE, Reply
 from .statuses import WORDS, status_of, word_of
-
-_OF_THE_SERVICE = ("/jobs", "/kms", "/service", "/doctor")
-_OF_THE_DATABASE = ("/status", "/subtrees", "/keys", "/tenants", "/gates", "/clients", "/audit", "/resources")
 
 
 class ProblemError(Exception):
@@ -31,28 +30,30 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
     def reply(self) -> Reply:
-        """What is sent."""
-        return _reply(
-            self.status,
-            {"code": WORDS[self.status], "detail": self.detail, "next": self.step},
-            self.headers,
-        )
+        """What is sent. Where nobody can tell who asks, nothing answers them."""
+        told: dict[str, object] = {"code": WORDS[self.status], "detail": self.detail, "next": self.step}
+        if self.status == 503:
+            told |= {"down": [], "works": []}
+        return _reply(self.status, told, self.headers)
 
 
-def refusal(result: Result, path: str, value: str = "null") -> Reply:
+def refusal(
+    result: Result, value: str = "null", *, down: Sequence[Outage] = (), works: Sequence[str] = ()
+) -> Reply:
     """What is sent where a command refused.
 
     Args:
         result: its result.
-        path: the operation's: where one thing is down, another one may not be.
         value: what it answered all the same, as JSON.
+        down: what does not work now.
+        works: the operations that answer all the same.
     """
     status = status_of(result.code)
     detail, step = parted(result.status)
     told: dict[str, object] = {"code": word_of(result.code), "detail": detail, "next": step}
     if status == 503:
-        down = path.startswith(_OF_THE_SERVICE)
-        told["works"] = list(_OF_THE_DATABASE if down else _OF_THE_SERVICE)
+        told["down"] = [asdict(each) for each in down]
+        told["works"] = list(works)
     headers = {"Retry-After": "5"} if status == 503 else {}
     return _reply(status, told, headers, value)
 

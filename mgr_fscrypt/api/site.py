@@ -175,7 +175,7 @@ class Site:
 
 def _measured(result: Result) -> Reply:
     if not result.success or result.answer is None:
-        return refusal(result, "/metrics")
+        return refusal(result)
     text = result.answer.plain()
     return Reply(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 

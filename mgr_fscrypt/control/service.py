@@ -174,6 +174,7 @@ class ServiceKeeper(Generic[Settings]):
         self._backoff = backoff or Backoff()
         self._turn = threading.Lock()
         self._channel: Channel | None = None
+        self._silent = ""
         self._settings: Settings | None = None
         self._reached = now()
         self._worked = now()
@@ -247,6 +248,18 @@ class ServiceKeeper(Generic[Settings]):
         with self._turn:
             return self._report
 
+    def trouble(self) -> str:
+        """Why no wish is done now, as far as is known; empty: they are."""
+        with self._turn:
+            report, silent, missing = self._report, self._silent, self._channel is None
+        if report.state == "serving":
+            # it was, at the last look
+            return silent or ("it is gone" if missing else "")
+        told = report.service
+        if told is not None and told.holder:
+            return f"it stands by: {told.holder} works"
+        return report.failure or (told.trouble if told is not None else "") or f"it is {report.state}"
+
     def rotations(self) -> tuple[RotationState, ...]:
         """What the service told of tenants' keys when it was seen last."""
         with self._turn:
@@ -304,12 +317,14 @@ class ServiceKeeper(Generic[Settings]):
             )
         try:
             said = channel.ask(wish, PATIENCE)
+            self._silent = ""
         except BusyError as error:
             raise RefusalError(
                 errno.EAGAIN,
                 "the engine service is busy with another question, nothing was changed; run it again",
             ) from error
         except ChannelError as error:
+            self._silent = str(error)
             raise RefusalError(
                 errno.EAGAIN,
                 f"{error}; it may have been done: look at `ceph fscrypt service status`, then run it again "
@@ -345,6 +360,7 @@ class ServiceKeeper(Generic[Settings]):
             raise ChannelError("the module is stopping")
         self._reached = self._now()
         said = channel.ask(Hello(RELEASE), SILENCE)
+        self._silent = ""
         if not isinstance(said, Greeting):
             raise _no_answer_to("hello", said)
 
@@ -358,6 +374,7 @@ class ServiceKeeper(Generic[Settings]):
             return  # a command has asked: its answer tells as much
         if not isinstance(said, ServiceStatus):
             raise _no_answer_to("status", said)
+        self._silent = ""
         # in standby another one works: it is the one that holds the lease
         if said.state in ("serving", "standby"):
             self._worked = self._now()

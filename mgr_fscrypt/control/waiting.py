@@ -18,11 +18,16 @@ class Waiting:
     Args:
         executor: has exactly one worker, so that work never overlaps.
         patience: seconds after which the answer is "not now".
+
+    Attributes:
+        trouble: why what the work is done on did not answer when it was asked last; empty: it did. The work itself
+            tells, too.
     """
 
     def __init__(self, executor: Executor, patience: float) -> None:
         self._executor = executor
         self._patience = patience
+        self.trouble = ""
 
     def answer(self, work: Callable[[], Result]) -> Result:
         """Give the result of the work, or EAGAIN when it does not come in time.
@@ -41,8 +46,9 @@ class Waiting:
             return future.result(timeout=self._patience)
         except FutureTimeoutError:
             outcome = "nothing was changed" if future.cancel() else "the command may yet be carried out"
+            self.trouble = late = f"the manager's database did not answer in {self._patience:g} s"
             return Result.failed(
                 errno.EAGAIN,
-                f"the manager's database did not answer in {self._patience:g} s, {outcome}; "
+                f"{late}, {outcome}; "
                 "look at `ceph health detail`, then run the command again (twice does no harm)",
             )

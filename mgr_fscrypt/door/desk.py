@@ -19,6 +19,7 @@ from ..control.metrics import Metrics
 from ..control.migrations import Migrations
 from ..control.node_bundles import NodeBundles
 from ..control.observing import Observer
+from ..control.outages import Outages
 from ..control.persons import Line
 from ..control.rescanning import Rescans
 from ..control.rungs import Rungs
@@ -55,6 +56,7 @@ class Desk(ABC):
         access: who may use the API.
         serving: where it is served.
         sessions: of the pages.
+        outages: what does not work now.
         destructions: the ends of keys that take two people.
         who: the name of the identity that gives commands here; empty: nobody tells, or nobody in particular.
         behind: its line: who stands behind it.
@@ -86,6 +88,7 @@ class Desk(ABC):
     access: Access
     serving: Serving
     sessions: LoggedIn
+    outages: Outages
     destructions: Destructions
     who: str
     behind: Line

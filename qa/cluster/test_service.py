@@ -7,14 +7,16 @@ asserted there.
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -38,6 +40,9 @@ from mgr_fscrypt.messages.service import (
     Trouble,
     Unlock,
 )
+from qa.fakes.api_client import ROOT as API
+from qa.fakes.api_client import ApiServer
+from qa.fakes.api_client import served as api_served
 from qa.fakes.file_service import interpreter
 from qa.lab.cluster import Cluster, ClusterError
 from qa.load.promptness import prompt
@@ -559,17 +564,6 @@ def test_a_child_that_is_killed_is_followed_by_another(cluster: Cluster, child: 
 
 
 @pytest.mark.tentacle
-def test_a_child_that_hangs_is_replaced_and_holds_nobody_up(cluster: Cluster, child: int):
-    os.kill(child, signal.SIGSTOP)
-    begun = time.monotonic()
-    cluster.ceph("fscrypt", "service", "status")
-    cluster.ceph("fscrypt", "status")
-    prompt(time.monotonic() - begun, 5)
-    heir = served(cluster, but=child)
-    assert list(processes()) == [heir]
-
-
-@pytest.mark.tentacle
 def test_a_manager_that_fails_over_leaves_none_and_a_new_one_serves(cluster: Cluster, child: int):
     before = instance(cluster)
     cluster.ceph("mgr", "fail")
@@ -616,22 +610,92 @@ def test_of_two_managers_the_active_one_has_it(cluster: Cluster, child: int):
 
 
 @pytest.mark.tentacle
-def test_health_tells_when_it_cannot_be_started_and_can_be_muted(cluster: Cluster):
-    options(cluster, service_python="/nowhere/python", service="child")
-    try:
-        cluster.wait(
-            "the health check", lambda: "FSCRYPT_SERVICE_DOWN" in cluster.ceph_json("health")["checks"]
-        )
-        detail = cluster.ceph("health", "detail")
-        assert "service_python" in detail
-        cluster.ceph("health", "mute", "FSCRYPT_SERVICE_DOWN")
-        assert cluster.ceph_json("health")["checks"]["FSCRYPT_SERVICE_DOWN"]["muted"]
-        options(cluster, service_python="")
-        served(cluster)
-        cluster.wait("health", lambda: "FSCRYPT_SERVICE_DOWN" not in cluster.ceph_json("health")["checks"])
-    finally:
-        options(cluster, service="off", service_python="")
-        until(lambda: not processes(), "its end", 90)
+def test_what_is_down_is_told_by_health_by_the_api_and_by_pages(cluster: Cluster, child: int, keys: Path):
+    """The service hangs; then a key manager does not answer; then it is killed, and cannot be started again."""
+    heir = check_a_child_that_hangs(cluster, child)
+    with api_served(cluster) as server:
+        session = server.logged_in("security-officer")
+        assert "does not work" not in server.page("/jobs", session)
+        check_a_key_manager_that_is_down(cluster, server, session, keys)
+        options(cluster, service_python="/nowhere/python")
+        if heir in processes():
+            os.kill(heir, signal.SIGKILL)
+        cluster.wait("a refusal", lambda: server.send("GET", f"{API}/jobs").status == 503)
+        check_a_service_that_is_down(server, session)
+        check_health(cluster)
+        assert server.send("GET", f"{API}/jobs").status == 200
+        assert "The engine service does not work" not in server.page("/jobs", session)
+
+
+def check_a_child_that_hangs(cluster: Cluster, child: int) -> int:
+    """It is replaced, and holds nobody up; the process of the one that follows."""
+    os.kill(child, signal.SIGSTOP)
+    begun = time.monotonic()
+    cluster.ceph("fscrypt", "service", "status")
+    cluster.ceph("fscrypt", "status")
+    prompt(time.monotonic() - begun, 5)
+    heir = served(cluster, but=child)
+    assert list(processes()) == [heir]
+    return heir
+
+
+def check_a_key_manager_that_is_down(
+    cluster: Cluster, server: ApiServer, session: Mapping[str, str], keys: Path
+) -> None:
+    cluster.ceph("fscrypt", "key", "lock", KEY)
+    (keys / "down").touch()
+    cluster.ceph("fscrypt", "key", "unlock", KEY, "600")
+
+    def told() -> bool:
+        return "The key manager files does not work:" in server.page("/keys", session)
+
+    cluster.wait("the banner of pages", told, timeout=60)
+    shown = server.page(f"/do/key/unlock?key={KEY}", session)
+    assert "KmsUnreachableError" in shown
+    assert "It waits:" in shown
+    assert server.send("GET", f"{API}/jobs").status == 200, "what takes no key goes on"
+    (keys / "down").unlink()
+
+
+def check_a_service_that_is_down(server: ApiServer, session: Mapping[str, str]) -> None:
+    refused = server.send("GET", f"{API}/jobs")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    (down,) = [each for each in refused.json["down"] if each["what"] == "service"]
+    assert down["why"]
+    works = [each.partition(" ")[2] for each in refused.json["works"] if each.startswith("GET ")]
+    assert {"/subtrees", "/keys", "/audit", "/service", "/doctor"} <= set(works)
+    assert "/jobs" not in works
+    answered = {
+        path: server.send("GET", API + path).status
+        for path in works
+        if "{" not in path and not path.startswith("/lines/")
+    }
+    assert 503 not in answered.values(), answered
+    assert server.send("POST", f"{API}/scans/cephfs", body={}).status == 503
+    assert "GET /subtrees" in server.send("GET", f"{API}/jobs", "read-only").json["works"]
+    page = server.page("/subtrees", session)
+    assert "The engine service does not work:" in page
+    assert "What works: lists, gates, access" in page
+    form = server.page("/do/scan", session)
+    assert "It waits:" in form
+    csrf = re.search(r'name="csrf" value="([^"]+)"', form)
+    assert csrf
+    sent = urlencode({"csrf": csrf[1], "fs": "cephfs"}).encode()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    done = server.send("POST", "/do/scan", None, sent, headers={**session, **kind})
+    assert (done.status, b"What works: lists" in done.body) == (503, True)
+
+
+def check_health(cluster: Cluster) -> None:
+    """It tells, can be muted, and forgets."""
+    cluster.wait("the health check", lambda: "FSCRYPT_SERVICE_DOWN" in cluster.ceph_json("health")["checks"])
+    detail = cluster.ceph("health", "detail")
+    assert "service_python" in detail
+    cluster.ceph("health", "mute", "FSCRYPT_SERVICE_DOWN")
+    assert cluster.ceph_json("health")["checks"]["FSCRYPT_SERVICE_DOWN"]["muted"]
+    options(cluster, service_python="")
+    served(cluster)
+    cluster.wait("health", lambda: "FSCRYPT_SERVICE_DOWN" not in cluster.ceph_json("health")["checks"])
 
 
 @pytest.mark.tentacle

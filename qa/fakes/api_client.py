@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from qa.fakes.ports import free_port
 from qa.lab.cluster import Cluster, ClusterError
@@ -82,6 +82,22 @@ class ApiServer:
             return Answer(reply.status, dict(reply.headers), reply.read())
         finally:
             connection.close()
+
+    def logged_in(self, role: str) -> Mapping[str, str]:
+        """The cookie of a session of the pages that a token of a role began, as a header."""
+        form = self.send("GET", "/login", None)
+        tied = form.headers["Set-Cookie"].partition(";")[0]
+        fields = urlencode({"csrf": tied.partition("=")[2], "token": self.token(role)}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": tied}
+        reply = self.send("POST", "/login", None, fields, headers=kind)
+        assert reply.status == 303, reply
+        return {"Cookie": reply.headers["Set-Cookie"].partition(";")[0]}
+
+    def page(self, path: str, cookie: Mapping[str, str]) -> str:
+        """A page, in a session."""
+        reply = self.send("GET", path, None, headers=cookie)
+        assert reply.status == 200, reply
+        return reply.body.decode()
 
 
 @contextmanager

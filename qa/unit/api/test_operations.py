@@ -1,19 +1,25 @@
 """Every command is an operation, and every operation is a command: walked by the table."""
 
+import errno
 import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import pytest
 
-from mgr_fscrypt.api.exchange import MEDIA_TYPE, ROOT
+from mgr_fscrypt.api.exchange import MEDIA_TYPE, ROOT, Reply, Visitor
+from mgr_fscrypt.api.needs import needs
 from mgr_fscrypt.api.operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation
 from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.access import ROLES
+from mgr_fscrypt.control.outages import DATABASE, SERVERS, SERVICE
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.store import Identity
 from qa.fakes.api_door import DESCRIPTION, Door, told
 from qa.load.promptness import prompt
+from qa.unit.door.test_acts import WORDS
 from qa.web.description import text
 
 KEY = "00" * 16
@@ -143,6 +149,80 @@ def test_a_change_by_somebody_else_is_not_written_over(door: Door):
     assert door.ask("/subtrees")["subtrees"] == []
 
 
+def test_a_form_that_somebody_else_overtook_is_refused_with_who_it_was(door: Door):
+    # it can be loaded where ceph-mgr's own modules are
+    from mgr_fscrypt.api.caller import ApiCaller
+
+    adopt(door)
+    visitor = Visitor(Identity("ann", "token", "x", "security-officer", "", 1, 0), "192.0.2.9")
+    caller = ApiCaller(door.manager.module.serving.api, visitor)
+    named = {"fs": "cephfs", "path": "/a"}
+    tag = caller.tag("subtree forget", named)
+    assert tag
+    assert caller.tag("subtree forget", {"fs": "cephfs"}) == "", "of nothing in particular"
+    assert caller.tag("subtree forget", named | {"path": "/nosuch"}) == ""
+    assert caller.tag("job pause", {"job": KEY}) == "", "a job goes on by itself"
+    assert caller.call_if("subtree forget", {"fs": 7}, tag).code == errno.EINVAL
+    assert door.send("PUT", f"{AT}/record?path=/a", body={"report": json.loads(SUBTREE) | {"mode": "kernel"}})
+    late = caller.call_if("subtree forget", named, tag)
+    assert (late.code, "nothing was changed" in late.status) == (errno.ESTALE, True)
+    assert door.ask("/subtrees")["subtrees"]
+    assert caller.call_if("subtree forget", named, caller.tag("subtree forget", named)).code == 0
+    assert door.ask("/subtrees")["subtrees"] == []
+
+
+def given(door: Door, operation: Operation) -> Reply:
+    """Ask for an operation with some value for all that it needs."""
+    route = door.manager.module.serving.api.routes[operation.command]
+    values = {each.name: WORDS[each.name] for each in route.parameters if each.needed}
+    places: dict[str, dict[str, object]] = {"path": {}, "query": {}, "body": {}}
+    for each in route.parameters:
+        if each.needed:
+            places[each.place][each.name] = values[each.name]
+    path = operation.path.format(**places["path"])
+    return door.send(
+        operation.method, f"{ROOT}{path}?{urlencode(places['query'])}", body=places["body"] or None
+    )
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.command)
+def test_what_is_said_to_work_while_something_is_down_does(door: Door, operation: Operation):
+    """There is no service here; and then no database either."""
+    adopt(door)
+    known = door.ask("/service")
+    assert known["state"] != "serving"
+    check_said(given(door, operation), operation, {SERVICE})
+    # who asks is known by then, and that it is down
+    door.ask("/status")
+    door.manager.module.ready = False
+    assert door.send("GET", f"{ROOT}/status").status == 503
+    check_said(given(door, operation), operation, {SERVICE, DATABASE})
+    door.manager.module.ready = True
+    assert door.send("GET", f"{ROOT}/status").status == 200
+
+
+def check_said(reply: Reply, operation: Operation, down: set[str]) -> None:
+    if not needs(operation) & (down | {SERVERS}):
+        assert reply.status != 503, told(reply)
+    if reply.status == 503:
+        said = told(reply)
+        assert down <= {each["what"] for each in said["down"]}
+        assert all(each["why"] and each["waits"] and each["works"] for each in said["down"])
+        assert f"{operation.method} {operation.path}" not in said["works"]
+        assert operation.path == "/service" or "GET /service" in said["works"]
+        assert operation.path == "/subtrees" or ("GET /subtrees" in said["works"]) == (DATABASE not in down)
+
+
+def test_without_a_database_nobody_new_gets_in_and_is_told_that_nothing_answers(door: Door):
+    token = {"authorization": f"Bearer {door.token('operator')}"}
+    door.manager.module.access._known = None
+    door.manager.module.ready = False
+    reply = door.send("GET", f"{ROOT}/status", None, headers=token)
+    assert (reply.status, told(reply)["works"], told(reply)["down"]) == (503, [], [])
+    door.manager.module.ready = True
+    assert door.send("GET", f"{ROOT}/status", None, headers=token).status == 200
+
+
 def test_apply_twice_and_dry(door: Door):
     document = json.dumps(
         [json.loads(REPORTED)["key"] | {"kind": "fscrypt.key", "version": 1, "fs": "cephfs"}]
@@ -238,7 +318,7 @@ def test_what_is_down_is_503_and_the_rest_answers(door: Door):
     door.manager.module.ready = False
     reply = door.send("GET", f"{ROOT}/subtrees")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
-    assert "/service" in told(reply)["works"]
+    assert {"GET /service", "GET /doors"} <= set(told(reply)["works"])
     assert door.ask("/service")
 
 

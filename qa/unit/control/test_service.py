@@ -10,6 +10,8 @@ from itertools import pairwise
 import pytest
 
 from mgr_fscrypt.backoff import Backoff
+from mgr_fscrypt.control.observing import Census
+from mgr_fscrypt.control.outages import Outages
 from mgr_fscrypt.control.results import Result
 from mgr_fscrypt.control.service import (
     DOWN,
@@ -380,6 +382,60 @@ def test_keys_that_were_shut_are_wiped_and_who_cannot_be_asked_is_told():
     assert late.status.startswith(
         "recorded; the engine service may have it for another minute: no answer in 4 s"
     )
+
+
+def test_why_no_wish_is_done_is_known_at_once():
+    stage = Stage()
+    assert stage.keeper.trouble() == "not started yet"
+    stage.rounds(1)
+    assert stage.keeper.trouble() == ""
+    stage.answers[Unlock] = BusyError()
+    stage.keeper.unlock(KEY, 60)
+    assert stage.keeper.trouble() == "", "it works at another wish"
+    stage.answers[Unlock] = ChannelError("no answer in 4 s")
+    stage.keeper.unlock(KEY, 60)
+    assert stage.keeper.trouble() == "no answer in 4 s"
+    stage.rounds(1)
+    assert stage.keeper.trouble() == ""
+    stage.keeper._part()
+    assert stage.keeper.trouble() == "it is gone", "before it is told of"
+    stage.dead = True
+    stage.rounds(2)
+    assert stage.keeper.trouble() == "it is gone: it ended with code 1"
+    for state, holder, why in (
+        ("standby", "b", "it stands by: b works"),
+        ("unreachable", "", "no answer of the cluster"),
+        ("off", "", "it is off"),
+    ):
+        trouble = "" if holder else "no answer of the cluster"
+        told = None if state == "off" else replace(STATUS, state=state, holder=holder, trouble=trouble)
+        stage.keeper._tell(state, service=told)
+        assert stage.keeper.trouble() == why
+
+
+def test_what_does_not_work_is_told_with_what_waits_and_what_works():
+    stage, census, database = Stage(), Census(), ""
+    outages = Outages(
+        database=lambda: database,
+        service=stage.keeper.trouble,
+        report=stage.keeper.report,
+        census=lambda: census,
+    )
+    assert [(each.what, each.why) for each in outages.now()] == [("service", "not started yet")]
+    backends = [BackendState(name, reachable, 1.0, error, 1.0, None) for name, reachable, error in (
+        ("vault", False, "KmsUnreachableError"), ("hsm", True, "KmsRefusedError"), ("other", True, ""))]  # fmt: skip
+    stage.status = replace(STATUS, backends=tuple(backends))
+    stage.rounds(1)
+    census, database = Census(trouble="the MDS does not answer"), "no answer in 5 s"
+    found = outages.now()
+    assert [(each.what, each.why) for each in found] == [
+        ("database", "no answer in 5 s"),
+        ("key-manager", "it did not answer when it was asked last (KmsUnreachableError)"),
+        ("key-manager", "it refused what it was asked last (KmsRefusedError)"),
+        ("servers", "the MDS does not answer"),
+    ]
+    assert found[1].name == "The key manager vault"
+    assert all(each.waits and each.works for each in found)
 
 
 def test_a_command_to_lock():

@@ -9,7 +9,7 @@ import pytest
 
 from dashboard_ui.acts import ACTS, BY_COMMAND, Act
 from dashboard_ui.pages import Pages
-from dashboard_ui.visit import Answer, Page
+from dashboard_ui.visit import Answer, Outage, Page
 from qa.fakes.manager import loaded
 from qa.fakes.visitors import FakeCaller, visit
 from qa.unit.dashboard.markup import Markup
@@ -188,6 +188,59 @@ def test_two_quotes_are_a_word_that_is_empty():
     caller = FakeCaller({"gate set": Answer(0, "")})
     posted(caller, "gate set", fs="cephfs", path="/a", rung="isolate", keep='""', admit="")
     assert caller.asked == [("gate set", {"fs": "cephfs", "path": "/a", "rung": "isolate", "keep": ""})]
+
+
+def test_what_somebody_else_changed_meanwhile_is_told_and_what_was_typed_is_kept():
+    """Nothing is done; who changed it is told, and a link loads the form anew with what was typed."""
+    acts = [
+        {
+            "at": 1795999000,
+            "who": "token:ann@192.0.2.9",
+            "command": "subtree adopt",
+            "result": "<b>registered",
+        }
+        | {"code": code, "about": about}
+        for code, about in ((0, "cephfs /a"), (0, "cephfs /other"), (1, "cephfs /a"))
+    ]
+    caller = FakeCaller(
+        {"subtree rm": Answer(0, "gone"), "audit ls": {"acts": acts}}, tags={"subtree rm": '"1"'}
+    )
+    act = BY_COMMAND["subtree rm"]
+    page = PAGES.respond(visit(caller, act.address, query={"fs": "cephfs", "path": "/a"}))
+    (form,) = [each for each in markup(page).forms if each.action == act.address]
+    assert form.fields["tag"] == '"1"'
+    caller.tags = {"subtree rm": '"2"'}
+    late = posted(caller, "subtree rm", **{**form.fields, "typed": "/a", "with_contents": "yes"})
+    found = markup(late)
+    assert late.status == 412
+    assert [command for command, _ in caller.asked] == ["audit ls"]
+    assert "somebody else changed it meanwhile" in found.text
+    assert found.text.count("token:ann@192.0.2.9: subtree adopt <b>registered") == 1
+    (anew,) = [each["href"] for each in found.named("a") if "/do/" in (each["href"] or "")]
+    assert anew == "/do/subtree/rm?fs=cephfs&path=%2Fa&with_contents=yes"
+    (form,) = [each for each in found.forms if each.action == act.address]
+    assert form.fields["tag"] == '"1"', "sent again it is refused again"
+    page = PAGES.respond(visit(caller, act.address, query={"fs": "cephfs", "path": "/a"}))
+    assert "/do/" not in "".join(each["href"] or "" for each in markup(page).named("a"))
+    assert posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a", tag='"2"').status == 303
+
+
+def test_what_waits_is_told_by_its_form_and_its_buttons():
+    outage = Outage("The engine service", "it <died>", "jobs", "lists")
+    down = {None: [outage], "subtree verify": [outage], "job pause": [outage]}
+    caller = FakeCaller({}, down=down)
+    page = markup(PAGES.respond(visit(caller, BY_COMMAND["subtree verify"].address)))
+    assert "The engine service does not work: it <died>" in page.text
+    assert "What waits: jobs. What works: lists." in page.text
+    assert "It waits: the engine service does not work (it <died>)" in page.text
+    assert "It waits" not in markup(PAGES.respond(visit(caller, BY_COMMAND["gate set"].address))).text
+    refused = posted(
+        FakeCaller({"subtree verify": Answer(errno.EAGAIN, "there is no engine service")}, down=down),
+        "subtree verify",
+        **filled(BY_COMMAND["subtree verify"]),
+    )
+    assert refused.status == 503
+    assert "What works: lists" in markup(refused).text
 
 
 def test_a_field_that_is_none_goes_nowhere():

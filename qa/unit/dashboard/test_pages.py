@@ -10,7 +10,7 @@ import pytest
 from dashboard_ui.acts import ACTS
 from dashboard_ui.pages import Pages
 from dashboard_ui.views import VIEWS
-from dashboard_ui.visit import Answer, Page
+from dashboard_ui.visit import Answer, Outage, Page
 from qa.fakes.visitors import FakeCaller, visit
 from qa.unit.dashboard.markup import Markup
 
@@ -99,6 +99,20 @@ def test_every_form_that_posts_has_the_token(path: str):
     posted = [form for form in markup.forms if form.method == "post"]
     assert all(form.fields["csrf"] == "the-token" for form in posted)
     assert all("csrf" not in form.fields for form in markup.forms if form.method == "get")
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_what_does_not_work_is_told_above_and_on_the_buttons_of_what_waits(path: str):
+    outage = Outage("The engine service", "it died", "jobs", "lists")
+    caller = FakeCaller(TOLD, down={None: [outage], "subtree verify": [outage]})
+    body = PAGES.respond(visit(caller, path)).body
+    assert isinstance(body, str)
+    if not body.startswith("<!doctype"):
+        return
+    text = Markup(body).text
+    assert "The engine service does not work: it died" in text
+    assert "What waits: jobs. What works: lists." in text
+    assert text.count("(waits)") == body.count("/do/subtree/verify")
 
 
 @pytest.mark.parametrize("path", VIEWS)
