@@ -13,7 +13,7 @@ from . import machine, network
 from .agent import PORT
 
 _MEMORY = "1024M"
-# no AVX: with it qemu 7.2 once read four wrong bytes (doc/kernel-witness.md)
+# old, so that little has to be emulated
 _PROCESSOR = "Westmere"
 _PATIENCE = 240.0
 _TOLD = 4000

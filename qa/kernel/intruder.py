@@ -48,7 +48,9 @@ def intrude(place: Place, tally: Tally) -> None:
     for act, action, promised in _acts(door):
         found = errno_of(action)
         tally.compare(act, errno.errorcode.get(found, "done"), promised)
-    place.guest.ask("run", ["mkfifo", f"{MOUNTED}{SUBTREE}/pipe"])
+    tally.compare(
+        "exit code of mkfifo", place.guest.ask("run", ["mkfifo", f"{MOUNTED}{SUBTREE}/pipe"]), (0, "")
+    )
     place.unmount()
     findings = {name: {word} for name, word in _HARMED.items()} | {name: {"mixed-mode"} for name in _MADE}
     tally.compare("findings of fsck", place.fsck(SUBTREE), findings)

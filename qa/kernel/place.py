@@ -12,12 +12,13 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect, connect_guarded
 from mgr_fscrypt.ceph.interface import Mount
 from mgr_fscrypt.engine import FileSystem, Keyring, Mode, policy_of
-from mgr_fscrypt.format import MasterKey, Policy
+from mgr_fscrypt.format import AUTH_XATTR, Context, MasterKey, Policy
 from qa.lab.cluster import Cluster
 from qa.load.program import command, done, run
 
 from .guest import Guest
 from .guest_door import GuestDoor
+from .misreading import misread
 
 MOUNTED = "/tmp/cephfs"  # noqa: S108 - a tmpfs of the guest's own
 _MONITOR = re.compile(r"v1:([\d.:]+)")
@@ -90,6 +91,12 @@ class Place:
             files = FileSystem(mount, keyring, durable_close=True)
             with files:
                 yield files
+
+    def misread(self, path: bytes, content: bytes) -> bytes:
+        """What a kernel reads of this file, which it may read, where it misreads its end (misreading.py)."""
+        with self.engine(guarded=True) as files:
+            context = Context.decode_auth(files.getxattr(path, AUTH_XATTR))
+        return misread(self.key, context, content)
 
     @contextmanager
     def stored(self) -> Iterator[Mount]:

@@ -4,6 +4,7 @@ Each operation is done by one of the clients; then another looks at the names th
 now and then.
 """
 
+import copy
 import errno
 import math
 import os
@@ -16,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from mgr_fscrypt.ceph.interface import Kind
+from mgr_fscrypt.engine.making import UNFINISHED
 
 from .doors import Door
 
@@ -99,7 +101,7 @@ class _Model:
         if path in self.names:
             raise OSError(errno.EEXIST, "model")
         self.names[path] = node
-        self._touch_parent(path)
+        self.touch_parent(path)
 
     def rename(self, old: Path_, new: Path_) -> None:
         moved, there = self.names[old], self.names.get(new)
@@ -115,13 +117,13 @@ class _Model:
             self._require_empty(new)
         for path in [each for each in self.names if each[: len(old)] == old]:
             self.names[new + path[len(old) :]] = self.names.pop(path)
-        self._touch_parent(old)
-        self._touch_parent(new)
+        self.touch_parent(old)
+        self.touch_parent(new)
 
     def remove(self, path: Path_) -> None:
         self._require_empty(path)
         del self.names[path]
-        self._touch_parent(path)
+        self.touch_parent(path)
 
     def look(self, path: Path_) -> Found | None:
         node = self.names.get(path)
@@ -142,18 +144,36 @@ class _Model:
     def of_kind(self, *kinds: Kind) -> list[Path_]:
         return [path for path, node in self.names.items() if node.kind in kinds]
 
+    def touch_parent(self, path: Path_) -> None:
+        """Its modification time is now, whenever that is."""
+        if path[:-1] in self.names:
+            self.names[path[:-1]].mtime = None
+
     def _require_empty(self, directory: Path_) -> None:
         if self.is_full(directory):
             raise OSError(errno.ENOTEMPTY, "model")
 
-    def _touch_parent(self, path: Path_) -> None:
-        """Its modification time is now, whenever that is."""
-        if len(path) > 1:
-            self.names[path[:-1]].mtime = None
-
 
 class _MismatchError(Exception):
     """The tree is not what the model says."""
+
+
+class Doubts:
+    """What is let be of clients that are known to err in some way. Here: nothing."""
+
+    def begin(self) -> None:
+        """An operation begins."""
+
+    def uncertain(self, client: int, error: OSError) -> bool:
+        """May what this client failed to do so have been done, or not? Then the sequence goes on from what is there."""
+        return False
+
+    def settled(self, *, made: bool) -> None:
+        """What was uncertain had been done, or had not."""
+
+    def misread(self, client: int, path: Path_, found: bytes, expected: bytes) -> bool:
+        """Is this client to look once more at a file of the right length, before what it read wrong counts?"""
+        return False
 
 
 class Sequence:
@@ -163,8 +183,7 @@ class Sequence:
         doors: one for each client, to the tree's root.
         writers: the numbers of those clients that may change what is in a file that is there; None: all of them.
         only_cuts: truncates never make a file longer.
-        doubted: is asked, with the client's number and what it has wrong of one that it looked at: is it to look once
-            more, before that counts?
+        doubts: what is let be of clients.
 
     Attributes:
         done: how many operations were done.
@@ -177,13 +196,13 @@ class Sequence:
         *,
         writers: Sequence_[int] | None = None,
         only_cuts: bool = False,
-        doubted: Callable[[int, str], bool] = lambda client, wrong: False,
+        doubts: Doubts | None = None,
     ) -> None:
         self._doors = doors
         self._clients = range(len(doors))
         self._writers = self._clients if writers is None else writers
         self._only_cuts = only_cuts
-        self._doubted = doubted
+        self._doubts = doubts or Doubts()
         self._chance = chance
         self.done = 0
         self._model = _Model()
@@ -202,15 +221,17 @@ class Sequence:
             (6, self._utimens),
         ]
 
-    def run(self, count: int, patience: float = math.inf) -> str | None:
-        """Do that many operations, or as many as `patience` seconds have room for.
+    def run(
+        self, count: int, patience: float = math.inf, enough: Callable[[], bool] = lambda: False
+    ) -> str | None:
+        """Do that many operations, or as many as `patience` seconds have room for, or until it is `enough`.
 
         What went wrong first, with the operation's number and the last ones, or None.
         """
         weights = [weight for weight, _ in self._operations]
         end = time.monotonic() + patience
         try:
-            while self.done < count and time.monotonic() < end:
+            while self.done < count and time.monotonic() < end and not enough():
                 # what has nothing to work on yet does not count
                 while not self._chance.choices(self._operations, weights)[0][1]():
                     pass
@@ -386,13 +407,34 @@ class Sequence:
         """Do it to tree and model, which are to answer the same; then somebody looks at what it was about."""
         client = self._chance.choice(self._clients if clients is None else clients)
         self._trail.append(f"{client}: {what} {' '.join(map(_shown, paths))}")
-        found, expected = _errno_of(lambda: real(self._doors[client])), _errno_of(model)
-        if found != expected:
+        self._doubts.begin()
+        error = _error_of(lambda: real(self._doors[client]))
+        before = None
+        if error is not None and self._doubts.uncertain(client, error):
+            before = copy.deepcopy(self._model)
+        found, expected = _errno_of(error), _errno_of(_error_of(model))
+        if before is not None:
+            self._settle(client, before, paths)
+        elif found != expected:
             raise _MismatchError(f"{_named(found)}, not {_named(expected)}")
         for path in paths:
             if all(self._model.names.get(path[:length]) is not None for length in range(1, len(path))):
                 self._compare(path)
         return True
+
+    def _settle(self, client: int, before: _Model, paths: Sequence_[Path_]) -> None:
+        """What an operation was about may be as it is after it, all of it, or as it was `before`; what it left half
+        made is removed. Whatever is neither shows when it is compared."""
+        self._trail.append(f"{client}: that was uncertain")
+        for path in paths:
+            if path not in before.names:
+                _remove_half_made(self._doors[client], b"/".join(path))
+        made = all(_agree(self._look(client, path), self._model.look(path)) for path in paths)
+        if not made:
+            self._model = before
+        for path in paths:
+            self._model.touch_parent(path)
+        self._doubts.settled(made=made)
 
     def _compare(self, path: Path_) -> None:
         client = self._chance.randrange(len(self._doors))
@@ -407,31 +449,24 @@ class Sequence:
             self._compare_found(client, path, found.get(path))
 
     def _compare_found(self, client: int, path: Path_, found: Found | None) -> None:
-        try:
-            self._judge(path, found)
-        except _MismatchError as error:
-            if not self._doubted(client, str(error)):
-                raise
-            self._judge(path, self._look(client, path))
+        expected = self._model.look(path)
+        if (
+            found is not None
+            and expected is not None
+            and _where(found, expected)
+            and self._doubts.misread(client, path, found.content, expected.content)
+        ):
+            found = self._look(client, path)
+        if not _agree(found, expected):
+            raise _MismatchError(
+                f"{_shown(path)} is {_short(found)}, not {_short(expected)}{_where(found, expected)}"
+            )
 
     def _look(self, client: int, path: Path_) -> Found | None:
         try:
             return look(self._doors[client], path)
         except FileNotFoundError:
             return None
-
-    def _judge(self, path: Path_, found: Found | None) -> None:
-        expected = self._model.look(path)
-        if found is not None and expected is not None:
-            found = replace(
-                found,
-                permissions=None if expected.permissions is None else found.permissions,
-                mtime=None if expected.mtime is None else found.mtime,
-            )
-        if found != expected:
-            raise _MismatchError(
-                f"{_shown(path)} is {_short(found)}, not {_short(expected)}{_where(found, expected)}"
-            )
 
     def _any_of(self, *kinds: Kind) -> Path_ | None:
         paths = self._model.of_kind(*kinds)
@@ -442,12 +477,42 @@ class Sequence:
         return (*self._chance.choice(parents), self._chance.choice(NAMES))
 
 
-def _errno_of(action: Callable[[], object]) -> int:
+def _error_of(action: Callable[[], object]) -> OSError | None:
     try:
         action()
     except OSError as error:
-        return error.errno or errno.EIO
-    return 0
+        return error
+    return None
+
+
+def _errno_of(error: OSError | None) -> int:
+    return 0 if error is None else error.errno or errno.EIO
+
+
+def _remove_half_made(door: Door, path: bytes) -> None:
+    """What a client left by this path that it did not come to complete (mgr_fscrypt/engine/making.py)."""
+    try:
+        if door.stat(path).permissions != UNFINISHED:
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        # a link has no mode to tell it by
+        if error.errno != errno.EBUSY:
+            raise
+    try:
+        door.unlink(path)
+    except IsADirectoryError:
+        door.rmdir(path)
+
+
+def _agree(found: Found | None, expected: Found | None) -> bool:
+    """Is it so, as far as anything certain is known?"""
+    if found is None or expected is None:
+        return found is expected
+    permissions = None if expected.permissions is None else found.permissions
+    mtime = None if expected.mtime is None else found.mtime
+    return replace(found, permissions=permissions, mtime=mtime) == expected
 
 
 def _named(number: int) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mgr_fscrypt.engine.making import UNFINISHED
 from qa.load.doors import Handle, PathDoor, PathHandle, Status
-from qa.load.tree import WRONG_BYTES, Sequence
+from qa.load.tree import WRONG_BYTES, Doubts, Path_, Sequence
 
 COUNT = 1000
 
@@ -166,19 +167,108 @@ def test_wrong_bytes_are_looked_at_once_more_where_they_are_doubted(tmp_path: Pa
                 data = super().pread(length, offset)
                 return data[:-1] + bytes([data[-1] ^ 1]) if data else data
 
-    told: list[str] = []
+    class Patient(Doubts):
+        """Has each look made once more."""
 
-    def doubted(client: int, wrong: str) -> bool:
-        told.append(f"{client}: {wrong}")
-        return WRONG_BYTES in wrong
+        told = 0
+
+        def misread(self, client: int, path: Path_, found: bytes, expected: bytes) -> bool:
+            self.told += 1
+            return len(found) == len(expected)
 
     (tmp_path / "hasty").mkdir()
-    hasty = Sequence([Hasty(tmp_path / "hasty", always=False)], random.Random(1), doubted=doubted)
+    patient = Patient()
+    hasty = Sequence([Hasty(tmp_path / "hasty", always=False)], random.Random(1), doubts=patient)
     assert hasty.run(COUNT) is None
-    assert told
+    assert patient.told
     (tmp_path / "wrong").mkdir()
-    wrong = Sequence([Hasty(tmp_path / "wrong", always=True)], random.Random(1), doubted=doubted)
+    wrong = Sequence([Hasty(tmp_path / "wrong", always=True)], random.Random(1), doubts=Patient())
     assert WRONG_BYTES in str(wrong.run(COUNT)), "a second look that is wrong counts"
     (tmp_path / "sure").mkdir()
     sure = Sequence([Hasty(tmp_path / "sure", always=False)], random.Random(1))
     assert WRONG_BYTES in str(sure.run(COUNT)), "nobody doubts it where nobody said so"
+
+
+class Dying(PathDoor):
+    """Each of some changes is answered with EIO: some of them were made, some were not, and some half."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        self._chance = random.Random(2)
+
+    def mkdir(self, path: bytes) -> None:
+        self._dying(lambda: super(Dying, self).mkdir(path), path)
+        super().mkdir(path)
+
+    def open(self, path: bytes, flags: int) -> Handle:
+        if flags & os.O_CREAT:
+            # what is made has contents that only its maker knows: it is left half made, or not made
+            self._dying(lambda: None, path)
+        return super().open(path, flags)
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        self._dying(lambda: super(Dying, self).rename(old, new))
+        super().rename(old, new)
+
+    def unlink(self, path: bytes) -> None:
+        if self.stat(path).permissions != UNFINISHED:
+            self._dying(lambda: super(Dying, self).unlink(path))
+        super().unlink(path)
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        self._dying(lambda: super(Dying, self).chmod(path, mode))
+        super().chmod(path, mode)
+
+    def _dying(self, change: Callable[[], object], half: bytes = b"") -> None:
+        fate = self._chance.randrange(12)
+        if fate == 0:
+            change()
+        elif fate == 1 and half and not os.path.lexists(self._at(half)):
+            super().mkdir(half)
+            super().chmod(half, UNFINISHED)
+        if fate < 3:
+            raise OSError(errno.EIO, "died")
+
+
+class Uncertain(Doubts):
+    """Every EIO is."""
+
+    def __init__(self) -> None:
+        self.made = [0, 0]
+
+    def uncertain(self, client: int, error: OSError) -> bool:
+        return error.errno == errno.EIO
+
+    def settled(self, *, made: bool) -> None:
+        self.made[made] += 1
+
+
+def test_a_sequence_goes_on_from_what_an_uncertain_operation_left(tmp_path: Path):
+    uncertain = Uncertain()
+    sequence = Sequence([Dying(tmp_path), PathDoor(tmp_path)], random.Random(1), doubts=uncertain)
+    assert sequence.run(COUNT) is None
+    assert sequence.done == COUNT
+    assert min(uncertain.made) > 10
+
+
+def test_an_operation_that_nobody_calls_uncertain_counts(tmp_path: Path):
+    assert "EIO, not done" in str(Sequence([Dying(tmp_path)], random.Random(1)).run(COUNT))
+
+
+def test_what_an_uncertain_operation_left_is_as_before_it_or_as_after_it(tmp_path: Path):
+    class Harms(PathDoor):
+        """Neither: it dies, and gives the file yet another mode."""
+
+        def chmod(self, path: bytes, mode: int) -> None:
+            super().chmod(path, 0o777)
+            raise OSError(errno.EIO, "died")
+
+    wrong = Sequence([Harms(tmp_path)], random.Random(1), doubts=Uncertain()).run(COUNT)
+    assert "mode 777, " in str(wrong)
+    assert "that was uncertain" in str(wrong)
+
+
+def test_a_sequence_ends_when_it_is_enough(tmp_path: Path):
+    sequence = Sequence([PathDoor(tmp_path)], random.Random(1))
+    assert sequence.run(COUNT, enough=lambda: sequence.done >= 7) is None
+    assert sequence.done == 7
