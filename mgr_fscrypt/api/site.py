@@ -25,6 +25,7 @@ from .sessions import Session, Sessions
 
 _BEFORE_LOGIN = "__Host-fscrypt-login"
 """The cookie that the form of the login is tied to."""
+_LOGOUT = "/logout"
 _FORM = "application/x-www-form-urlencoded"
 _BACK = re.compile(r"(?:/(?!/)[!-.0->@-\[\]-~]*)+(?:\?[!-\[\]-~]*)?")
 """A place of ours: nothing that a browser takes for another host, and nothing that is one without its dots."""
@@ -107,6 +108,9 @@ class Site:
 
     def _page(self, request: Request, nonce: str, who: list[str]) -> Reply:
         session = self._entrance.session(request)
+        if session is None and request.path == _LOGOUT:
+            # nobody wants to come back to it
+            return Reply(303, b"", {"Location": "/login"})
         if session is None:
             return Reply(303, b"", {"Location": f"/login?back={quote(way_back(request), safe='')}"})
         visitor = Visitor(session.identity, request.address)
@@ -118,7 +122,7 @@ class Site:
             _check_form(session, form.pop("csrf", ""))
         elif request.method not in ("GET", "HEAD"):
             raise ProblemError(405, "this is a page", "use GET or POST", {"Allow": "GET, POST"})
-        if request.path == "/logout":
+        if request.path == _LOGOUT:
             return self._logout(request)
         visit = Visit(
             method=request.method,
