@@ -111,7 +111,7 @@
     while (time.isConnected) {
       const left = Math.max(0, Math.floor((until - Date.now()) / 1000));
       const parts = [Math.floor(left / 86400) + " d", Math.floor(left / 3600) % 24 + " h", Math.floor(left / 60) % 60 + " min", left % 60 + " s"];
-      time.textContent = left ? parts.slice(parts.findIndex((part) => !part.startsWith("0 "))).join(" ") : "the waiting time is over";
+      time.textContent = left ? parts.slice(parts.findIndex((part) => !part.startsWith("0 "))).join(" ") + " left" : "the waiting time is over";
       if (!left) return;
       await pause(1);
     }

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -157,10 +158,18 @@ def test_a_subtree_that_is_being_made_tells_how_far_it_is():
     assert step
 
 
+def test_a_protector_is_rotated_by_what_it_is():
+    _, markup = shown("/keys/show")
+    links = [given.get("href", "") for given in markup.named("a")]
+    kinds = [parse_qs(urlsplit(link).query)["kind"] for link in links if "/do/key/rewrap" in link]
+    assert kinds == [["kms"], ["recovery-code"]], "the key of a tenant is a key manager's"
+
+
 def test_the_end_of_a_key_is_counted_down():
     key = {**TOLD["key show"], "state": "destroying", "due": 4_000_000_000}
     _, markup = shown("/keys/show", {**TOLD, "key show": key})
     assert {"data-until": "4000000000"} in markup.named("time")
+    assert " left." in markup.text
     assert "Call off the destruction" in markup.text
     assert "Disable a key" not in markup.text
 
@@ -215,6 +224,30 @@ def test_a_plan_that_nothing_blocks_can_be_started(clear: bool, offered: str):
         each["href"] or "" for each in markup.named("a") if "/do/migrate/start" in (each["href"] or "")
     ]
     assert all(("plan=718873087a81af97" in place) == clear for place in started)
+
+
+@pytest.mark.parametrize(
+    ("ended", "standing", "offered"),
+    [
+        (None, None, {"start"}),
+        (1.0, "copying", {"start", "verify", "cancel"}),
+        (1.0, "done", {"verify", "rollback", "purge"}),
+        (1.0, "", set()),
+        (1.0, None, {"start", "verify", "rollback", "purge", "cancel"}),
+    ],
+)
+def test_what_can_be_done_about_a_migration_fits_the_tree_that_is_in_place(
+    ended: float | None, standing: str | None, offered: set[str]
+):
+    result = None if standing is None else {"standing": {"state": standing}}
+    options = {"evict": True, "keep_trash": -1, "copy_only": False, "files_per_second": 10.0}
+    job = {**TOLD["migrate status"], "kind": "migrate", "ended": ended, "result": result, "options": options}
+    _, markup = shown("/migrations/show", {**TOLD, "migrate status": job}, fs="cephfs")
+    links = [urlsplit(each["href"] or "").path for each in markup.named("a")]
+    assert {link.removeprefix("/do/migrate/") for link in links if "/do/migrate/" in link} == offered
+    assert "Asked for: evictyes" in markup.text
+    assert "Asked for: files per second10.0" in markup.text
+    assert "keep trash" not in markup.text, "what is as by default says nothing"
 
 
 def test_what_a_job_met_can_be_kept():
