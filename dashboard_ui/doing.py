@@ -175,7 +175,9 @@ def _followed(visit: Visit, act: Act, values: Values, answer: Answer) -> str:
     if isinstance(begun.get("job"), dict) and not all(values.get(name) for name in act.kept):
         # that of a subtree whose path nobody knows yet
         begun = begun["job"]
-    if act.command.partition(" ")[0] != "job" and {"id", "kind", "state"} <= begun.keys():
+    # what is done to a job is shown by its page, and all jobs of a migration by that of the migration
+    shown = act.command.partition(" ")[0] == "job" or act.home == "/migrations/show"
+    if not shown and {"id", "kind", "state"} <= begun.keys():
         home = f"/jobs/show?{urlencode({'job': begun['id']})}"
     sign = "&" if "?" in home else "?"
     return f"{home}{sign}{urlencode(sealed(visit, answer.status))}"

@@ -13,18 +13,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgr_fscrypt.ceph.access import Access
+from mgr_fscrypt.ceph.connect import connect
+from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
+from mgr_fscrypt.migrate.trees import PlainTree
+from qa.fakes.engine_cases import remove
 from qa.fakes.file_service import interpreter
 from qa.fakes.ports import free_port
 from qa.lab.cluster import Cluster
 
 _DAY = 86_400
 _TENANT = "acme"
+LETTERS = "/letters"
+"""What lies in the clear, and has a plan for its migration."""
+_LETTERS = 120
 _CLIENT = "client.legacy"
 """An entity whose caps reach all that is encrypted."""
 _STAYS = """
@@ -112,11 +120,16 @@ def enliven(cluster: Cluster) -> None:
     _make(cluster, "/research", "research", "--keep", "")
     _fill(cluster, folder, keys, "/payroll")
     cluster.ceph("fscrypt", "subtree", "verify", "cephfs", "/payroll")
+    _write(cluster, LETTERS)
+    cluster.ceph("fscrypt", "migrate", "plan", "cephfs", LETTERS, "--master-key", "research")
 
 
 def calm(cluster: Cluster) -> None:
     """End it: nothing warns any more, nobody is connected, and the engine service has other keys."""
     folder = cluster.directory / "living"
+    # while the client can still give back what it holds of the directory above
+    with _mounted(cluster) as mount:
+        remove(mount, LETTERS.encode())
     client = int((folder / "client.pid").read_text())
     with suppress(ProcessLookupError):
         os.kill(client, signal.SIGKILL)
@@ -219,6 +232,20 @@ def _fill(cluster: Cluster, folder: Path, keys: Path, path: str) -> None:
         capture_output=True,
         env={**os.environ, "CEPH_CONF": str(cluster.directory / "ceph.conf")},
     )
+
+
+def _mounted(cluster: Cluster) -> AbstractContextManager[CephMount]:
+    return connect(Access(conf=cluster.directory / "ceph.conf"))
+
+
+def _write(cluster: Cluster, path: str) -> None:
+    """A tree in the clear, which somebody may want to migrate."""
+    with _mounted(cluster) as mount:
+        tree = PlainTree(mount)
+        tree.mkdir(path.encode(), 0o755)
+        for number in range(_LETTERS):
+            with tree.open(f"{path}/{number:04}".encode(), os.O_RDWR | os.O_CREAT, 0o644) as file:
+                file.pwrite(b"Dear customer %d,\n" % number, 0)
 
 
 def _connect(cluster: Cluster, folder: Path) -> None:

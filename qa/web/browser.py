@@ -76,6 +76,16 @@ class Browser:
             field.clear()
             field.send_keys(text)
 
+    def unfold(self) -> None:
+        """Show what a form has under "More options"."""
+        self.driver.find_element(By.CSS_SELECTOR, "form.act summary").click()
+
+    def tick(self, label: str) -> None:
+        """Set a flag."""
+        box = self.field(label)
+        if not box.is_selected():
+            box.click()
+
     def field(self, label: str) -> WebElement:
         """A field by the beginning of its label."""
         for each in self.driver.find_elements(By.TAG_NAME, "label"):

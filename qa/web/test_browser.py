@@ -5,10 +5,10 @@ qa/web/whole_browser.py has the rest: `qa/run browser`.
 
 from qa.lab.cluster import Cluster
 from qa.web.browser import NARROW, WIDE, Browser
-from qa.web.visiting import log_in, places
+from qa.web.visiting import log_in, moves, places
 
 LOOKS = [("light", WIDE), ("dark", WIDE), ("light", NARROW)]
-LOOKED_AT = ("overview", "key", "gates", "jobs", "create", "settings")
+LOOKED_AT = ("overview", "key", "migration", "gates", "jobs", "create", "settings")
 
 
 def test_who_is_not_logged_in_is_led_to_the_login_and_back(cluster: Cluster, window: Browser):
@@ -58,11 +58,7 @@ def test_a_job_is_watched(cluster: Cluster, browser: Browser):
     browser.press("Begin")
     assert browser.path.startswith("/jobs/show?job=")
     browser.sees(" of 1,")
-    before = browser.driver.find_element("css selector", ".progress span").text
-    # nobody loads the page again
-    browser.wait(
-        "progress", lambda: browser.driver.find_element("css selector", ".progress span").text != before
-    )
+    moves(browser)
     against = browser.look("running")
     browser.press("Pause")
     browser.sees("paused")

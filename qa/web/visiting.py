@@ -1,6 +1,6 @@
 """Ways through the pages that several tests take."""
 
-from qa.demo.living import link
+from qa.demo.living import LETTERS, link
 from qa.lab.cluster import Cluster
 from qa.web.browser import Browser
 
@@ -11,6 +11,19 @@ def log_in(cluster: Cluster, window: Browser) -> None:
         window.driver.get(link(cluster))
         window.press("Log in")
         window.sees("Overview")
+
+
+def moves(browser: Browser) -> None:
+    """Progress is seen that nobody loads the page again for."""
+
+    def shown() -> str:
+        return str(browser.driver.find_element("css selector", ".progress span").text)
+
+    browser.driver.execute_script("window.stayed = true")
+    browser.wait("something counted", shown)
+    before = shown()
+    browser.wait("progress", lambda: shown() != before)
+    assert browser.driver.execute_script("return window.stayed")
 
 
 def job_of(cluster: Cluster, kind: str) -> str:
@@ -36,6 +49,7 @@ def places(cluster: Cluster) -> dict[str, str]:
         "gate": "/gates?fs=cephfs&path=/research",
         "jobs": "/jobs",
         "job": f"/jobs/show?job={job_of(cluster, 'verify')}",
+        "migration": f"/migrations/show?fs=cephfs&path={LETTERS}",
         "audit": "/audit",
         "verified": "/audit/verify",
         "doctor": "/doctor",

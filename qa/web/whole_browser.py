@@ -5,13 +5,15 @@
 
 import json
 import os
+from urllib.parse import quote
 
 import pytest
 
 from dashboard_ui.acts import ACTS, Act
+from qa.demo.living import LETTERS
 from qa.lab.cluster import Cluster
 from qa.web.browser import NARROW, WIDE, Browser
-from qa.web.visiting import places
+from qa.web.visiting import moves, places
 
 SCRIPT = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -124,3 +126,59 @@ def test_script_in_every_field_is_text(browser: Browser, act: Act):
     assert (
         browser.driver.execute_script("return document.querySelectorAll('main script, main img').length") == 0
     )
+
+
+def done(browser: Browser) -> None:
+    """What the page is about has come to its end; nobody loads it again."""
+    browser.sees("✓ done")
+    assert browser.path.startswith(f"/migrations/show?fs=cephfs&path={quote(LETTERS, safe='')}")
+
+
+def test_a_migration_is_watched(cluster: Cluster, browser: Browser):
+    """The last one here: it ends the session of the client that the others look at."""
+    browser.go(f"/migrations/show?fs=cephfs&path={LETTERS}")
+    browser.sees("Nothing keeps it from beginning.")
+    browser.press("Start as planned")
+    browser.unfold()
+    browser.type("Files a second", "10")
+    browser.tick("End the sessions")
+    browser.press("Start")
+    moves(browser)
+    against = browser.look("migration-running")
+    against += browser.look("migration-running", "dark", NARROW)
+    done(browser)
+    against += browser.look("migration-done", "dark")
+    assert LETTERS in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
+
+    browser.press("Verify")
+    browser.press("Verify")
+    done(browser)
+    browser.sees('"differ": 0')
+    against += browser.look("migration-verified", "light", NARROW)
+
+    browser.press("Roll back")
+    browser.tick("End the sessions")
+    browser.press("Check")
+    browser.sees("What would be done")
+    browser.press("Roll back")
+    browser.sees("This is not what it is called")
+    browser.type("To go on", LETTERS)
+    browser.press("Roll back")
+    done(browser)
+    against += browser.look("migration-rolled-back")
+    browser.wait("the end of its record", lambda: LETTERS not in cluster.ceph("fscrypt", "subtree", "ls"))
+
+    browser.press("Go on, or with other limits")
+    browser.type("Master key", "research")
+    browser.unfold()
+    browser.tick("End the sessions")
+    browser.press("Start")
+    done(browser)
+    browser.press("Remove the old tree")
+    browser.type("To go on", LETTERS)
+    browser.press("Remove for good")
+    done(browser)
+    against += browser.look("migration-purged")
+    browser.go(f"/subtrees/show?fs=cephfs&path={LETTERS}")
+    browser.sees("AES-256-XTS")
+    assert against == []

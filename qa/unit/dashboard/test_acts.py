@@ -155,6 +155,15 @@ def test_a_job_that_is_begun_is_what_follows():
     assert page.headers["Location"].startswith(f"/jobs/show?job={'ab' * 16}&said=")
 
 
+def test_one_page_follows_a_migration_through_all_of_its_jobs():
+    begun = {"id": "ab" * 16, "kind": "migrate", "state": "queued"}
+    for command in ("migrate start", "migrate verify", "migrate rollback", "migrate purge"):
+        page = posted(
+            FakeCaller({command: begun}), command, **filled(BY_COMMAND[command], path="/a", typed="/a")
+        )
+        assert page.headers["Location"].startswith("/migrations/show?fs=word&path=%2Fa&said=")
+
+
 @pytest.mark.parametrize(
     ("named", "follows"),
     [
