@@ -100,8 +100,11 @@ def link(cluster: Cluster) -> str:
     return found
 
 
-def enliven(cluster: Cluster) -> None:
+def enliven(cluster: Cluster, credentials: Path | None = None) -> None:
     """Make it so; once for a cluster. Processes that it starts go on until the cluster ends.
+
+    Args:
+        credentials: what opens the key managers that are known, if any is.
 
     Raises:
         ClusterError: something was refused, or took too long.
@@ -110,7 +113,7 @@ def enliven(cluster: Cluster) -> None:
     folder.mkdir()
     keys = folder / "keys"
     keys.mkdir(mode=0o700)
-    _serve(cluster, folder, keys)
+    _serve(cluster, folder, keys, credentials)
     _report_tenant(cluster)
     for kept in _KEYS:
         _report(cluster, keys, kept)
@@ -154,9 +157,10 @@ def _open_gate(cluster: Cluster, path: str) -> None:
     cluster.wait(f"the gate of {path}", opened)
 
 
-def _serve(cluster: Cluster, folder: Path, keys: Path) -> None:
+def _serve(cluster: Cluster, folder: Path, keys: Path, credentials: Path | None) -> None:
     (folder / "service").mkdir()
-    python = interpreter(folder / "service", keys)
+    more = () if credentials is None else ("--credentials", str(credentials))
+    python = interpreter(folder / "service", keys, *more)
     cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service_python", str(python))
     cluster.wait("the engine service", lambda: _serves(cluster, str(keys)))
 

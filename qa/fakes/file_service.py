@@ -4,6 +4,7 @@
 file `down`, this key manager cannot be reached.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,15 +15,15 @@ from mgr_fscrypt.service.unlocking import Unlocked, UnlockError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def interpreter(directory: Path, keys: Path) -> Path:
-    """Something in `directory` that ceph-mgr can take for the interpreter of its child: a service with these keys."""
+def interpreter(directory: Path, keys: Path, *more: str) -> Path:
+    """Something in `directory` that ceph-mgr can take for the interpreter of its child: a service with these keys, that
+    is told `more`."""
     for each in (directory.parent.parent, directory.parent, directory):
         each.chmod(0o755)
     script = directory / "python"
+    words = shlex.join([sys.executable, "-m", "qa.fakes.file_service", str(keys), *more])
     # the first three words are -P -m mgr_fscrypt.service
-    script.write_text(
-        f'#!/bin/sh\nshift 3\ncd {ROOT}\nexec {sys.executable} -m qa.fakes.file_service {keys} "$@"\n'
-    )
+    script.write_text(f'#!/bin/sh\nshift 3\ncd {ROOT}\nexec {words} "$@"\n')
     script.chmod(0o755)
     return script
 

@@ -50,9 +50,10 @@ def server(cluster: Cluster, authority: Authority) -> Iterator[ApiServer]:
 
 
 @pytest.fixture(scope="session")
-def address(cluster: Cluster, server: ApiServer) -> Iterator[str]:
+def address(cluster: Cluster, server: ApiServer, bao: Bao, kms: str) -> Iterator[str]:
     """Where the pages are, with something to see on them."""
-    enliven(cluster)
+    # the service looks once a minute which key managers are known: this one is from the beginning
+    enliven(cluster, bao.credentials)
     try:
         yield server.address
     finally:

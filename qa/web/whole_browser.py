@@ -5,13 +5,19 @@
 
 import json
 import os
+import shlex
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
 
 from dashboard_ui.acts import ACTS, Act
 from qa.demo.living import LETTERS
+from qa.kms.bao import Bao
 from qa.lab.cluster import Cluster
+from qa.load.program import run
 from qa.web.browser import NARROW, WIDE, Browser
 from qa.web.visiting import moves, places
 
@@ -68,23 +74,163 @@ def test_a_key_and_a_subtree(cluster: Cluster, browser: Browser):
     assert against == []
 
 
-def test_a_key_is_rotated_and_destroyed_by_lines(browser: Browser):
-    browser.go("/keys/show?fs=cephfs&key=payroll")
-    browser.press("Rotate")
+def on_a_client(browser: Browser, bao: Bao, *more: str) -> None:
+    """Run the line that the page shows, where the credentials of the key manager are."""
+    browser.sees("Run this on a client")
+    line = browser.driver.find_element("css selector", "section.notice code").text
+    program, *words = shlex.split(line)
+    assert program == "cephfs-fscrypt"
+    answer = run(*words, *more, "--credentials", bao.credentials)
+    assert answer.returncode == 0, answer.stderr.decode()
+
+
+@pytest.fixture
+def key(browser: Browser, bao: Bao, kms: str) -> str:
+    """A key of a tenant, made by the lines of the pages."""
+    tenant, name = (f"{word}-{uuid.uuid4().hex[:4]}" for word in ("contoso", "letters"))
+    browser.go("/do/tenant/create?fs=cephfs")
+    browser.type("Tenant", tenant)
+    browser.type("Key manager", kms)
+    browser.press("Show the line")
+    on_a_client(browser, bao)
+    browser.go("/do/key/create?fs=cephfs")
+    browser.type("Key", name)
     browser.type("Opened by", "kms")
+    browser.type("Tenant", tenant)
     browser.press("Show the line")
-    browser.sees("cephfs-fscrypt key rewrap payroll kms --with kms --fs cephfs")
-    browser.go("/keys/show?fs=cephfs&key=payroll")
-    browser.press("Destroy a key")
+    on_a_client(browser, bao)
+    return name
+
+
+def generation(browser: Browser, key: str) -> int:
+    """How often what is kept of a key was written, as its page says."""
+    browser.go(f"/keys/show?fs=cephfs&key={key}")
+    browser.sees("generation ")
+    return int(browser.text.partition("generation ")[2].split()[0])
+
+
+def test_a_key_is_rotated(browser: Browser, bao: Bao, key: str):
+    made = generation(browser, key)
+    browser.press("Rotate")
     browser.press("Show the line")
-    browser.sees("This is not what it is called")
-    browser.type("To go on", "payroll")
+    browser.sees(f"cephfs-fscrypt key rewrap {key} kms --with kms --fs cephfs")
+    on_a_client(browser, bao)
+    assert generation(browser, key) > made
+    # and the key of its tenant, under which it is wrapped anew
+    tenant = browser.driver.find_element("xpath", "//dt[.='Tenant']/../dd").text
+    browser.go(f"/do/tenant/rotate?fs=cephfs&tenant={tenant}")
     browser.press("Show the line")
-    browser.sees("cephfs-fscrypt key destroy payroll")
-    browser.go("/keys/show?fs=cephfs&key=merger")
-    left = browser.driver.find_element("css selector", "time[data-until]")
-    before = left.text
-    browser.wait("the countdown", lambda: left.text != before)
+    on_a_client(browser, bao)
+    browser.press("Back")
+    row = browser.driver.find_element("xpath", f"//th[.='{tenant}']/..")
+    assert row.find_element("css selector", ".number").text == "2"
+
+
+@contextmanager
+def somebody(cluster: Cluster, browser: Browser, name: str, role: str) -> Iterator[None]:
+    """Another person at the browser, with an access of their own."""
+    token = cluster.ceph("fscrypt", "api", "token", "create", name, role, "--expires", "1d").split()[0]
+    try:
+        browser.press("Log out")
+        browser.type("API token", token)
+        browser.press("Log in")
+        browser.sees(f"{name}, {role}")
+        yield
+    finally:
+        cluster.ceph("fscrypt", "api", "access", "revoke", name)
+
+
+@pytest.fixture
+def two_people(cluster: Cluster) -> Iterator[None]:
+    """The end of a key takes them."""
+    option = ("mgr", "mgr/fscrypt/two_people")
+    cluster.ceph("config", "set", *option, "true")
+    yield
+    cluster.ceph("config", "rm", *option)
+
+
+def test_a_key_is_destroyed_by_two_people(
+    cluster: Cluster, two_people: None, browser: Browser, bao: Bao, key: str
+):
+    page = f"/keys/show?fs=cephfs&key={key}"
+    with somebody(cluster, browser, "anna", "key-admin"):
+        browser.go(page)
+        browser.press("Destroy a key")
+        browser.press("Show the line")
+        browser.sees("This is not what it is called")
+        browser.type("To go on", key)
+        browser.press("Show the line")
+        browser.sees("Not done:")
+        browser.go(page)
+        browser.press("Ask for its end (two people)")
+        browser.type("To go on", key)
+        browser.press("Ask for it")
+        browser.sees("nobody has approved yet")
+        assert "Approve of the end of a key" not in browser.text, "one person is not two"
+        against = browser.look("key-wished", "dark", NARROW)
+    with somebody(cluster, browser, "boris", "security-officer"):
+        browser.go(page)
+        browser.press("Approve of the end of a key")
+        browser.type("To go on", key)
+        browser.press("Approve")
+        browser.sees("approved by")
+        against += browser.look("key-approved")
+        browser.press("Destroy a key")
+        browser.type("Waiting time", "20s")
+        browser.type("To go on", key)
+        browser.press("Show the line")
+        browser.sees(f"cephfs-fscrypt key destroy {key} --wait 20s")
+        against += browser.look("destroy-line")
+        on_a_client(browser, bao, "--confirm", key)
+        browser.press("Back")
+        browser.sees("It is being destroyed.")
+        left = browser.driver.find_element("css selector", "time[data-until]")
+        before = left.text
+        browser.wait("the countdown", lambda: left.text != before)
+        browser.sees("for good: the waiting time is over.")
+        against += browser.look("waited", "dark")
+        browser.press("Finish the destruction")
+        browser.type("To go on", key)
+        browser.press("Show the line")
+        on_a_client(browser, bao)
+        browser.press("Back")
+        state = browser.driver.find_element("css selector", ".facts .tag")
+        assert state.text == "destroyed"
+        against += browser.look("destroyed", "light", NARROW)
+    assert against == []
+
+
+def test_a_key_manager_that_hangs(browser: Browser, bao: Bao, kms: str):
+    browser.go("/kms")
+    browser.sees(kms)
+    bao.pause()
+    try:
+        browser.press("Test the connection")
+        browser.sees("✕ unreachable")
+        against = browser.look("kms-unreachable", "dark", NARROW)
+    finally:
+        bao.resume()
+    browser.press("Test the connection")
+    browser.sees("✓ reachable")
+    assert against == []
+
+
+def test_a_job_is_watched(cluster: Cluster, browser: Browser):
+    browser.go("/do/subtree/verify?fs=cephfs&path=/payroll")
+    browser.type("Entries a second", "40")
+    browser.press("Begin")
+    assert browser.path.startswith("/jobs/show?job=")
+    browser.sees(" of 1,")
+    moves(browser)
+    against = browser.look("running")
+    browser.press("Pause")
+    browser.sees("paused")
+    browser.press("Resume")
+    browser.sees("running")
+    browser.press("Cancel")
+    browser.press("Cancel it")
+    browser.sees("cancelled")
+    assert against == []
 
 
 def test_the_keyboard_is_enough(browser: Browser):
