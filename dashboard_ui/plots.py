@@ -4,6 +4,7 @@ The server draws, as SVG: no script is needed. Lines differ by their dashes as w
 beside the drawing, which is stretched, and words in it would be, too.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ SPANS = {1: "Day", 7: "Week", 30: "Month", 365: "Year", 730: "Two years"}
 """How far back one can look: days, and what that is called."""
 _HOURS = 2
 """Days up to which the axis has hours."""
+_ALONE = re.compile(r"M[^M]*h0(?=M|$)")
 _STEPS = (1, 2, 5, 10)
 _POWERS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -28,12 +30,14 @@ class Line:
     Args:
         name: whose it is.
         path: of the drawing, as SVG has it; broken where nothing was measured.
+        alone: the part of it that has no length: what was measured, and nothing beside it.
         last: the newest value, for a person.
         lowest, highest: the same.
     """
 
     name: str
     path: str
+    alone: str
     last: str
     lowest: str
     highest: str
@@ -86,7 +90,9 @@ def plotted(answers: Mapping[str, Answer]) -> Plot | None:
     for name, points in curves:
         values = [point["value"] for point in points]
         path = _path(points, since, until, step, top)
-        lines.append(Line(name or "all", path, shown(values[-1]), shown(min(values)), shown(max(values))))
+        alone = "".join(_ALONE.findall(path))
+        ends = (shown(values[-1]), shown(min(values)), shown(max(values)))
+        lines.append(Line(name or "all", path, alone, *ends))
     moments = [since, (since + until) // 2, until]
     hours = until - since <= _HOURS * 86_400
     return Plot(
@@ -104,7 +110,7 @@ def _path(points: Sequence[Mapping[str, Any]], since: int, until: int, step: int
         across = min(max((each["at"] - since) / max(until - since, 1), 0), 1) * WIDTH
         down = HEIGHT - min(each["value"] / top, 1) * HEIGHT
         joined = before is not None and each["at"] - before <= 1.5 * step
-        # what stands alone is a line without length, whose round ends are a dot
+        # what stands alone is a line without length, whose round ends are a dot (`Line.alone`: a large one)
         parts.append(f"{'L' if joined else 'M'}{across:.1f} {down:.1f}" + ("" if joined else "h0"))
         before = each["at"]
     return "".join(parts)

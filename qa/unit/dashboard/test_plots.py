@@ -31,6 +31,7 @@ def test_a_line_goes_where_its_values_are_and_is_broken_where_there_are_none():
     (line,) = plot.lines
     assert plot.levels == ("100", "50", "0")
     assert line.path == f"M0.0 {HEIGHT}.0h0L100.0 100.0L200.0 0.0M500.0 150.0h0"
+    assert line.alone == "M500.0 150.0h0"
     assert (line.name, line.lowest, line.highest, line.last) == ("a", "0", "100", "25")
 
 
