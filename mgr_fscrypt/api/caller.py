@@ -72,7 +72,7 @@ class ApiCaller:
 
     def outages(self, command: str | None = None) -> Sequence[Outage]:
         """What does not work now; see `dashboard_ui.visit.Caller`."""
-        found = self._api.outages(command)
+        found = self._api.outages(self._visitor, command)
         return [Outage(each.name, each.why, each.waits, each.works) for each in found]
 
     def line(self, command: str, arguments: Mapping[str, Value]) -> str:

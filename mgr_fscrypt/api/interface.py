@@ -250,9 +250,12 @@ class Api:
                 "read it again, and decide anew",
             )
 
-    def outages(self, command: str | None = None) -> Sequence[Outage]:
-        """What does not work now, of what a command needs; None: of all."""
+    def outages(self, visitor: Visitor, command: str | None = None) -> Sequence[Outage]:
+        """What does not work now, of what a command needs; None: of all. Who is bound to a tenant is told less."""
         down = self._desk.outages.now()
+        if visitor.identity.tenant:
+            # once for all key managers
+            down = tuple(dict.fromkeys(each.veiled() for each in down))
         if command is None:
             return down
         needed = needs(BY_COMMAND[command])
@@ -262,7 +265,7 @@ class Api:
         """What is sent where an operation was refused; where something does not work, with what does for who asks."""
         if status_of(result.code) != 503:
             return refusal(result, _value(result))
-        down = self.outages()
+        down = self.outages(visitor)
         theirs = [each for each in OPERATIONS if self.may(visitor, each.command) and each != operation]
         works = working(theirs, {each.what for each in down})
         return refusal(result, _value(result), down=down, works=works)

@@ -1,7 +1,7 @@
 """What does not work just now, as far as the manager knows: what waits for it, and what works all the same."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .observing import Census
 from .service import ServiceReport
@@ -29,6 +29,11 @@ class Outage:
     why: str
     waits: str
     works: str
+
+    def veiled(self) -> "Outage":
+        """The same for those who are not told of others' things: which key manager it is, and what it said."""
+        name = "A key manager" if self.what == KEY_MANAGER else self.name
+        return replace(self, name=name, why="it is told to those whose access is not bound to a tenant")
 
 
 class Outages:

@@ -14,8 +14,9 @@ from mgr_fscrypt.api.needs import needs
 from mgr_fscrypt.api.operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation
 from mgr_fscrypt.control import Result
 from mgr_fscrypt.control.access import ROLES
-from mgr_fscrypt.control.outages import DATABASE, SERVERS, SERVICE
+from mgr_fscrypt.control.outages import DATABASE, KEY_MANAGER, SERVERS, SERVICE
 from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.messages.service import BackendState, ServiceStatus
 from mgr_fscrypt.store import Identity
 from qa.fakes.api_door import DESCRIPTION, Door, told
 from qa.load.promptness import prompt
@@ -211,6 +212,34 @@ def check_said(reply: Reply, operation: Operation, down: set[str]) -> None:
         assert f"{operation.method} {operation.path}" not in said["works"]
         assert operation.path == "/service" or "GET /service" in said["works"]
         assert operation.path == "/subtrees" or ("GET /subtrees" in said["works"]) == (DATABASE not in down)
+
+
+def test_who_is_bound_to_a_tenant_is_not_told_of_others_key_managers(door: Door):
+    backends = tuple(
+        BackendState(name, reachable=False, since=1.0, error="KmsUnreachableError", last=1.0, took=None)
+        for name in ("vault-of-others", "hsm-of-others")
+    )
+    service = ServiceStatus(
+        *("1", 7, "host", 1.0, "serving", 1.0, 3, "", "", 0.0),
+        keys=(),
+        tenant_keys=(),
+        backends=backends,
+        rotations=(),
+        jobs=None,
+    )
+    door.manager.module.service._tell("serving", service=service)
+    visitors = [
+        Visitor(Identity("a", "token", "x", "operator", tenant, 1, 0), "here") for tenant in ("", "acme")
+    ]
+    api = door.manager.module.serving.api
+    every, own = (list(api.outages(each)) for each in visitors)
+    assert [each.name for each in every if each.what == KEY_MANAGER] == [
+        "The key manager vault-of-others",
+        "The key manager hsm-of-others",
+    ]
+    assert [each.name for each in own if each.what == KEY_MANAGER] == ["A key manager"]
+    assert "others" not in str([(each.name, each.why) for each in own if each.what == KEY_MANAGER])
+    assert {each.what for each in own} == {each.what for each in every}
 
 
 def test_without_a_database_nobody_new_gets_in_and_is_told_that_nothing_answers(door: Door):
