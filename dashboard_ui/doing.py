@@ -1,6 +1,7 @@
 """Forms: what was typed becomes an operation; what it says is shown, or told by the page that follows."""
 
 import errno
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ _STATUS = {
     errno.EAGAIN: 503,
     errno.ESTALE: 412,
 }
+_DIGITS = 16
 _LOOKED_THROUGH = 200
 _TOLD = 3
 """Newest records of the audit in which those about one thing are looked for, and how many of them are told."""
@@ -76,7 +78,7 @@ class Doing:
             # what takes a key, or what opens one: the line for a client
             line = (answer.value or {}).get("line")
             return self._page(visit, act, typed, line=line, refused=None if line else answer)
-        changed = _acts_about(visit, typed.arguments) if answer.code == errno.ESTALE else None
+        changed = _acts_meanwhile(visit, typed.arguments) if answer.code == errno.ESTALE else None
         status = _STATUS.get(answer.code, 422)
         return self._page(visit, act, typed, refused=answer, changed=changed, status=status, tag=tag)
 
@@ -104,6 +106,7 @@ class Doing:
             "shown": shown,
             "changed": changed,
             "tag": tag,
+            "loaded": _loaded(visit),
             "anew": {
                 each.name: typed.values[each.name] for each in act.fields if typed.values.get(each.name)
             },
@@ -152,14 +155,24 @@ def _mistyped(act: Act, values: Values) -> Values:
     return {}
 
 
-def _acts_about(visit: Visit, arguments: Arguments) -> Sequence[Mapping[str, Any]]:
-    """The newest records of what was done to that which a form is about; none where nobody may see them."""
+def _loaded(visit: Visit) -> int:
+    """When the form was loaded, in seconds since the epoch."""
+    text = visit.form.get("loaded", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else int(time.time())
+
+
+def _acts_meanwhile(visit: Visit, arguments: Arguments) -> Sequence[Mapping[str, Any]]:
+    """The newest records of what was done to that which a form is about, since it was loaded.
+
+    None where nobody may see them, or it changed by itself: what is known of its key, or how far it is being made.
+    """
+    loaded = _loaded(visit)
     answer = visit.caller.call("audit ls", {"limit": _LOOKED_THROUGH})
     words = [str(arguments[name]) for name in ("fs", "path") if name in arguments]
     found = [
         act
         for act in (answer.value or {}).get("acts", ())
-        if act["code"] == 0 and all(word in act["about"] for word in words)
+        if act["code"] == 0 and act["at"] >= loaded and all(word in act["about"] for word in words)
     ]
     return found[:_TOLD]
 

@@ -8,7 +8,7 @@ from .problems import ProblemError
 
 LONGEST = 8000
 """Characters of an address that is gone back to; of a form that has more, what was typed is left out."""
-_NOT_TYPED = ("csrf", "tag", "typed", "rehearse")
+_NOT_TYPED = ("csrf", "tag", "loaded", "typed", "rehearse")
 """Fields of a form that belong to its session, or that somebody is to mean anew."""
 
 

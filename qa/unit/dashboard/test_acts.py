@@ -203,13 +203,18 @@ def test_what_somebody_else_changed_meanwhile_is_told_and_what_was_typed_is_kept
     """Nothing is done; who changed it is told, and a link loads the form anew with what was typed."""
     acts = [
         {
-            "at": 1795999000,
+            "at": at,
             "who": "token:ann@192.0.2.9",
             "command": "subtree adopt",
             "result": "<b>registered",
         }
         | {"code": code, "about": about}
-        for code, about in ((0, "cephfs /a"), (0, "cephfs /other"), (1, "cephfs /a"))
+        for at, code, about in (
+            (4_000_000_000, 0, "cephfs /a"),
+            (4_000_000_000, 0, "cephfs /other"),
+            (4_000_000_000, 1, "cephfs /a"),
+            (1_700_000_000, 0, "cephfs /a"),
+        )
     ]
     caller = FakeCaller(
         {"subtree rm": Answer(0, "gone"), "audit ls": {"acts": acts}}, tags={"subtree rm": '"1"'}
@@ -229,6 +234,14 @@ def test_what_somebody_else_changed_meanwhile_is_told_and_what_was_typed_is_kept
     assert anew == "/do/subtree/rm?fs=cephfs&path=%2Fa&with_contents=yes"
     (form,) = [each for each in found.forms if each.action == act.address]
     assert form.fields["tag"] == '"1"', "sent again it is refused again"
+    by_itself = markup(
+        posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a", tag='"1"', loaded="4000000001")
+    )
+    assert "Not done: it changed meanwhile" in by_itself.text
+    assert "token:ann" not in by_itself.text
+    for text in ("x", "-1", "9" * 30, "\u0663"):
+        late = posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a", tag='"1"', loaded=text)
+        assert late.status == 412
     page = PAGES.respond(visit(caller, act.address, query={"fs": "cephfs", "path": "/a"}))
     assert "/do/" not in "".join(each["href"] or "" for each in markup(page).named("a"))
     assert posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a", tag='"2"').status == 303
