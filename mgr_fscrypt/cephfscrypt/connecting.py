@@ -13,6 +13,7 @@ from ..ceph.connect import connect as mounted
 from ..ceph.connect import connect_guarded
 from ..ceph.guard.mount import GuardedMount
 from ..ceph.mount import CephMount
+from ..ceph.prctl import keep_out_of_core_dumps
 from ..client.given_keys import GivenKeys, kept_keys, keys_of
 from ..client.key_files import read_key
 from ..client.openers import Given, given, openers_of
@@ -116,6 +117,9 @@ class Place:
     def _keys(
         self, access: Access, held: ExitStack, key: MasterKey | None, openers: Sequence[Opener]
     ) -> GivenKeys:
+        if key is not None or openers:
+            # what reads a secret from a file does so by itself
+            keep_out_of_core_dumps()
         if not (self.open or openers):
             return keys_of(read_key(self.key) if self.key is not None else key)
 

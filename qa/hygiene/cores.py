@@ -17,14 +17,16 @@ class UnavailableError(Exception):
     """This machine writes core dumps elsewhere than into the working directory; the message says where."""
 
 
-def search_core(command: Sequence[str], folder: Path, needles: Needles, decoy: Secret) -> Searched:
-    """Run a command until its first byte of output, abort it, and search what the kernel wrote of it, if anything.
+def search_cores(
+    commands: Sequence[Sequence[str]], folder: Path, needles: Needles, decoy: Secret
+) -> Searched:
+    """Run commands until their first byte of output, abort them, and search what the kernel wrote of them, if anything.
 
     Before that a process that does nothing against it is aborted with the decoy in its memory: that its dump is
-    there and holds the decoy proves that the other one might have been.
+    there and holds the decoy proves that others might have been.
 
     Args:
-        command: prints more than a pipe holds, or waits, so that it is still there when it is aborted.
+        commands: print more than a pipe holds, or wait, so that they are still there when they are aborted.
         folder: where dumps are to lie; empty.
         decoy: of `needles`, too.
 
@@ -34,9 +36,10 @@ def search_core(command: Sequence[str], folder: Path, needles: Needles, decoy: S
     pattern = _PATTERN.read_text().strip()
     if pattern.startswith(("|", "/", "@")):
         raise UnavailableError(f"core dumps go to {pattern!r} here")
-    for name, words in (("decoy", _HOLDER), ("searched", command)):
-        (folder / name).mkdir()
-        _abort(words, folder / name, decoy.value.hex().encode() + b"\n")
+    for number, words in enumerate((_HOLDER, *commands)):
+        place = folder / str(number)
+        place.mkdir()
+        _abort(words, place, decoy.value.hex().encode() + b"\n")
     return search_files("core dumps", [folder], needles)
 
 

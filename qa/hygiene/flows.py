@@ -38,6 +38,12 @@ from qa.hygiene.keeping import main
 main(Path(sys.argv[2]))
 """
 
+_PROGRAMMED = """
+import sys
+from qa.hygiene.programmed import main
+main(*sys.argv[2:])
+"""
+
 
 class FlowError(Exception):
     """A command did not end as it should, so that nothing is proved; the message holds its last words."""
@@ -123,13 +129,26 @@ class Scene:
         """The options for the cluster and the key."""
         return ["--conf", self.conf, "--key", self.key]
 
-    def holder(self) -> list[str]:
-        """A command that holds the key until it is ended: nobody reads what it prints."""
+    def holders(self) -> list[list[str]]:
+        """Programs that hold the key until they are ended: our command, of which nobody reads what it prints, and one
+        of the Python API that has the key in its own memory."""
         words = ["cat", f"{self.subtree}/tree/large", *map(str, self.ours())]
-        return [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(_ROOT)!r})\n{_RUN}", *words]
+        found = f"import sys; sys.path.insert(0, {str(_ROOT)!r})\n"
+        return [
+            [sys.executable, "-P", "-c", found + _RUN, *words],
+            [sys.executable, "-P", "-c", found + _HOLD, str(self.conf), str(self.key)],
+        ]
 
 
 _RUN = "from mgr_fscrypt.client.commands import main\nsys.exit(main(sys.argv[1:]))"
+_HOLD = """
+import signal
+from pathlib import Path
+from mgr_fscrypt.cephfscrypt import MasterKey, connect
+with connect(conf=sys.argv[1], key=MasterKey(Path(sys.argv[2]).read_bytes())):
+    print("ready", flush=True)
+    signal.pause()
+"""
 
 Flow = Callable[[Scene], None]
 
@@ -242,7 +261,7 @@ def keeping(scene: Scene) -> None:
 
 
 def kept(scene: Scene) -> None:
-    """What people do with a key that is kept: by passphrase and recovery code, up to its end."""
+    """What people and their programs do with a key that is kept: by passphrase and recovery code, up to its end."""
     run, folder, conf = scene.program, scene.folder, ["--conf", str(scene.conf)]
     name, phrase, code = f"hygiene-{secrets.token_hex(4)}", folder / "phrase", folder / "code"
     phrase.touch(0o600)
@@ -254,6 +273,8 @@ def kept(scene: Scene) -> None:
     run("key", "add", name, "--with", f"recovery-code:{code}", *by)
     scene.secrets.append(Secret("recovery code", code.read_bytes().strip()))
     run("key", "drill", name, "recovery-code", "--open", f"recovery-code:{code}", "--json", *conf)
+    words = (scene.conf, scene.key, phrase, scene.subtree)
+    run("programmed", *words, code=1, text=_PROGRAMMED, says="WrongSecretError")
     run("key", "rewrap", name, "passphrase", "--with", f"passphrase:{phrase}", *cheap, *by)
     run("key", "export-bundle", folder / "bundle", name, *conf)
     run("key", "recover", name, folder / "left", "--json", *by)

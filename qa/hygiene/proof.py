@@ -9,7 +9,7 @@ import rados
 
 from qa.lab.cluster import Cluster
 
-from .cores import search_core
+from .cores import search_cores
 from .database import search_database
 from .decoys import left_behind, new_decoy, shown_by_a_process
 from .files import search_files
@@ -54,7 +54,7 @@ def prove(
             flow(scene)
         # flows learn of more secrets as they go
         needles = Needles([*scene.secrets, decoy])
-        dumped = search_core(scene.holder(), cores, needles, decoy)
+        dumped = search_cores(scene.holders(), cores, needles, decoy)
         _end_dead_sessions(cluster)
     missed = [words for words in seen if not watch.saw(words)]
     if missed:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qa.hygiene import files
-from qa.hygiene.cores import UnavailableError, search_core
+from qa.hygiene.cores import UnavailableError, search_cores
 from qa.hygiene.files import search_files
 from qa.hygiene.forms import Leak, Needles, Searched, Secret
 from qa.hygiene.processes import Watch
@@ -108,7 +108,7 @@ def test_core_dumps_are_searched(tmp_path: Path, how: str):
     root = str(Path(__file__).resolve().parents[3])
     command = [sys.executable, "-c", HOLDER, root, how]
     try:
-        found = search_core(command, tmp_path, Needles([SECRET, DECOY]), DECOY)
+        found = search_cores([command], tmp_path, Needles([SECRET, DECOY]), DECOY)
     except UnavailableError as error:
         pytest.skip(str(error))
     assert {leak.secret for leak in found.leaks} == ({"decoy", "key"} if how == "plain" else {"decoy"})
