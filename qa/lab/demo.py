@@ -1,6 +1,6 @@
 """`qa/run demo`: the product in five minutes, on real input."""
 
-from . import assets
+from . import assets, tools
 from .cache import Cache
 from .clusters import NamedClusters
 from .releases import Release
@@ -23,9 +23,9 @@ def run(release: Release, cache: Cache, progress: Progress, *, keep: bool) -> in
         code = clusters.execute("demo", _COMMAND) or clusters.execute("demo", [*_COMMAND, "--live"])
         progress.say("kept: `qa/run cluster shell demo`; `qa/run cluster destroy demo` ends it")
         return code
-    with (
-        copy_source(cache, "demo") as source,
-        enter(release, source.parent / release.name, cache, progress, source=source) as place,
-    ):
-        place.boot()
-        return place.chamber.run(*_COMMAND, environment=place.environment())
+    with copy_source(cache, "demo") as source:
+        folder = source.parent / release.name
+        # it may be the first thing that is run here: nobody should wait for what it does not use
+        with enter(release, folder, cache, progress, source=source, environments=(tools.USUAL,)) as place:
+            place.boot()
+            return place.chamber.run(*_COMMAND, environment=place.environment())

@@ -1,6 +1,7 @@
 """The Python environments of our checks (tox's), made once for each list of what is in them."""
 
 import hashlib
+from collections.abc import Sequence
 from configparser import RawConfigParser
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from .report import Progress, StepError
 from .source import SOURCE, copy_source
 
 INSIDE = "/tox"
+USUAL = "tests"
+"""The environment whose programs come first on the path."""
 _SETTINGS_ONLY = ("mypy", "options.package_data", "pytest")
 """Beginnings of sections that say nothing of what is installed."""
 
@@ -36,7 +39,7 @@ def environment() -> dict[str, str]:
     """Variables for commands in a chamber: our tools come first on the path."""
     work = folder_inside()
     return {
-        "PATH": f"{work}/tests/bin:{INSIDE}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{work}/{USUAL}/bin:{INSIDE}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TOX_WORK_DIR": work,
         # a tmpfs of the chamber's own: the work folder is shared, and a named cluster sees the checkout read-only
         "TOX_LOG_DIR": "/tmp/tox",  # noqa: S108
@@ -44,22 +47,27 @@ def environment() -> dict[str, str]:
     }
 
 
-def obtain(release: Release, rootfs: Path, cache: Cache, progress: Progress) -> Path:
-    """The folder to bind at `INSIDE`: from the cache, or made now in a chamber of its own.
+def obtain(
+    release: Release, rootfs: Path, cache: Cache, progress: Progress, wanted: Sequence[str] = ()
+) -> Path:
+    """The folder to bind at `INSIDE`, with the environments that are `wanted` (or all): from the cache, or made now in
+    a chamber of its own.
 
     Raises:
         StepError: with the log of what could not be installed.
     """
     folder = cache.place("tox", rootfs.name)
     with cache.lock(f"tools-{release.suite}"):
-        stamp = folder / Path(folder_inside()).name / "ready"
-        if not stamp.exists():
-            progress.say(f"{release.name}: installing the tools of the checks")
-            # neither do key managers and the manual depend on the release; Ceph's dashboard has our pages on one alone
-            more = ["kms", "web", "manual"] if release is TENTACLE else []
-            environments = ["lint", "types", "tests", "fsspec", *more]
-            _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log", environments)
-            stamp.touch()
+        ready = folder / Path(folder_inside()).name
+        # neither do key managers and the manual depend on the release; Ceph's dashboard has our pages on one alone
+        more = ["kms", "web", "manual"] if release is TENTACLE else []
+        every = ["lint", "types", USUAL, "fsspec", *more]
+        missing = [name for name in wanted or every if not (ready / f"{name}.ready").exists()]
+        if missing:
+            progress.say(f"{release.name}: installing tools ({', '.join(missing)})")
+            _make(folder, rootfs, cache, cache.place("logs") / f"tools-{release.suite}.log", missing)
+            for name in missing:
+                (ready / f"{name}.ready").touch()
     return folder
 
 

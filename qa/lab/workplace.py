@@ -1,7 +1,7 @@
 """A workplace: a chamber with the source, the tools of our checks and the folder of one cluster in it."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -77,16 +77,17 @@ def enter(
     source: Path,
     kept: Path | None = None,
     machine: Path | None = None,
+    environments: Sequence[str] = (),
     detached: bool = False,
 ) -> Workplace:
     """Make a workplace in `folder` from rootfs, tools and source; what is there already is used again.
 
     `kept` is a folder of the host that outlives it, seen at `KEPT` inside; `machine` (machine.py) is seen at `MACHINE`,
-    and the network is the workplace's own then. Unless `detached`, the workplace ends
-    with the thread that calls this.
+    and the network is the workplace's own then. It has the tools of those `environments`, or all. Unless `detached`, it
+    ends with the thread that calls this.
     """
     system = rootfs.obtain(release, cache, progress)
-    toolbox = tools.obtain(release, system, cache, progress)
+    toolbox = tools.obtain(release, system, cache, progress, environments)
     data = folder / "cluster"
     data.mkdir(parents=True, exist_ok=True)
     with cache.lock("ports"):
