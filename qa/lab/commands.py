@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import demo, host, long_runs, manual, package, release_check, tests
+from . import demo, host, long_runs, manual, newcomer, package, release_check, tests
 from .cache import VARIABLE, Cache
 from .clusters import NamedClusters, check_name
 from .releases import RELEASES, TENTACLE
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, cache: Cache, progress: Progress) -> int:
     # Debian has Ceph's dashboard, a browser, and what our packages ask for beside 20.2 alone
-    on_one_release = {"browser": long_runs.browser, "package": package.run}
-    if options.command in on_one_release:
-        return on_one_release[options.command](cache, progress)
+    of_no_release = {"browser": long_runs.browser, "newcomer": newcomer.run, "package": package.run}
+    if options.command in of_no_release:
+        return of_no_release[options.command](cache, progress)
     if options.command == "manual":
         return _manual(options, cache, progress)
     if options.command == "release":
@@ -169,6 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("release", help="the list before a release; exit 1 where something is missing")
+
+    commands.add_parser(
+        "newcomer",
+        help="do what the README says on bare hosts; exit 1 where a first encrypted subtree takes over ten minutes",
+    )
 
     commands.add_parser(
         "package",

@@ -87,21 +87,24 @@ class Host:
         log = self.logs / f"{what.replace(' ', '-')}.log"
         root = shlex.quote(str(self.root))
         variables = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
         }
         settings = [f"{name}={value}" for name, value in {**variables, **(environment or {})}.items()]
         chrooted = shlex.join(["env", "-i", *settings, *words])
-        mounts = f"mount -t proc proc {root}/proc && mount --bind /dev {root}/dev"
+        # a chamber can be made inside: its root is a mount, and it takes over the devices
+        mounts = (
+            f"mount --bind {root} {root} && mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev"
+        )
         with log.open("w") as output:
             if run_contained(["sh", "-c", f"{mounts} && exec chroot {root} {chrooted}"], output) != 0:
                 raise StepError(what, log)
         return log.read_text(errors="replace")
 
-    def fetch(self, what: str, *words: str, **variables: str) -> None:
+    def fetch(self, what: str, *words: str, **variables: str) -> str:
         """The same for a program that asks a registry, by the way that this machine does. Raises as `run`."""
-        self.run(what, *words, environment={**network_environment(), **variables})
+        return self.run(what, *words, environment={**network_environment(), **variables})
 
     def traces(self) -> dict[str, str]:
         """Each file, folder and link by its path, with all that tells whether it has changed, but for its times."""

@@ -78,7 +78,7 @@ def bootstrap(variant: str, suite: str, packages: Sequence[str], folder: Path) -
 
 def _make(release: Release, partial: Path, log: Path, progress: Progress) -> None:
     started = time.monotonic()
-    progress.say(f"{release.name}: making the rootfs (Debian {release.suite} with Ceph {release.version})")
+    progress.say(f"{release.name}: making the rootfs (Debian {release.suite})")
     with log.open("w") as output:
         if run_contained(bootstrap("apt", release.suite, release.packages, partial), output) != 0:
             raise StepError(f"making the {release.name} rootfs (apt-get update may help)", log)

@@ -51,7 +51,9 @@ def copy_source(cache: Cache, what: str) -> Iterator[Path]:
 
 
 def commit() -> str:
-    """The commit of the checkout, `+` behind it when files differ; `unknown` outside of git."""
+    """The commit of the checkout, `+` behind it when files differ; `unknown` outside of git, or where there is none."""
+    if shutil.which("git") is None:
+        return "unknown"
     answer = subprocess.run(
         ["git", "-C", str(SOURCE), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
         capture_output=True,

@@ -95,6 +95,16 @@ def read(file: Path, name: str) -> Page:
     return Page(name, tuple(needs["needs"].split()) if needs else (), tuple(_commands(name, text)))
 
 
+def under(heading: str, name: str, root: Path = ROOT) -> list[Command]:
+    """Give the commands of a page that stand under a heading of the second depth. Raises `PageError`."""
+    lines = (root / name).read_text().splitlines()
+    if f"## {heading}" not in lines:
+        raise PageError(f"{name}: there is no heading {heading!r}")
+    begun = lines.index(f"## {heading}") + 1
+    ended = next((n for n, line in enumerate(lines[begun:], begun) if line.startswith("## ")), len(lines))
+    return [each for each in read(root / name, name).commands if begun < each.line <= ended]
+
+
 def _commands(name: str, text: str) -> Iterator[Command]:
     before, fence, block, begun = "", None, list[str](), 0
     for number, line in enumerate(text.splitlines(), 1):

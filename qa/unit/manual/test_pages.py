@@ -69,6 +69,17 @@ def test_a_reason_is_for_the_next_block_only(tmp_path: Path):
     assert [each.reason for each in found.commands] == ["why", ""]
 
 
+def test_commands_under_a_heading(tmp_path: Path):
+    (tmp_path / "page.md").write_text(
+        "# Page\n```console\n$ a\n```\n## One\n```console\n$ b\n```\n### More\n```console\n$ c\n```\n"
+        "## Two\n```console\n$ d\n```\n"
+    )
+    assert [each.text for each in pages.under("One", "page.md", tmp_path)] == ["b", "c"]
+    assert [each.text for each in pages.under("Two", "page.md", tmp_path)] == ["d"]
+    with pytest.raises(PageError, match="no heading 'Three'"):
+        pages.under("Three", "page.md", tmp_path)
+
+
 def test_an_empty_reason_is_none(tmp_path: Path):
     assert page("<!-- not run: -->\n```console\n$ a\n```\n", tmp_path).commands[0].reason == ""
 
