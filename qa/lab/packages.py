@@ -10,27 +10,25 @@ from pathlib import Path
 from . import rootfs
 from .cache import Cache
 from .chamber import Bind, Chamber
-from .releases import TENTACLE, Release
+from .releases import REEF, TENTACLE, Release
 from .report import Progress, StepError
 from .source import SOURCE
 
-BARE = Release(
-    "bare",
-    TENTACLE.version,
-    TENTACLE.suite,
-    (
-        "ca-certificates",
-        "ceph-common",
-        "ceph-mds",
-        "ceph-mgr",
-        "ceph-mgr-modules-core",
-        "ceph-mon",
-        "ceph-osd",
-        "procps",
-        "python3-venv",
-    ),
+_CEPH_ALONE = (
+    "ca-certificates",
+    "ceph-common",
+    "ceph-mds",
+    "ceph-mgr",
+    "ceph-mgr-modules-core",
+    "ceph-mon",
+    "ceph-osd",
+    "procps",
+    "python3-venv",
 )
+BARE = Release("bare", TENTACLE.version, TENTACLE.suite, _CEPH_ALONE)
 """A host with Ceph from Debian, and nothing of ours nor for us; python3-venv is for an administrator."""
+BARE_REEF = Release("bare-reef", REEF.version, REEF.suite, _CEPH_ALONE)
+"""The same where Debian's `cryptography` is too old for our packages."""
 
 BUILDER = Release(
     "packages",

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .steps import UnexpectedError, began, image, left, poor, rich, upgraded
+from .steps import UnexpectedError, began, image, left, poor, rich, upgraded, wheel
 
 _STEPS = {
     "begin": (began, "what is installed is RELEASE: use it"),
@@ -11,6 +11,7 @@ _STEPS = {
     "poor": (poor, "an interpreter that lacks what the service needs: the doctor says so"),
     "rich": (rich, "an interpreter with libraries of key managers: the service runs by it"),
     "image": (image, "this is what the Containerfile makes, of RELEASE"),
+    "wheel": (wheel, "this is what the page on installing says of the wheel, of RELEASE"),
     "leave": (left, "nothing runs on any more"),
 }
 

@@ -11,8 +11,10 @@ from typing import Any
 
 _KEY, _MOUNT = Path("/cluster/kept.key"), Path("/cluster/mounted")
 _SUBTREE = "/kept"
-_TEXT = "written by the release before\n"
+_TEXT = "Meet me under the oak.\n"
 _INSTALLED = "/usr/lib/python3/dist-packages/"
+_OF_WHEELS = "/opt/cephfs-fscrypt/bin/python"
+"""Where the page on installing, and the Containerfile, have an environment for the wheel."""
 _PATIENCE = 90.0
 
 
@@ -27,11 +29,7 @@ def began(release: str) -> None:
     compiled = "from mgr_fscrypt.format.fastest import fastest; print(fastest().name)"
     expect(said(sys.executable, "-c", compiled) == "accelerator\n", "the compiled cipher is not used")
     _runs(release)
-    said("cephfs-fscrypt", "key", "generate", str(_KEY))
-    _with_key("subtree", "create", _SUBTREE, "--make")
-    _MOUNT.mkdir()
-    _with_key("mount", _SUBTREE, str(_MOUNT))
-    (_MOUNT / "letter").write_text(_TEXT)
+    _first_used()
 
 
 def upgraded(release: str) -> None:
@@ -77,13 +75,24 @@ def rich(python: str) -> None:
 
 
 def image(release: str) -> None:
-    """The steps of the Containerfile were carried out: the manager has the module, whose service runs by the image's
+    """An image was built by the Containerfile: the manager has the module, whose service runs by the image's
     interpreter."""
-    python = "/opt/cephfs-fscrypt/bin/python"
-    said("ceph", "config", "set", "mgr", "mgr/fscrypt/service_python", python)
-    _runs(release)
-    until("the service is the image's", lambda: _interpreter() == python)
-    said(python, "-I", "-c", "import hvac, cherrypy, jinja2, mfusepy, rados, dashboard_ui.pages")
+    _runs_by(_OF_WHEELS, release)
+    said(_OF_WHEELS, "-I", "-c", "import hvac, cherrypy, jinja2, mfusepy, rados, dashboard_ui.pages")
+
+
+def wheel(release: str) -> None:
+    """The wheel was installed beside Ceph: module and service run by it, and the command does what it is for."""
+    _runs_by(_OF_WHEELS, release)
+    said(_OF_WHEELS, "-I", "-c", "import hvac, mfusepy, shamir_mnemonic, rados")
+    _first_used()
+    said("umount", str(_MOUNT))
+    _with_key("put", str(Path(__file__).parent), _SUBTREE)
+    own = f"{Path(__file__).parent.name}/{Path(__file__).name}"
+    expect(_with_key("cat", f"{_SUBTREE}/{own}") == Path(__file__).read_text(), "what was put in is another")
+    expect(_with_key("cat", f"{_SUBTREE}/letter") == _TEXT, "what was written through the mount is another")
+    expect(_SUBTREE in said("ceph", "fscrypt", "subtree", "ls"), "the manager was not told of a subtree")
+    _with_key("fsck", _SUBTREE)
 
 
 def left(_: str) -> None:
@@ -136,6 +145,21 @@ def _runs(release: str) -> None:
     until("the service works", lambda: _doctor("service")["grade"] == "ok")
 
 
+def _runs_by(python: str, release: str) -> None:
+    said("ceph", "config", "set", "mgr", "mgr/fscrypt/service_python", python)
+    _runs(release)
+    until(f"the service runs by {python}", lambda: _interpreter() == python)
+
+
+def _first_used() -> None:
+    """A key, a subtree, and a file that is written through a mount, which stays."""
+    said("cephfs-fscrypt", "key", "generate", str(_KEY))
+    _with_key("subtree", "create", _SUBTREE, "--make")
+    _MOUNT.mkdir()
+    _with_key("mount", _SUBTREE, str(_MOUNT))
+    (_MOUNT / "letter").write_text(_TEXT)
+
+
 def _doctor(check: str) -> dict[str, Any]:
     findings = json.loads(said("ceph", "fscrypt", "doctor", "--format", "json"))["findings"]
     found: dict[str, Any] = next(finding for finding in findings if finding["check"] == check)
@@ -143,9 +167,10 @@ def _doctor(check: str) -> dict[str, Any]:
 
 
 def _service() -> dict[str, Any]:
-    status: dict[str, Any] = json.loads(said("ceph", "fscrypt", "service", "status", "--format", "json"))[
-        "service"
-    ]
+    status: dict[str, Any] | None
+    status = json.loads(said("ceph", "fscrypt", "service", "status", "--format", "json"))["service"]
+    if status is None:
+        raise UnexpectedError("no service works")
     return status
 
 
@@ -157,7 +182,10 @@ def _processes() -> Iterator[str]:
 
 
 def _interpreter() -> str:
-    return Path("/proc", str(_service()["pid"]), "cmdline").read_bytes().split(b"\0")[0].decode()
+    """What the service runs by; nothing while it makes room for another one."""
+    with suppress(FileNotFoundError):
+        return Path("/proc", str(_service()["pid"]), "cmdline").read_bytes().split(b"\0")[0].decode()
+    return ""
 
 
 def _with_key(*words: str) -> str:

@@ -101,6 +101,14 @@ def test_no_command_stands_outside_of_a_block_that_is_run():
     assert loose == []
 
 
+def test_settings_of_units_have_no_comment_behind_a_value():
+    """systemd would take it for a part of the value (systemd.exec(5), EnvironmentFile=)."""
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "doc/installing.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if "#" in line] == []
+
+
 def _outside_of_fences(file: Path) -> list[str]:
     lines, inside = [], False
     for line in file.read_text().splitlines():
