@@ -368,10 +368,10 @@ def _remove(mount: Mount, stored: bytes) -> None:
 
 
 def _require_short(visited: Visited) -> None:
-    if looks_hashed(visited.entry.stored):
+    if looks_hashed(visited.entry.stored) or visited.parent.taints_names:
         raise RefusedError(
             errno.ENAMETOOLONG,
-            "its name is too long to be given to another inode",
+            "its name, or one on the way to it, is too long to be given to another inode",
             visited.plain,
             remedy="Rename it through a kernel client to at most 128 bytes, and run the same again.",
         )

@@ -120,13 +120,20 @@ class Directory:
         """May an existing entry be shown by this name because it is stored so, though the key is here?"""
         return isinstance(self.names, SnapshotNames) or (self.names is not None and looks_hashed(name))
 
+    @property
+    def taints_names(self) -> bool:
+        """Is there a long name on the way to it? libcephfs of 20.2 stores what is beside that one beside every name
+        that it gives below, too, and kernels take them for others then (doc/facts.md F8a)."""
+        return isinstance(self.names, Names) and any(map(looks_hashed, self.stored.split(b"/")))
+
     def new_name(self, plain: bytes) -> bytes:
         """How a new entry's name is stored.
 
         Raises:
             LockedError: the key is not here.
             RefusedError: ENAMETOOLONG: its ciphertext would have more than 148 bytes, and libcephfs cannot store
-                what such a name needs (doc/facts.md F8; doc/format.md N4); EEXIST: `.snap`, which is always there.
+                what such a name needs (doc/facts.md F8; doc/format.md N4), or would store it where it does not belong,
+                for it `taints_names`; EEXIST: `.snap`, which is always there.
         """
         self.require_key()
         if plain == SNAPSHOTS:
@@ -144,6 +151,13 @@ class Directory:
             raise _too_long(joined(self.plain, plain)) from error
         if dentry.is_hashed:
             raise _too_long(joined(self.plain, plain))
+        if self.taints_names:
+            raise RefusedError(
+                errno.ENAMETOOLONG,
+                "a directory on the way has a name that only kernels give: libcephfs would spoil this one",
+                joined(self.plain, plain),
+                remedy="Give that directory a shorter name through a kernel's mount.",
+            )
         return dentry.dname
 
     def shown(self, entries: Sequence[Entry]) -> Iterator[DirEntry]:

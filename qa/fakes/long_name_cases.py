@@ -58,10 +58,11 @@ class LongNameCases(CasesInATree):
         for name in (LONG_DIRECTORY, hashed.directory.dname):
             path = tree.path + b"/" + name
             assert tree.fs.stat(path).kind is Kind.DIRECTORY
-            with tree.fs.create(path + b"/below") as file:
-                file.pwrite(b"x", 0)
-            assert [entry.name for entry in tree.fs.scandir(path)] == [b"below"]
-            tree.fs.unlink(path + b"/below")
+            # libcephfs of 20.2 would store the directory's own name beside what it makes in it
+            for make in (tree.fs.create, tree.fs.mkdir, lambda path: tree.fs.symlink(b"t", path)):
+                with refused(errno.ENAMETOOLONG):
+                    make(path + b"/below")
+            assert list(tree.fs.scandir(path)) == []
 
     @pytest.mark.parametrize("stored", [False, True])
     def test_they_are_removed_by_either_name(self, tree: Tree, hashed: Hashed, *, stored: bool) -> None:

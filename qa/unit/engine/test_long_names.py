@@ -149,3 +149,18 @@ def test_fsck_asks_again_before_it_calls_a_name_poisoned(
 def test_fsck_tells_that_it_could_not_ask(scene: Scene) -> None:
     scene.mount.cluster.telling = False
     assert Code.NOT_CHECKED in {code for code, _ in found(scene)}
+
+
+def test_hold_with_copy_leaves_what_lies_below_a_long_name(scene: Scene) -> None:
+    """libcephfs would spoil the names that it takes for that (doc/facts.md F8a)."""
+    with scene.files.create(b"/s/f") as file:
+        file.pwrite(b"content", 0)
+    directory = b"/s/" + scene.dentry.dname
+    below = Names(KEY, Context.decode_auth(scene.mount.getxattr(directory, AUTH_XATTR)))
+    stored = directory + b"/" + below.encode(b"f").dname
+    scene.mount.rename(b"/s/" + scene.names.encode(b"f").dname, stored)
+    scene.files.release(b"/s")
+    report = scene.files.hold_by_copy(b"/s")
+    (problem,) = report.problems
+    assert (report.changed, "spoil" in str(problem)) == (0, True)
+    assert [entry.name for entry in scene.files.scandir(b"/s/" + LONG)] == [b"f"]
