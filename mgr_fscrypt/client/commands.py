@@ -33,6 +33,7 @@ from .key_commands import carries_out
 from .key_files import write_new_key
 from .key_parsers import add_credentials, add_kms, add_tenants, add_verbs
 from .mount import Serving
+from .mounted_names import MountedNames
 from .openers import given
 from .outcome import Exit, Failure
 from .report import Reporter
@@ -98,7 +99,8 @@ PUT = """examples:
 
 An existing directory as the target takes the sources under their own names. Directories are merged. Modes, times,
 symbolic links and hard links are kept; owners and set-user-ID bits are not. A name that is too long for the format
-ends the command before anything is written. Sockets, FIFOs and devices are skipped: then the exit code is 1.
+ends the command before anything is written: --kernel-mount helps where the kernel has the same file system mounted.
+Sockets, FIFOs and devices are skipped: then the exit code is 1.
 """
 GET = """examples:
   cephfs-fscrypt get --key /root/secret.key /secret/report.pdf .
@@ -250,6 +252,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--replace", action="store_true", help="replace files and links that exist, each at once"
     )
+    _kernel_mount(one)
     _dry_run(one)
     one = add(commands, "get", "copy files and trees out of an encrypted subtree", GET)
     one.add_argument("source", type=os.fsencode)
@@ -276,6 +279,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     one.add_argument("--log", type=Path, help="where to tell of trouble later (default: standard error)")
     add_cache_options(one)
+    _kernel_mount(one)
     one = add(commands, "cat", "write a file's contents to standard output", CAT)
     one.add_argument("path", type=os.fsencode)
     kernel_commands.add_parsers(partial(add, commands, parents=()), partial(add, commands))
@@ -321,6 +325,22 @@ def _dry_run(options: argparse.ArgumentParser) -> None:
     options.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
 
+def _kernel_mount(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--kernel-mount",
+        metavar="DIR",
+        type=Path,
+        help="give names that are longer than libcephfs can make, up to 255 bytes, through the kernel, which has what "
+        "is / here mounted at DIR, with the key",
+    )
+
+
+def _kernel_names(options: argparse.Namespace) -> MountedNames | None:
+    """Of commands that make names."""
+    top: Path | None = getattr(options, "kernel_mount", None)
+    return None if top is None else MountedNames(top.absolute())
+
+
 def _access(options: argparse.Namespace) -> Access:
     return Access(
         # absolute: a mount leaves this directory, and reads them again when it ends the session of a dead client
@@ -352,12 +372,17 @@ def run(options: argparse.Namespace, reporter: Reporter, arguments: Sequence[str
     with given_keys(options, access) as keys:
         if options.command == "mount":
             serving = Serving(
-                options.subtree, options.directory, chosen_cache(options), options.log, options.detached
+                options.subtree,
+                options.directory,
+                chosen_cache(options),
+                _kernel_names(options),
+                options.log,
+                options.detached,
             )
             return mount.mount(access, keys, reporter, serving)
         if options.command == "migrate worker":
             return dask.work(options, access, keys, reporter)
-        with opened(access, keys) as connection:
+        with opened(access, keys, kernel_names=_kernel_names(options)) as connection:
             return _dispatch(options, connection, reporter)
 
 

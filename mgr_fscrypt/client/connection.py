@@ -8,7 +8,7 @@ from ..ceph.access import Access
 from ..ceph.connect import connect, connect_guarded
 from ..ceph.guard.mount import GuardedMount
 from ..ceph.mount import CephMount
-from ..engine import DiskCache, FileSystem
+from ..engine import DiskCache, FileSystem, KernelNames
 from ..format import MasterKey
 from .given_keys import GivenKeys
 from .outcome import Exit, Failure
@@ -59,11 +59,16 @@ class Connection:
 
 @contextmanager
 def opened(
-    access: Access, keys: GivenKeys, *, cache: DiskCache | None = None, guarded: bool = False
+    access: Access,
+    keys: GivenKeys,
+    *,
+    cache: DiskCache | None = None,
+    guarded: bool = False,
+    kernel_names: KernelNames | None = None,
 ) -> Iterator[Connection]:
     """Connect for a ``with`` block. Raises as `ceph.connect.connect`, or with `guarded` as `connect_guarded`."""
     with (
         (connect_guarded if guarded else connect)(access) as mount,
-        FileSystem(mount, keys.keyring, cache=cache) as files,
+        FileSystem(mount, keys.keyring, cache=cache, kernel_names=kernel_names) as files,
     ):
         yield Connection(mount, files, keys)

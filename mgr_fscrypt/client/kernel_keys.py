@@ -11,6 +11,7 @@ asm-generic/ioctl.h makes them (x86-64, arm64, riscv64, s390x; not powerpc, mips
  24    WR      64  key name, out: u32 flags, 20 zeros
  25    WR      64  the same, for all users
  26    WR     128  key name, 24 zeros, out: u32 status, u32 flags, u32 users, 52 reserved
+ 27     R      16  out: the nonce
 ====  ====  =====  ==================================================================================
 
 A key name (struct fscrypt_key_specifier) is u32 type, u32 zero, and 32 bytes that begin with a v1 policy's
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from ..format import DESCRIPTOR_SIZE, MasterKey, Policy
+from ..format import DESCRIPTOR_SIZE, NONCE_SIZE, MasterKey, Policy
 
 Ioctl = Callable[[int, int, bytearray], object]
 """ioctl(2): descriptor, request, argument, which it changes in place. Raises ``OSError``."""
@@ -54,6 +55,8 @@ _ADD_KEY = _request(23, _ADD.size)
 _REMOVE_KEY = _request(24, _REMOVE.size)
 _REMOVE_KEY_ALL_USERS = _request(25, _REMOVE.size)
 _GET_KEY_STATUS = _request(26, _STATUS.size)
+_GET_NONCE = 2 << 30 | NONCE_SIZE << 16 | ord("f") << 8 | 27
+"""_IOR('f', 27, __u8[16])."""
 
 
 class Presence(Enum):
@@ -133,6 +136,12 @@ class KernelKeys:
             raise
         size, policy = _POLICY.unpack(argument)
         return Policy.decode(policy[:size])
+
+    def nonce(self) -> bytes:
+        """Give the nonce of the open directory or file, which needs no key. Raises ENODATA when it is not encrypted."""
+        argument = bytearray(NONCE_SIZE)
+        self._ioctl(self._descriptor, _GET_NONCE, argument)
+        return bytes(argument)
 
     def add(self, key: MasterKey) -> bytes:
         """Add a key for the calling user, and give the identifier that the kernel computed of it (16 bytes).

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ceph.access import Access
-from ..engine import DiskCache, FileMode
+from ..engine import DiskCache, FileMode, KernelNames
 from .advice import shown
 from .arenas import share_memory
 from .connection import opened
@@ -24,7 +24,8 @@ _DEVICE = Path("/dev/fuse")
 
 @dataclass(frozen=True)
 class Serving:
-    """What is mounted where: with a cache on disk or without, and a file for what goes wrong later.
+    """What is mounted where: with a cache on disk or without, with a kernel for long names or without, and a file for
+    what goes wrong later.
 
     `detached`: its terminal is left once the mount is there; until then it may ask for a secret.
     """
@@ -32,6 +33,7 @@ class Serving:
     subtree: bytes
     directory: Path
     cache: DiskCache | None
+    kernel_names: KernelNames | None
     log: Path | None
     detached: bool
 
@@ -79,7 +81,12 @@ def mount(
     logging.basicConfig(
         filename=wanted.log, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
-    with opened(access, keys, cache=wanted.cache, guarded=read_only) as connection, keys.watched():
+    with (
+        opened(
+            access, keys, cache=wanted.cache, guarded=read_only, kernel_names=wanted.kernel_names
+        ) as connection,
+        keys.watched(),
+    ):
         _serve(FuseOperations(connection.files, subtree, ready), place, read_only=read_only)
     return Exit.DONE
 

@@ -11,7 +11,7 @@ from typing import TextIO
 from ..ceph.errors import ExistsError, NotFoundError
 from ..ceph.interface import Kind
 from ..engine import FileSystem, LockedError
-from ..format import NOHASH_MAX, TARGET_MAX, padded_size
+from ..format import TARGET_MAX
 from .advice import copying, shown
 from .connection import Connection
 from .local import Local, given_permissions, open_source, walk
@@ -55,7 +55,7 @@ def put(
     trees = _targets(connection.files, sources, target)
     plan = Plan()
     for source, goal in trees:
-        longest = _longest_name(_padding(connection.files, goal))
+        longest = _longest_name(connection.files, goal)
         for each in walk(source, goal):
             _consider(plan, each, longest)
             if dry_run and not each.leaving:
@@ -103,7 +103,8 @@ def _targets(files: FileSystem, sources: list[Path], target: bytes) -> list[tupl
     return [(source, joined(target, os.fsencode(source.absolute().name))) for source in sources]
 
 
-def _padding(files: FileSystem, goal: bytes) -> int:
+def _longest_name(files: FileSystem, goal: bytes) -> int:
+    """Give the bytes of the longest name that can be made beside a goal, which is to be encrypted."""
     directory = parent(goal)
     found = files.subtree(directory)
     if found.policy is None:
@@ -114,12 +115,7 @@ def _padding(files: FileSystem, goal: bytes) -> int:
         )
     if not found.unlocked:
         raise LockedError(directory, found.policy.key)
-    return found.policy.padding
-
-
-def _longest_name(padding: int) -> int:
-    """Give the bytes of the longest name whose ciphertext the MDS can be given (doc/facts.md F8)."""
-    return max(length for length in range(NOHASH_MAX + 1) if padded_size(length, padding) <= NOHASH_MAX)
+    return files.statfs(directory).longest_name
 
 
 def _consider(plan: Plan, each: Local, longest: int) -> None:

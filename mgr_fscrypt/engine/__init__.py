@@ -19,6 +19,7 @@ from .errors import (
 from .files import File
 from .filesystem import FileSystem
 from .inodes import FileMode
+from .kernel_names import KernelNames
 from .keyring import Keyring
 from .modes import Problem, Report
 from .prospects import Prospect, State, Wish
@@ -34,6 +35,7 @@ __all__ = [
     "File",
     "FileMode",
     "FileSystem",
+    "KernelNames",
     "Keyring",
     "LockedError",
     "Mode",

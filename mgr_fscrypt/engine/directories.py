@@ -126,6 +126,13 @@ class Directory:
         that it gives below, too, and kernels take them for others then (doc/facts.md F8a)."""
         return isinstance(self.names, Names) and any(map(looks_hashed, self.stored.split(b"/")))
 
+    def needs_kernel(self, plain: bytes) -> bool:
+        """Can libcephfs neither make nor rename an entry with this name (long_names.py)?"""
+        try:
+            return self.taints_names or (isinstance(self.names, Names) and self.names.encode(plain).is_hashed)
+        except NameTooLongError:
+            return False
+
     def new_name(self, plain: bytes) -> bytes:
         """How a new entry's name is stored.
 
@@ -156,7 +163,7 @@ class Directory:
                 errno.ENAMETOOLONG,
                 "a directory on the way has a name that only kernels give: libcephfs would spoil this one",
                 joined(self.plain, plain),
-                remedy="Give that directory a shorter name through a kernel's mount.",
+                remedy="Give that directory a shorter name through a kernel's mount, or use `--kernel-mount`.",
             )
         return dentry.dname
 
@@ -488,5 +495,6 @@ def _too_long(plain: bytes) -> RefusedError:
         errno.ENAMETOOLONG,
         "the name is too long to be stored encrypted",
         plain,
-        remedy="Use a shorter name: up to 128 bytes with the default padding.",
+        remedy="Use a shorter name: up to 128 bytes with the default padding. Longer ones, up to 255 bytes, are made "
+        "through a kernel's mount (`--kernel-mount`).",
     )

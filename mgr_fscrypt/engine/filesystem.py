@@ -9,7 +9,7 @@ import errno
 import os
 import stat as modes
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from ..ceph.errors import CephError, ExistsError, NotFoundError
 from ..ceph.interface import Capacity, Kind, Mount, Stat
 from ..format import (
     AUTH_XATTR,
+    NAME_MAX,
     Context,
     FormatError,
     Mode,
@@ -36,6 +37,7 @@ from .errors import BusyError, DamagedError, LockedError, RefusedError
 from .files import File
 from .fsck import PATIENCE, Fsck, ObjectExtents
 from .inodes import ByPath, FileFacts, FileMode, look, read_facts, settle
+from .kernel_names import KernelNames, LongNaming, renames_by_kernel
 from .keyring import Keyring
 from .links import locked_target, plain_target
 from .making import doubtful, half_made, make_directory, make_file, require_usable_mode, unfinished
@@ -78,6 +80,8 @@ class FileSystem:
 
     With `patience`, small new files are completed only some time after their `close`, up to so many seconds, or with
     `sync`: for whoever makes many where nobody else looks. Others wait for each of them until then.
+
+    With `kernel_names`, names are made that libcephfs cannot make, of up to 255 bytes, through a kernel.
     """
 
     def __init__(
@@ -88,8 +92,10 @@ class FileSystem:
         cache: DiskCache | None = None,
         durable_close: bool = False,
         patience: float = 0.0,
+        kernel_names: KernelNames | None = None,
     ) -> None:
         self._mount = mount
+        self._long_naming = None if kernel_names is None else LongNaming(mount, kernel_names)
         self._cached = None if cache is None else CachedFiles(mount, cache)
         self._keyring = keyring
         self._directories = Directories(mount, keyring)
@@ -280,8 +286,7 @@ class FileSystem:
             return
         require_living(place)
         context = self._inherited(place.parent)
-        stored = place.new
-        with named(place.plain):
+        with named(place.plain), self._new(place, directory=True) as stored:
             most = self._most_for_children(place, umask)
             mode = limited(mode, most)
             if context is None:
@@ -313,8 +318,7 @@ class FileSystem:
             raise RefusedError(
                 errno.EINVAL, "not a special file", place.plain, remedy="Use create, mkdir or symlink."
             )
-        stored = place.new
-        with named(place.plain):
+        with named(place.plain), self._new(place) as stored:
             self._mount.mknod(stored, limited(mode, self._most_for_children(place, umask)), device)
 
     def rmdir(self, path: Path) -> None:
@@ -341,7 +345,6 @@ class FileSystem:
         """
         place = self._encrypted_place(path)
         context = self._require_inherited(place.parent)
-        stored = place.new
         try:
             encoded = Target(key_of(self._keyring, context, place.plain), context).encode(os.fsencode(target))
         except NameTooLongError as error:
@@ -350,7 +353,7 @@ class FileSystem:
             ) from error
         except FormatError as error:
             raise RefusedError(errno.EINVAL, str(error), place.plain, remedy="Use another target.") from error
-        with named(place.plain):
+        with named(place.plain), self._new(place) as stored:
             self._mount.symlink(encoded, stored)
             self._mount.setxattr(stored, AUTH_XATTR, context.encode_auth())
             # this mount does not see its own setting for a while (interface.Mount.setxattr)
@@ -375,24 +378,28 @@ class FileSystem:
         old, new = self._place(source), self._place(target)
         _require_same_policy(old.parent, new.parent, new.plain)
         old.parent.require_key()
-        # a rename drops the alternate name of a long source (doc/facts.md F12)
-        from_, to = old.new, new.new
+        # a rename drops the alternate name of a long source (doc/facts.md F12), and gives a target none
+        kernel = self._long_naming if renames_by_kernel(old, new) else None
+        from_, to = (old.new, new.new) if kernel is None else (old.existing, new.existing)
         with named(old.plain):
             self._make_durable(from_)
             if new.parent.policy is not None:
                 self._require_policy(old.plain, from_, new.parent)
             if not self._same_inode(from_, to):
                 with self._taking_away(to):
-                    self._mount.rename(from_, to)
+                    if kernel is None:
+                        self._mount.rename(from_, to)
+                    else:
+                        kernel.rename(old, new)
 
     def link(self, existing: Path, new: Path) -> None:
         """A second name of a file, within one policy. Raises as `rename`; EOPNOTSUPP for a symbolic link."""
         old, place = self._encrypted_place(existing), self._encrypted_place(new)
         _require_same_policy(old.parent, place.parent, place.plain)
         old.parent.require_key()
-        stored = place.new
-        # raises for names that only kernels make, as for a rename
-        old.parent.new_name(old.name)
+        if self._long_naming is None:
+            # raises for names that only kernels make, as for a rename
+            old.parent.new_name(old.name)
         with named(old.plain):
             if self._mount.stat(old.existing).kind is Kind.SYMLINK:
                 # libcephfs would make a second name of what the link points at
@@ -404,7 +411,7 @@ class FileSystem:
                 )
             self._make_durable(old.existing)
             self._require_policy(old.plain, old.existing, place.parent)
-        with named(place.plain):
+        with named(place.plain), self._new(place) as stored:
             self._mount.link(old.existing, stored)
 
     # inodes
@@ -514,7 +521,8 @@ class FileSystem:
                     directory = self._directories.walk(names)[-1]
         with named(directory.plain):
             found = self._mount.statfs(directory.stored)
-        return replace(found, longest_name=min(found.longest_name, directory.longest_name))
+        longest = directory.longest_name if self._long_naming is None else NAME_MAX
+        return replace(found, longest_name=min(found.longest_name, longest))
 
     # files
 
@@ -563,17 +571,16 @@ class FileSystem:
 
     def _make(self, place: Place, flags: int, mode: int, umask: int) -> File:
         context = self._require_inherited(place.parent)
-        stored = place.new
         most = self._most_for_children(place, umask)
         mode = limited(mode, most)
         require_usable_mode(mode, place.plain)
         file_mode = self._subtrees.mode_of(place.chain)
         contents = contents_of(self._keyring, context, place.plain)
-        fd = make_file(self._mount, stored, most)
+        fd = self._made(place, most)
         inode = OpenInode(
             self._mount,
             fd,
-            stored,
+            place.existing,
             place.plain,
             contents,
             context,
@@ -584,6 +591,15 @@ class FileSystem:
         )
         self._inodes.add(inode)
         return File(inode, self._inodes, self._publisher, flags, place.plain, made=True)
+
+    def _made(self, place: Place, most: int) -> int:
+        """A new file, half made as yet and open, under its own name."""
+        with ExitStack() as failing:
+            with self._new(place) as stored:
+                fd = make_file(self._mount, stored, most)
+                failing.callback(self._mount.close, fd)
+            failing.pop_all()
+        return fd
 
     def _open_existing(self, place: Place, flags: int) -> File:
         write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
@@ -655,6 +671,15 @@ class FileSystem:
         return inode
 
     # parts
+
+    def _new(self, place: Place, *, directory: bool = False) -> AbstractContextManager[bytes]:
+        """The stored path under which to make, in a `with` block, what has the name of `place` after it.
+
+        Raises as `Directory.new_name`, or as `LongNaming.making`.
+        """
+        if self._long_naming is None or not place.parent.needs_kernel(place.name):
+            return nullcontext(place.new)
+        return self._long_naming.making(place, directory=directory)
 
     def _place(self, path: Path) -> Place:
         """Of something that is to be changed."""

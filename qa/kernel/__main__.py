@@ -15,7 +15,7 @@ from qa.lab.report import Progress
 from qa.load.program import done
 from qa.load.seeds import seed
 
-from . import intruder, machine, reading, taking, turns
+from . import intruder, long_names, machine, reading, taking, turns
 from .guest import booted
 from .place import Place
 from .tally import Tally
@@ -61,6 +61,8 @@ def _story(folder: Path, tally: Tally, chosen: int, seconds: float) -> dict[str,
         progress.say("subtrees of the kernel's were adopted, held and released")
         intruder.intrude(place, tally)
         progress.say("a kernel was in a subtree of engine mode")
+        long_names.give(place, tally)
+        progress.say("the engine has given long names through a kernel")
         place.mount()
         tally.compare("exit code of `cephfs-fscrypt unlock`", place.unlock()[0], 0)
         in_turns = turns.take_turns(place, tally, chosen, seconds)

@@ -58,20 +58,21 @@ class Place:
     def key(self) -> MasterKey:
         return MasterKey(self.key_file.read_bytes())
 
-    def mount(self) -> None:
-        """The guest's kernel mounts the whole file system."""
+    def mount(self, at: str = MOUNTED, *, apart: bool = False) -> None:
+        """The guest's kernel mounts the whole file system; `apart` as a client of its own, which shares nothing."""
         conf = (self.cluster.directory / "ceph.conf").read_text()
         found = _MONITOR.search(conf)
         assert found is not None
         secret = self.cluster.ceph("auth", "get-key", "client.admin").strip()
-        self.guest.ask("mount", f"{found[1]}:/", MOUNTED, f"name=admin,secret={secret}")
+        options = f"name=admin,secret={secret}{',noshare' * apart}"
+        self.guest.ask("mount", f"{found[1]}:/", at, options)
 
-    def unmount(self) -> None:
-        self.guest.ask("unmount", MOUNTED)
+    def unmount(self, at: str = MOUNTED) -> None:
+        self.guest.ask("unmount", at)
 
-    def unlock(self) -> tuple[int, str]:
+    def unlock(self, at: str = MOUNTED) -> tuple[int, str]:
         """By our own program, in the guest."""
-        return self.program("unlock", MOUNTED, "--key", "-", stdin=self.key_file.read_bytes())
+        return self.program("unlock", at, "--key", "-", stdin=self.key_file.read_bytes())
 
     def program(self, *words: str, stdin: bytes = b"") -> tuple[int, str]:
         """`cephfs-fscrypt` in the guest: exit code, and what it said."""

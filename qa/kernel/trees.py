@@ -77,7 +77,7 @@ def build(door: Door, *, longest: int, whole: bool) -> dict[Path_, Found]:
     builder = Builder(door)
     _contents(builder, whole=whole)
     _shapes(builder)
-    _names(builder, range(1, longest + 1, 1 if whole else 9))
+    build_names(builder, range(1, longest + 1, 1 if whole else 9))
     _links(builder)
     return builder.made
 
@@ -117,7 +117,8 @@ def _shapes(builder: Builder) -> None:
         builder.file((b"shapes", name.encode()), shapes[name].make)
 
 
-def _names(builder: Builder, lengths: range) -> None:
+def build_names(builder: Builder, lengths: range) -> None:
+    """Odd names, and those of these lengths; a directory of the last of them, with something below."""
     builder.directory(b"names")
     odd = (b"\xff\xfe\x80", "größe".encode(), b"line\nbreak", b"a+b,c=", b" ", b"...", b"%2f\\")
     for name in (*odd, *(b"n" * length for length in lengths)):

@@ -21,6 +21,7 @@ from mgr_fscrypt.client.report import Reporter
 from mgr_fscrypt.engine import FileSystem, Keyring, LockedError
 from mgr_fscrypt.format import MasterKey
 from qa.fakes.ceph import FakeCluster, FakeMount
+from qa.fakes.kernel_names import FakeKernel
 
 KEY = MasterKey(bytes(range(64)))
 
@@ -197,3 +198,29 @@ def test_a_put_that_died_is_finished_by_a_second_one(
 def _refuse(*_: object) -> None:
     error: CephError = error_of(errno.EIO, "planted", b"/")
     raise error
+
+
+def test_put_makes_long_names_where_a_kernel_gives_them(
+    mount: LyingMount, connection: Connection, tmp_path: Path
+):
+    (tmp_path / "tree" / ("d" * 250)).mkdir(parents=True)
+    (tmp_path / "tree" / ("d" * 250) / "file").write_bytes(b"content")
+    (tmp_path / "tree" / ("f" * 255)).write_bytes(b"content")
+    (tmp_path / "tree" / "z").hardlink_to(tmp_path / "tree" / ("f" * 255))
+    with pytest.raises(Failure) as failure:
+        put.put(
+            connection, Reporter(quiet=True), [tmp_path / "tree"], b"/secret", replace=False, dry_run=False
+        )
+    assert "shorten names to 128 bytes" in failure.value.remedy
+    keyring = connection.keys.keyring
+    files = FileSystem(mount, keyring, kernel_names=FakeKernel(mount.cluster, KEY))
+    with_kernel = Connection(cast("CephMount", mount), files, connection.keys)
+    for replace in (False, True):
+        put.put(
+            with_kernel, Reporter(quiet=True), [tmp_path / "tree"], b"/secret", replace=replace, dry_run=False
+        )
+        names = sorted(entry.name for entry in connection.files.scandir(b"/secret/tree"))
+        assert names == [b"d" * 250, b"f" * 255, b"z"]
+        assert connection.files.stat(b"/secret/tree/z").nlink == 2
+        with connection.files.open(b"/secret/tree/" + b"d" * 250 + b"/file") as file:
+            assert file.pread(9, 0) == b"content"

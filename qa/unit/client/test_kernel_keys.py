@@ -29,7 +29,7 @@ HEADER = """
 int main(void) {
     SAY(FS_IOC_GET_ENCRYPTION_POLICY_EX); SAY(FS_IOC_ADD_ENCRYPTION_KEY);
     SAY(FS_IOC_REMOVE_ENCRYPTION_KEY); SAY(FS_IOC_REMOVE_ENCRYPTION_KEY_ALL_USERS);
-    SAY(FS_IOC_GET_ENCRYPTION_KEY_STATUS);
+    SAY(FS_IOC_GET_ENCRYPTION_KEY_STATUS); SAY(FS_IOC_GET_ENCRYPTION_NONCE);
     SAY(offsetof(struct fscrypt_get_policy_ex_arg, policy)); SAY(sizeof(struct fscrypt_get_policy_ex_arg));
     SAY(offsetof(struct fscrypt_key_specifier, u.identifier)); SAY(sizeof(struct fscrypt_key_specifier));
     SAY(offsetof(struct fscrypt_add_key_arg, raw_size)); SAY(offsetof(struct fscrypt_add_key_arg, raw));
@@ -81,6 +81,7 @@ def test_numbers_and_layouts_are_the_headers(tmp_path: Path):
         kernel_keys._REMOVE_KEY,
         kernel_keys._REMOVE_KEY_ALL_USERS,
         kernel_keys._GET_KEY_STATUS,
+        kernel_keys._GET_NONCE,
         *(8, 32, 8, 40),
         *(40, 80, 40, 64, 72),
     ]
