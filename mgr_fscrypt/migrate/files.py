@@ -13,11 +13,12 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from stat import S_IFREG
+from stat import S_IFREG, S_ISGID, S_ISUID, S_ISVTX
 
 from ..ceph.errors import NotFoundError
 from ..ceph.interface import Kind
 from ..engine import Attributes, RefusedError
+from ..engine.acls import DEFAULT_ACL
 from ..engine.blocks import pieces
 from ..engine.paths import joined
 from ..format import BLOCK_SIZE
@@ -25,12 +26,14 @@ from .belonging import Belonging
 from .marks import MARK, Mark, mark_of
 from .pace import Asked, Limits, Pace
 from .problems import Problem, problem_of
-from .traits import give, traits_of
-from .trees import NEW_FILE, Sides, existing, not_of_one_file, remove_all
+from .traits import Traits, give, traits_of
+from .trees import NEW_FILE, Sides, attribute, existing, not_of_one_file, remove_all
 
 BATCH = 128
 BATCH_BYTES = 64 << 20
 _LISTED = 100
+_SPECIAL = S_ISUID | S_ISGID | S_ISVTX
+"""Bits of a mode that a new owner, or a write, takes away."""
 
 
 @dataclass
@@ -144,6 +147,7 @@ class Copier:
         self._belonging = belonging
         self._waiting: list[_Item] = []
         self._linked: dict[int, _Item] = {}
+        self._passing_on: dict[bytes, bool] = {}
         self._bytes = 0
         self._names = 0
 
@@ -256,8 +260,7 @@ class Copier:
                     self._pace.done(size=len(data))
                 new.truncate(size)
                 # while it is open, these need no round trip
-                if (item.before.uid, item.before.gid) != (os.geteuid(), os.getegid()):
-                    new.chown(item.before.uid, item.before.gid)
+                new.chown(item.before.uid, item.before.gid)
                 new.utimens(item.before.atime, int(item.before.mtime))
         self._waiting.append(item)
         self._pace.done(files=1)
@@ -307,7 +310,11 @@ class Copier:
         for item in done:
             if item.before.kind is Kind.FILE:
                 self._go_on()
-                self._mark(item)
+                try:
+                    self._mark(item)
+                except NotFoundError:
+                    # the copy is not there any more
+                    self._copied.changed += 1
 
     def _give(self, item: _Item) -> None:
         wanted = traits_of(self._source, item.source, item.before)
@@ -318,7 +325,26 @@ class Copier:
         for name in item.names:
             remove_all(self._new, name, self._go_on)
             self._new.link(item.new, name)
-        give(self._new, item.new, wanted, item.before.atime)
+        if not self._has_all(item, wanted):
+            give(self._new, item.new, wanted, item.before.atime)
+
+    def _has_all(self, item: _Item, wanted: Traits) -> bool:
+        """Is it a file that got all that it is to have while it was open? To look at each costs more than to know."""
+        return (
+            item.before.kind is Kind.FILE
+            and not wanted.attributes
+            and not wanted.permissions & _SPECIAL
+            and not self._passes_on(item.new.rpartition(b"/")[0])
+        )
+
+    def _passes_on(self, directory: bytes) -> bool:
+        """Has this directory of the new tree an ACL for what is made in it? A new one gets it after all that lies in
+        it."""
+        found = self._passing_on.get(directory)
+        if found is None:
+            found = attribute(self._new, directory, DEFAULT_ACL) is not None
+            self._passing_on[directory] = found
+        return found
 
     def _mark(self, item: _Item) -> None:
         after = existing(self._source, item.source)

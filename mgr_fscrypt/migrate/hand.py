@@ -10,6 +10,7 @@ from ..ceph.connect import connect
 from ..ceph.interface import Mount
 from ..ceph.presence import new_uuid
 from ..engine import FileSystem, Keyring
+from .ahead import Ahead
 from .files import Copied
 from .migration import Migration
 from .pace import Limits
@@ -54,6 +55,7 @@ class Hand:
         self._migration: Migration | None = None
         self._turn: Turn | None = None
         self._looked = 0.0
+        self._ahead = (Ahead(), Ahead())
 
     def mounted(self, turn: Turn) -> Mount:
         """The mount for the work of this turn: the one that is there, or a new one, in a new `session`.
@@ -68,6 +70,7 @@ class Hand:
             files = self._opened.enter_context(FileSystem(self._mount, self._keyring, patience=_PATIENCE))
             self._migration = Migration(self._mount, files, turn.path)
             self._turn = turn
+            self._ahead = (Ahead(), Ahead())
         return self._mount
 
     def carry_out(self, shard: Shard, limits: Limits) -> Copied:
@@ -76,7 +79,12 @@ class Hand:
             raise ValueError("nothing is mounted")
         self._looked = 0.0
         self._go_on()
-        return carry_out(self._migration.sides(self._migration.required_record()), self._go_on, shard, limits)
+        sides = self._migration.sides(self._migration.required_record())
+        # the process that walks has listed the source, and this one has not
+        of_source, of_copy = self._ahead
+        of_source.look(sides.source, sides.top, (each.below for each in shard.entries))
+        of_copy.look(sides.new, sides.new_top, (each.below for each in shard.entries if not each.fresh))
+        return carry_out(sides, self._go_on, shard, limits)
 
     def require_turn(self) -> None:
         """Raises `LeaseLostError` where the turn is over that this process is mounted for, and `CephError`."""

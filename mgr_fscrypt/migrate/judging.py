@@ -5,27 +5,20 @@ A shard names entries, and no key. Each is read anew and judged by itself, so it
 """
 
 import os
-from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Protocol
 
 from ..ceph.interface import Kind
 from ..engine import Attributes, DirEntry
 from ..engine.blocks import pieces
 from ..engine.paths import joined
+from .ahead import Ahead
 from .belonging import Belonging
 from .marks import Mark, mark_of
 from .traits import traits_of
 from .trees import Sides, Tree, existing, not_of_one_file
-
-_MANY = 8
-"""Entries of a directory in one shard, from which on it is listed first."""
-_AHEAD = 1024
-"""Entries that are listed of it, at most: there may be any number, of which a shard is a small part."""
 
 Told = tuple[str, bytes, str]
 """Class, path below the top, and how it differs."""
@@ -104,12 +97,14 @@ class Judge:
         self._describe = describe
         self._go_on = go_on
         self._size = 0
-        self._listed: bytes | None = None
+        self._ahead = (Ahead(), Ahead())
 
     def judged(self, questions: Questions) -> Findings:
         """Raises what concerns more than one entry, as `comparing.compare`."""
         self._size = 0
-        self._look_ahead(questions)
+        sides, (of_source, of_copy) = self._sides, self._ahead
+        of_source.look(sides.source, sides.top, (each.below for each in questions.entries))
+        of_copy.look(sides.new, sides.new_top, (each.below for each in questions.entries))
         told: list[Told] = []
         lines = bytearray()
         for each in questions.entries:
@@ -128,19 +123,6 @@ class Judge:
                     raise
                 told.append(("error", each.below, error.strerror or str(error)))
         return Findings(tuple(told), self._size, bytes(lines))
-
-    def _look_ahead(self, questions: Questions) -> None:
-        """List directories of which many entries are asked for, on both sides: so the client library knows each entry
-        of theirs by a few requests to the MDS, and not by one each. What keeps them from being listed is told of the
-        entries."""
-        in_each = Counter(each.below.rpartition(b"/")[0] for each in questions.entries)
-        for above, count in in_each.items():
-            if count < _MANY or above == self._listed:
-                continue
-            self._listed = above
-            for tree, top in ((self._sides.source, self._sides.top), (self._sides.new, self._sides.new_top)):
-                with suppress(OSError), closing(tree.scandir(top + above)) as entries:
-                    deque(islice(entries, _AHEAD), maxlen=0)
 
     def _like_its_copy(self, asked: Question) -> Told:
         there = existing(self._sides.new, self._sides.new_top + asked.below)

@@ -32,7 +32,7 @@ MORE = 20
 def one(request: pytest.FixtureRequest, mount: FakeMount, monkeypatch: pytest.MonkeyPatch) -> Subject:
     """Copied; its shards have three entries at most."""
     monkeypatch.setattr("mgr_fscrypt.migrate.comparing.BATCH", 3)
-    monkeypatch.setattr("mgr_fscrypt.migrate.judging._MANY", 2)
+    monkeypatch.setattr("mgr_fscrypt.migrate.ahead._MANY", 2)
     found = Subject(
         mount, file_system(mount), make_source(mount, request.param, PATH, partial(build_more, more=MORE))
     )

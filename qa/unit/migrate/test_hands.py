@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
@@ -13,9 +13,10 @@ import pytest
 
 from mgr_fscrypt.ceph.errors import LeaseLostError, QuotaError
 from mgr_fscrypt.ceph.interface import Kind
-from mgr_fscrypt.engine import BusyError, FileSystem, LockedError, NotFencedError
+from mgr_fscrypt.engine import BusyError, DirEntry, FileSystem, LockedError, NotFencedError
 from mgr_fscrypt.engine.making import UNFINISHED
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
+from mgr_fscrypt.migrate.ahead import Ahead
 from mgr_fscrypt.migrate.pace import Asked, Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
@@ -251,6 +252,31 @@ def test_a_shard_that_is_carried_out_twice_does_no_harm(one: Subject) -> None:
     again = carry_out(sides, lambda: None, shard)
     assert (again.files, again.current) == (0, 2)
     assert [sides.new.stat(sides.new_top + each.below).ino for each in shard.entries] == before
+
+
+def test_a_shard_is_listed_before_its_entries_are_looked_at(
+    mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_source(mount, Direction.ENCRYPT, PATH, partial(build_more, more=MORE))
+    monkeypatch.setattr("mgr_fscrypt.migrate.ahead._AHEAD", 2)
+    tree, listed, ended = PlainTree(mount), list[bytes](), list[bytes]()
+
+    def scandir(path: bytes) -> Generator[DirEntry]:
+        try:
+            for entry in PlainTree(mount).scandir(path):
+                listed.append(path)
+                yield entry
+        finally:
+            ended.append(path)
+
+    monkeypatch.setattr(tree, "scandir", scandir)
+    ahead = Ahead()
+    many = [b"/d/e/%d" % number for number in range(MORE)]
+    for entries in ([b"/d/block", *many], many, [b"/d/gone/%d" % number for number in range(MORE)], many):
+        ahead.look(tree, PATH, entries)
+    # not the one of which one entry is wanted, not all of it, and not twice after each other
+    assert listed == [PATH + b"/d/e"] * 4
+    assert ended == [PATH + b"/d/e", PATH + b"/d/gone", PATH + b"/d/e"]
 
 
 def test_hands_know_when_it_is_not_their_turn_any_more(mount: FakeMount) -> None:

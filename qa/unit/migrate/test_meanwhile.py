@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mgr_fscrypt.ceph.errors import NotFoundError
 from mgr_fscrypt.ceph.interface import Mount
 from mgr_fscrypt.engine import BusyError, FileSystem, Keyring, LockedError
+from mgr_fscrypt.engine.acls import DEFAULT_ACL
 from mgr_fscrypt.migrate import (
     Copied,
     Direction,
@@ -27,7 +29,7 @@ from mgr_fscrypt.migrate.files import Copier
 from mgr_fscrypt.migrate.looking import require_way
 from mgr_fscrypt.migrate.marks import MARK, mark_of
 from mgr_fscrypt.migrate.record import hidden_of
-from mgr_fscrypt.migrate.trees import PlainFile, PlainTree, Tree, remove_all
+from mgr_fscrypt.migrate.trees import PlainFile, PlainTree, Tree, existing, remove_all
 from qa.fakes.ceph import FakeMount
 from qa.fakes.migration_cases import (
     FILES,
@@ -35,6 +37,7 @@ from qa.fakes.migration_cases import (
     LINKS,
     OTHER_KEY,
     Subject,
+    default_acl,
     file_system,
     make_source,
     picture,
@@ -123,6 +126,28 @@ def test_what_was_copied_as_its_ciphertext_is_not_the_same(
         assert one.verify(record).equal
     verdict = one.verify(record)
     assert ("error", path.removeprefix(PATH)) in [(kind, below) for kind, below, _ in verdict.listed]
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_what_a_directory_gives_its_new_files_is_none_of_a_copy(
+    mount: FakeMount, direction: Direction
+) -> None:
+    one = Subject(mount, file_system(mount), make_source(mount, direction, PATH))
+    above = PATH + b"/d"
+    for name in (b"/open to all", b"/with bits"):
+        write(one.source, above + name, b"first")
+    one.source.chmod(above + b"/open to all", 0o666)
+    one.source.setxattr(above, DEFAULT_ACL, default_acl())
+    one.source.chown(above, 0, 77)
+    one.source.chmod(above, 0o2755)
+    one.copy()
+    # its copy is made anew, where the directory has all that the source's has
+    for name, mode in ((b"/open to all", 0o666), (b"/with bits", 0o6755)):
+        write(one.source, above + name, b"second")
+        one.source.chmod(above + name, mode)
+    before = picture(one.source, PATH)
+    assert one.cut_over().verdict.equal
+    assert picture(one.new, PATH) == before
 
 
 def test_what_is_of_another_policy_in_an_encrypted_source_blocks(mount: FakeMount) -> None:
@@ -282,6 +307,29 @@ def test_a_file_that_changes_while_it_is_copied_gets_no_mark(
     assert (copied.changed, copied.files) == (1, len(FILES) - 1)
     assert mark_of(new, new_top + b"/one") is None
     assert mark_of(new, new_top + b"/empty") is not None
+
+
+def test_a_copy_that_goes_before_it_has_its_mark_is_made_anew(one: Subject, mount: FakeMount) -> None:
+    one.migration.start(one.way, "")
+    sides = one.migration.sides(one.migration.required_record())
+    new, path, synced = sides.new, sides.new_top + b"/one", list[bool]()
+    tree = file_system(mount)
+    really_sync = tree.sync
+
+    def sync() -> None:
+        really_sync()
+        # contents and attributes are durable
+        synced.append(existing(new, path) is not None)
+        if synced[-2:] == [True, True]:
+            new.unlink(path)
+
+    with closing(tree), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tree, "sync", sync)
+        copied = Copied()
+        Pass(replace(sides, new=tree), lambda: None, copied).run()
+    assert (copied.changed, copied.files) == (1, len(FILES) - 1)
+    one.migration.converge(Copied())
+    assert one.cut_over().verdict.equal
 
 
 def test_a_copy_of_another_state_of_its_source_is_not_the_same(one: Subject, mount: FakeMount) -> None:
