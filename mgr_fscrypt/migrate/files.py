@@ -245,7 +245,7 @@ class Copier:
         with self._pace.timed(Asked.MDS):
             opened = self._source.open(item.source, os.O_RDONLY)
         with opened as old:
-            self._belonging.require(item.source, Kind.FILE)
+            self._belonging.require(item.source, Kind.FILE, item.before.size)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             # the right mode from the start saves a round trip; nobody else can reach it there
             with self._new.open(item.new, flags, item.before.permissions) as new:

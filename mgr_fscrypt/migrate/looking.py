@@ -190,7 +190,7 @@ class _Look:
         if found.kind in (Kind.FILE, Kind.DIRECTORY) and found.permissions & ~stat.S_ISGID == UNFINISHED:
             plan.add(Obstacle.HALF_MADE, path)
         else:
-            self._belonging.require(path, found.kind)
+            self._belonging.require(path, found.kind, found.size)
         match found.kind:
             case Kind.DIRECTORY:
                 plan.directories += 1

@@ -12,6 +12,7 @@ from mgr_fscrypt.ceph.errors import NotFoundError
 from mgr_fscrypt.ceph.interface import Mount
 from mgr_fscrypt.engine import BusyError, FileSystem, Keyring, LockedError
 from mgr_fscrypt.engine.acls import DEFAULT_ACL
+from mgr_fscrypt.format import AUTH_XATTR
 from mgr_fscrypt.migrate import (
     Copied,
     Direction,
@@ -126,6 +127,37 @@ def test_what_was_copied_as_its_ciphertext_is_not_the_same(
         assert one.verify(record).equal
     verdict = one.verify(record)
     assert ("error", path.removeprefix(PATH)) in [(kind, below) for kind, below, _ in verdict.listed]
+
+
+def test_an_encrypted_file_that_others_have_cut_is_found_by_the_comparison(
+    one: Subject, mount: FakeMount
+) -> None:
+    path = encrypted_file(one)
+    fd = mount.open(path, os.O_RDWR)
+    mount.ftruncate(fd, 100)
+    mount.close(fd)
+    assert one.copy().problems == []
+    verdict = one.verify(one.migration.required_record())
+    assert ("error", path.removeprefix(PATH)) in [(kind, below) for kind, below, _ in verdict.listed]
+
+
+def test_only_files_of_whole_blocks_are_asked_for_a_context(
+    one: Subject, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[bytes] = set()
+    really = mount.getxattr
+
+    def getxattr(path: bytes, name: str) -> bytes:
+        if name == AUTH_XATTR and path.startswith(PATH + b"/"):
+            asked.add(path.removeprefix(PATH))
+        return really(path, name)
+
+    monkeypatch.setattr(mount, "getxattr", getxattr)
+    for look in (one.plan, one.copy):
+        asked.clear()
+        look()
+        assert asked & FILES.keys() == {name for name, data in FILES.items() if len(data) % 4096 == 0}
+        assert b"/d" in asked
 
 
 @pytest.mark.parametrize("direction", Direction)
