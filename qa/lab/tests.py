@@ -32,7 +32,6 @@ _OF_NO_RELEASE = (
     "door",
     "format",
     "hygiene",
-    "kernel",
     "keys",
     "load",
     "manual",
