@@ -1,11 +1,16 @@
 """Commands to ceph-mgr without the time that the program `ceph` takes to start."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import rados
+
+
+class NotNowError(RuntimeError):
+    """It is to be asked again: others were before, or the database is slow."""
 
 
 class Asking:
@@ -18,9 +23,12 @@ class Asking:
         """Give the answer.
 
         Raises:
+            NotNowError: it is to be asked again.
             RuntimeError: it is refused.
         """
         code, answer, words = self._connection.mgr_command(json.dumps({"prefix": prefix, **arguments}), given)
+        if code == -errno.EAGAIN:
+            raise NotNowError(f"{prefix}: {words}")
         if code != 0:
             raise RuntimeError(f"{prefix}: {words}")
         return bytes(answer)

@@ -1,12 +1,24 @@
-"""A million subtrees in the manager's own database, as many file systems of container volumes have them."""
+"""A million subtrees in the manager's own database, as many clusters of container volumes have them; and a history."""
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import astuple, fields
 from itertools import islice
 
-from mgr_fscrypt.store import Joined, Key, KeyTable, LocalDatabase, Subtree
+from mgr_fscrypt.control.history import BYTES, OLDEST
+from mgr_fscrypt.store import (
+    COARSE,
+    COARSE_KEPT,
+    FINE,
+    FINE_KEPT,
+    Joined,
+    Key,
+    KeyTable,
+    LocalDatabase,
+    Subtree,
+)
 from qa.lab.cluster import Cluster
 
 SUBTREES = 1_000_000
@@ -15,6 +27,8 @@ OWN_KEYS = 50_000
 """Subtrees that have a key of their own; the others share."""
 GROUPS = 1_000
 TENANTS = 100
+CURVES = 8
+"""Of each figure of the history."""
 _AT_ONCE = 50_000
 
 
@@ -92,6 +106,15 @@ def subtrees(fscid: int, count: int) -> Iterator[Subtree]:
         )
 
 
+def samples(now: int) -> Iterator[tuple[str, int, int, str, float, int]]:
+    """Rows of the history of two figures, as long as it is kept, with as many curves as it may have."""
+    for span, kept in ((FINE, FINE_KEPT), (COARSE, COARSE_KEPT)):
+        for at in range((now - kept) // span * span + span, now // span * span, span):
+            for curve in range(CURVES):
+                for what in (BYTES.name, OLDEST.name):
+                    yield what, span, at, f"cephfs-{curve}", float(at % 977 + curve), 1
+
+
 def fill(cluster: Cluster, count: int = SUBTREES) -> None:
     """Have the module know so many subtrees of the file system `cephfs`; it is away meanwhile. Twice is once."""
     (system,) = cluster.ceph_json("fs", "dump")["filesystems"]
@@ -111,6 +134,11 @@ def fill(cluster: Cluster, count: int = SUBTREES) -> None:
             with database.transaction() as db:
                 rows = (astuple(each) for each in islice(made, _AT_ONCE))
                 db.executemany(f"INSERT INTO Subtree VALUES ({places})", rows)  # noqa: S608 - our own
+        with database.transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO Measured (what, span, at, about, value, n) VALUES (?, ?, ?, ?, ?, ?)",
+                samples(int(time.time())),
+            )
     finally:
         database.close()
     cluster.enable_module("fscrypt")
