@@ -20,7 +20,6 @@ from qa.manual.pages import Command
 
 from . import rootfs, tools
 from .cache import Cache
-from .host import apt_options
 from .installed import Host
 from .releases import TENTACLE, Release
 from .report import Progress
@@ -121,7 +120,9 @@ def _go(way: Way, cache: Cache, progress: Progress) -> Gone:
     nothing = Release("newcomer", TENTACLE.version, way.suite, ("ca-certificates",))
     with copy_source(cache, "newcomer") as source, ExitStack() as running:
         host = Host.of(rootfs.obtain(nothing, cache, progress), source.parent)
-        (host.root / _SETTINGS).write_text("".join(f"{line};\n" for line in apt_options()))
+        settings = host.root / _SETTINGS
+        lines = settings.read_text().splitlines(keepends=True)
+        settings.write_text("".join(line for line in lines if "Recommends" not in line))
         subprocess.run(["git", "clone", "--quiet", str(SOURCE), str(host.root / _CHECKOUT)], check=True)
         if way.cluster:
             folder = source.parent / TENTACLE.name
