@@ -294,7 +294,7 @@ def test_a_migration_is_watched(cluster: Cluster, browser: Browser):
     against += browser.look("migration-running", "dark", NARROW)
     done(browser)
     against += browser.look("migration-done", "dark")
-    assert LETTERS in cluster.ceph("fscrypt", "subtree", "ls", "cephfs")
+    browser.wait("its record", lambda: LETTERS in cluster.ceph("fscrypt", "subtree", "ls", "cephfs"))
 
     browser.press("Verify")
     browser.press("Verify")
