@@ -216,7 +216,7 @@ def clients(page: ClientPage) -> Iterator[Finding]:
             )
     fine = sum(line.verdict in (Kind.BLIND, Kind.HARMLESS) for line in page.clients)
     more = ", of more than were looked at" if page.following is not None else ""
-    yield Finding("clients", Grade.OK, f"{fine} sessions can do no damage{more}")
+    yield Finding("clients", Grade.OK, f"sessions that can do no damage: {fine}{more}")
 
 
 def gates(page: GatePage) -> Iterator[Finding]:
@@ -230,9 +230,8 @@ def gates(page: GatePage) -> Iterator[Finding]:
                 f"{where}: {line.gate.trouble or 'caps are not as the gate set them'}",
                 f"`ceph fscrypt gate show {where}`",
             )
-    yield Finding(
-        "gates", Grade.OK, f"{sum(line.state == 'set' for line in page.gates)} gates are set, and hold"
-    )
+    holding = sum(line.state == "set" for line in page.gates)
+    yield Finding("gates", Grade.OK, f"gates that are set, and hold: {holding}")
 
 
 def service(report: ServiceReport) -> Finding:
