@@ -22,8 +22,7 @@ from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.messages import KeyFacts, ProtectorFacts, TenantFacts
-from mgr_fscrypt.migrate.trees import PlainTree
-from qa.fakes.engine_cases import remove
+from mgr_fscrypt.migrate.trees import PlainTree, remove_all
 from qa.fakes.file_service import interpreter
 from qa.fakes.ports import free_port
 from qa.lab.cluster import Cluster
@@ -132,7 +131,7 @@ def calm(cluster: Cluster) -> None:
     folder = cluster.directory / "living"
     # while the client can still give back what it holds of the directory above
     with _mounted(cluster) as mount:
-        remove(mount, LETTERS.encode())
+        remove_all(PlainTree(mount), LETTERS.encode())
     client = int((folder / "client.pid").read_text())
     with suppress(ProcessLookupError):
         os.kill(client, signal.SIGKILL)
