@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterable, Mapping
 
-from .nearest import nearest
+from .nearest import hint
 from .observing import Census
 from .paths import PathError, normal
 from .refusal import RefusalError
@@ -55,6 +55,5 @@ def require_entities(names: Iterable[str], known: Mapping[str, object]) -> None:
     """
     for name in names:
         if name not in known:
-            near = nearest(name, sorted(known))
-            hint = f'did you mean "{near}"?' if near else "see `ceph auth ls`"
-            raise RefusalError(errno.ENOENT, f'there is no entity "{name}", nothing was changed; {hint}')
+            next_step = hint(name, sorted(known), "see `ceph auth ls`")
+            raise RefusalError(errno.ENOENT, f'there is no entity "{name}", nothing was changed; {next_step}')

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .nearest import nearest
+from .nearest import hint
 from .refusal import RefusalError
 
 
@@ -41,11 +41,7 @@ def existing(cluster: FileSystemMap, name: str) -> FileSystem:
         if each.name == name:
             return each
     names = [each.name for each in present]
-    near = nearest(name, names)
-    if near:
-        hint = f'did you mean "{near}"?'
-    elif names:
-        hint = f"there is {', '.join(names)}"
-    else:
-        hint = "there is none: create one with `ceph fs volume create NAME`"
-    raise RefusalError(errno.ENOENT, f'file system "{name}" does not exist, nothing was changed; {hint}')
+    there = f"there is {', '.join(names)}"
+    none = "there is none: create one with `ceph fs volume create NAME`"
+    next_step = hint(name, names, there if names else none)
+    raise RefusalError(errno.ENOENT, f'file system "{name}" does not exist, nothing was changed; {next_step}')

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..store import COARSE, COARSE_KEPT, FINE, FINE_KEPT, Measure
-from .nearest import nearest
+from .nearest import hint
 from .results import Result
 from .text import moment, table
 from .values import Simplified
@@ -121,9 +121,8 @@ class History:
         days = DAYS if days is None else days
         figure = FIGURES.get(what)
         if figure is None:
-            near = nearest(what, FIGURES)
-            hint = f'did you mean "{near}"?' if near else f"use one of {', '.join(FIGURES)}"
-            return Result.failed(errno.EINVAL, f"there is no such figure; {hint}")
+            next_step = hint(what, FIGURES, f"use one of {', '.join(FIGURES)}")
+            return Result.failed(errno.EINVAL, f"there is no such figure; {next_step}")
         if not 0 < days <= MOST_DAYS:
             return Result.failed(errno.EINVAL, f"days must be from 1 to {MOST_DAYS}, not {days}")
         until = int(self._clock())

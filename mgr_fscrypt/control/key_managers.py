@@ -12,7 +12,7 @@ from ..messages.resource import KmsResource
 from ..messages.service import Ask, KnownManager, Managers, ManagersQuestion, Said, TryManager
 from .client_lines import left_to_a_client
 from .cluster import FileSystemMap, existing, names_of
-from .nearest import nearest
+from .nearest import hint
 from .refusal import RefusalError
 from .results import Result
 from .text import moment, one_line, table
@@ -157,9 +157,8 @@ def _require_known(found: Managers, fs_name: str, name: str) -> None:
     names = [each.facts.name for each in found.managers]
     if name in names:
         return
-    near = nearest(name, names)
-    hint = f'did you mean "{near}"?' if near else "see `ceph fscrypt kms ls`"
-    raise RefusalError(errno.ENOENT, f'there is no key manager "{name}" on {fs_name}; {hint}')
+    next_step = hint(name, names, "see `ceph fscrypt kms ls`")
+    raise RefusalError(errno.ENOENT, f'there is no key manager "{name}" on {fs_name}; {next_step}')
 
 
 def _line(known: KnownManager) -> KmsLine:

@@ -10,7 +10,7 @@ from ..messages.key import STATES
 from ..store import Key, Order, Spot
 from .cluster import FileSystemMap, existing, names_of
 from .filters import chosen
-from .nearest import COMPARED, nearest
+from .nearest import COMPARED, hint
 from .packed import Made, in_parts, packed
 from .paging import Orders, following, more, order_of, page_size, position
 from .refusal import RefusalError
@@ -239,9 +239,10 @@ class Keys:
             key = self._store.at(fscid, named) or self._store.named(fscid, named)
         if key is not None:
             return Result(answer=_line(key, names_of(self._cluster)))
-        near = nearest(named, self._some_names(fscid))
-        hint = f'did you mean "{near}"?' if near else "`cephfs-fscrypt key rescan` reports all that are kept"
-        return Result.failed(errno.ENOENT, one_line(f"no key {named} was reported on {fs_name}; {hint}"))
+        next_step = hint(
+            named, self._some_names(fscid), "`cephfs-fscrypt key rescan` reports all that are kept"
+        )
+        return Result.failed(errno.ENOENT, one_line(f"no key {named} was reported on {fs_name}; {next_step}"))
 
     def due(self, ahead: int) -> Result:
         """List keys that expire within `ahead` seconds, and those whose recovery drill is due; all on one page."""

@@ -33,3 +33,9 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     likely = nlargest(_CLOSELY, islice(names, COMPARED), key=letters)
     alike, best = max(((order(other), other) for other in likely), default=(0.0, None))
     return best if alike >= _ALIKE else None
+
+
+def hint(name: str, names: Iterable[str], otherwise: str) -> str:
+    """What a refusal of a name says to do next: the nearest one, or `otherwise`."""
+    near = nearest(name, names)
+    return f'did you mean "{near}"?' if near else otherwise

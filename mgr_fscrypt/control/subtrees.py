@@ -11,7 +11,7 @@ from .asked import normal_path
 from .cluster import FileSystem, FileSystemMap, existing, names_of
 from .filters import ORDERS, named_place, place, wanted
 from .keys import KeyLine
-from .nearest import COMPARED, nearest
+from .nearest import COMPARED, hint
 from .packed import PART, packed
 from .paging import order_of, page_size
 from .paths import parents
@@ -324,11 +324,9 @@ class Subtrees:
 def unregistered(listed: ListedSubtrees, fscid: int, fs_name: str, path: str) -> RefusalError:
     """What is said of a path at which no subtree is registered: the nearest that is one."""
     known = [each.path for each in listed.page(fscid, Place(), COMPARED).subtrees]
-    near = nearest(path, known)
-    listing = f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`"
-    hint = f'did you mean "{near}"?' if near else listing
+    next_step = hint(path, known, f"see `ceph fscrypt subtree ls {shell_word(fs_name)}`")
     return RefusalError(
-        errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {hint}"
+        errno.ENOENT, f"no subtree {path} is registered on {fs_name}, nothing was changed; {next_step}"
     )
 
 
