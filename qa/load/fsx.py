@@ -146,7 +146,7 @@ class Sequence:
             self._compare(handle, offset, length)
 
     def _read_mapped(self) -> None:
-        opened, found = self._reader(), self._stretch()
+        opened, found = self._mappable(self._reader()), self._stretch()
         if found is None or not isinstance(opened.handle, PathHandle):
             return
         offset, length = found
@@ -212,7 +212,7 @@ class Sequence:
             self._changed(_Opened(client, name, flags, handle))
 
     def _write_mapped(self) -> None:
-        opened, found = self._changing(), self._stretch()
+        opened, found = self._mappable(self._changing()), self._stretch()
         if found is None or not isinstance(opened.handle, PathHandle):
             return
         offset, length = found
@@ -382,6 +382,13 @@ class Sequence:
             or bool(opened.flags & os.O_DIRECT)
             or (opened.client, opened.name) in self._current
         )
+
+    def _mappable(self, opened: _Opened) -> _Opened:
+        """Memory is what the kernel has cached, by handles with O_DIRECT, too: open it anew where others wrote."""
+        if (opened.client, opened.name) in self._current:
+            return opened
+        self._close(opened.client)
+        return self._at(opened.client)
 
     def _acknowledge(self, client: int) -> None:
         if self._chance.random() < 0.3:
