@@ -1,7 +1,7 @@
 """The OSD's own `lock` class: exclusive locks that the OSD's clock ends, in Ceph's encoding.
 
-Not `Ioctx.lock_exclusive`: the binding leaves the microseconds of the duration unset, so a lease of 2 s lasted up to
-5.1 s (doc/spikes.md, 3).
+Not `Ioctx.lock_exclusive`: the binding leaves the microseconds of the duration unset, so a lease of 2 s lasted anything
+from 1.2 to 5.5 s (doc/spikes.md, 3).
 """
 
 import struct
