@@ -1,8 +1,10 @@
 """One pass over the source: what differs from it in the new tree is made anew, and nothing else is touched.
 
-One process walks the source, makes and corrects the directories, removes what is gone, and links files of several
-names. All other entries it hands out in shards, in the order of the directories, to hands (`shards`) that may be other
-processes. A directory gets its attributes when all shards with something of it are done.
+One process walks the source, corrects the directories, removes what is gone, and links files of several names. All
+other entries it hands out in shards, in the order of the directories, to hands (`shards`) that may be other processes.
+A new directory is made by the hand that fills it, if one shard holds all of it: a client that has made a directory, and
+has it alone, knows what is in it, and need not ask for each file whether its name is free (doc/migration-scale.md). A
+directory gets its attributes when all shards with something of it are done.
 """
 
 import errno
@@ -18,17 +20,38 @@ from ..engine import Attributes, BusyError
 from ..engine.paths import joined
 from .belonging import Belonging
 from .files import BATCH, BATCH_BYTES, Copied, Copier
-from .layouts import layout_for_copy, own_layout
 from .pace import UNLIMITED, Limits
 from .shards import Hands, InThisProcess, Shard, ShardEntry
-from .trees import Met, PlainTree, Sides, existing, remove_all
+from .trees import Met, Sides, existing, remove_all
 
-_MADE = 0o700
-"""The mode of a directory until it has all its attributes."""
 _DEATHS = 3
 """So many times in a row hands may die before a shard is done: then something is wrong with them."""
 _LOOK = 0.25
 """Seconds between two looks at whether this process may go on, while it waits for others."""
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """Where in a lot that grows a directory begins: so many entries and bytes are before it."""
+
+    entries: int
+    size: int
+
+
+@dataclass
+class _Level:
+    """A directory on the way.
+
+    Attributes:
+        fresh: nothing was in its place before this pass.
+        begin: the lot that grows makes it, as the entry that stands there; None: it is there, or could not be entered.
+        failed: it could not be entered.
+    """
+
+    below: bytes
+    fresh: bool = False
+    begin: _Begin | None = None
+    failed: bool = True
 
 
 @dataclass
@@ -83,7 +106,6 @@ class Pass:
         self._sides = sides
         self._source = sides.source
         self._new = sides.new
-        self._encrypts = not isinstance(sides.new, PlainTree)
         self._go_on = go_on
         self._copied = copied
         self._here = InThisProcess(sides, go_on, limits)
@@ -95,8 +117,7 @@ class Pass:
         self._lot = _Lot()
         self._under_way: deque[_Lot] = deque()
         self._deaths = 0
-        self._entered: list[bool | None] = []
-        """Of each directory on the way: was it made in this pass? None: it could not be entered."""
+        self._way: list[_Level] = []
 
     def run(self) -> None:
         """From top to bottom. Raises what ends it: a lost lease or session, no room, a key that is gone."""
@@ -117,9 +138,9 @@ class Pass:
         source, new = self._sides.top + met.below, self._sides.new_top + met.below
         if met.leaving:
             self._leave(met, source, new)
-        elif self._entered and self._entered[-1] is None:
+        elif self._way and self._way[-1].failed:
             if met.is_directory:
-                self._entered.append(None)
+                self._way.append(_Level(met.below))
         elif met.entry is None or met.is_directory:
             self._enter(met, source, new)
         else:
@@ -129,45 +150,57 @@ class Pass:
     # directories
 
     def _enter(self, met: Met, source: bytes, new: bytes) -> None:
-        fresh: bool | None = None
-        try:
-            self._belonging.require_name(source, met.entry)
-            self._belonging.require(source, Kind.DIRECTORY)
-            there = existing(self._new, new)
-            if there is not None and there.kind is not Kind.DIRECTORY:
-                self._new.unlink(new)
-                there = None
-            layout = layout_for_copy(self._source, source, self._sides.namespace, encrypts=self._encrypts)
-            if there is not None and layout and self._missed(layout, new):
-                self._new.rmdir(new)
-                there = None
-            if there is None:
-                self._new.mkdir(new, _MADE, attributes=layout)
-                self._copied.others += 1
-            fresh = there is None
-        finally:
-            # also after an error: what lies in it is met all the same, and `leaving` it
-            self._entered.append(fresh)
+        # the one above is needed as soon as something lies in it that is not the same shard's
+        self._make_now()
+        above = self._way[-1] if self._way else _Level(b"", failed=False)
+        level = _Level(met.below)
+        # also after an error: what lies in it is met all the same, and `leaving` it
+        self._way.append(level)
+        if above.failed:
+            return
+        self._belonging.require_name(source, met.entry)
+        self._belonging.require(source, Kind.DIRECTORY)
+        there = None if above.fresh else existing(self._new, new)
+        if there is None:
+            level.fresh = True
+            level.begin = _Begin(len(self._lot.entries), self._lot.size)
+            self._lot.entries.append(ShardEntry(met.below, Kind.DIRECTORY, fresh=True))
+        else:
+            level.fresh = self._copier.make_directory(met.below, there)
+        level.failed = False
 
-    def _missed(self, layout: list[tuple[str, bytes]], new: bytes) -> bool:
-        """Whoever made it died before it had all of its layout, or the source got that later. With nothing in it, it
-        can be made anew."""
-        own = own_layout(self._new, new)
-        if own is not None and set(layout) <= set(own.attributes):
-            return False
-        with closing(self._new.scandir(new)) as entries:
-            return next(entries, None) is None
+    def _make_now(self) -> None:
+        """The innermost directory on the way, if the lot that grows was to make it. Where that fails, what the lot has
+        of it is dropped."""
+        level = self._way[-1] if self._way else None
+        if level is None or level.begin is None:
+            return
+        begin, level.begin = level.begin, None
+        del self._lot.entries[begin.entries]
+        level.failed = True
+        self._copier.attempt(level.below, partial(self._make, level))
+        if level.failed:
+            del self._lot.entries[begin.entries :]
+            self._lot.size = begin.size
+
+    def _make(self, level: _Level) -> None:
+        self._copier.make_directory(level.below, None)
+        level.failed = False
 
     def _leave(self, met: Met, source: bytes, new: bytes) -> None:
-        fresh = self._entered.pop()
-        if fresh is None:
+        level = self._way[-1]
+        if level.begin is not None and len(self._lot.entries) == level.begin.entries + 1:
+            # with nothing in it that is a shard's
+            self._make_now()
+        self._way.pop()
+        if level.failed:
             return
         if met.error is not None:
             raise met.error
         before = self._source.stat(source)
-        if not fresh:
+        if not level.fresh:
             self._remove_what_is_gone(source, new)
-        self._lot.directories.append(_Directory(met.below, before, fresh))
+        self._lot.directories.append(_Directory(met.below, before, level.fresh))
 
     def _remove_what_is_gone(self, source: bytes, new: bytes) -> None:
         with closing(self._new.scandir(new)) as entries:
@@ -183,20 +216,22 @@ class Pass:
     def _assign(self, below: bytes, kind: Kind, source: bytes) -> None:
         """To a shard; but a file of several names, whose others may lie anywhere, is this process's own."""
         size = 0
-        fresh = bool(self._entered[-1])
+        level = self._way[-1]
         if kind is Kind.FILE:
             found = self._source.stat(source)
             if found.kind is Kind.FILE and found.nlink > 1:
-                self._copier.bring(below, kind, fresh=fresh)
+                self._make_now()
+                if not level.failed:
+                    self._copier.bring(below, kind, fresh=level.fresh)
                 return
             size = found.size
-        self._lot.entries.append(ShardEntry(below, kind, fresh))
+        self._lot.entries.append(ShardEntry(below, kind, level.fresh))
         self._lot.size += size
 
     def _hand_out(self, *, last: bool = False) -> None:
         """What is full. The first shard waits for a second one: a tree that is no more than that is no work for others,
         who would take longer to come than to copy it."""
-        lot, self._lot = self._lot, _Lot()
+        lot, self._lot = self._lot, self._rest()
         self._under_way.append(lot)
         waiting = [each for each in self._under_way if each.waits]
         if last and len(waiting) == 1 and not self._handed_out:
@@ -205,6 +240,20 @@ class Pass:
             for each in waiting:
                 self._submit(each)
         self._take_in(at_most=self._hands.width)
+
+    def _rest(self) -> _Lot:
+        """What of the lot that is handed out belongs to the next one: a directory that it makes, and that the walk has
+        not left, goes to that with all it has so far. One that fills a lot by itself is made here."""
+        begin = self._way[-1].begin if self._way else None
+        if begin is None:
+            return _Lot()
+        if begin.entries == 0:
+            self._make_now()
+            return _Lot()
+        rest = _Lot(self._lot.entries[begin.entries :], self._lot.size - begin.size)
+        del self._lot.entries[begin.entries :]
+        self._way[-1].begin = _Begin(0, 0)
+        return rest
 
     def _submit(self, lot: _Lot) -> None:
         self._handed_out = True

@@ -12,6 +12,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from stat import S_IFREG, S_ISGID, S_ISUID, S_ISVTX
 
@@ -23,15 +24,18 @@ from ..engine.blocks import pieces
 from ..engine.paths import joined
 from ..format import BLOCK_SIZE
 from .belonging import Belonging
+from .layouts import layout_for_copy, own_layout
 from .marks import MARK, Mark, mark_of
 from .pace import Asked, Limits, Pace
 from .problems import Problem, problem_of
 from .traits import Traits, give, traits_of
-from .trees import NEW_FILE, Sides, attribute, existing, not_of_one_file, remove_all
+from .trees import NEW_FILE, PlainTree, Sides, attribute, existing, not_of_one_file, remove_all
 
 BATCH = 128
 BATCH_BYTES = 64 << 20
 _LISTED = 100
+_MADE = 0o700
+"""The mode of a directory until it has all its attributes."""
 _SPECIAL = S_ISUID | S_ISGID | S_ISVTX
 """Bits of a mode that a new owner, or a write, takes away."""
 
@@ -142,6 +146,7 @@ class Copier:
         self._source = sides.source
         self._new = sides.new
         self._sides = sides
+        self._encrypts = not isinstance(sides.new, PlainTree)
         self._go_on = go_on
         self._copied = copied
         self._belonging = belonging
@@ -175,10 +180,12 @@ class Copier:
         self._pace.wait_for_window()
 
     def bring(self, below: bytes, kind: Kind, *, fresh: bool) -> None:
-        """A file, link or special file that a listing told of, by its path below the top. `fresh`: nothing is known to
-        be in its place, since the directory was made by this pass."""
+        """An entry that a listing told of, by its path below the top; a directory with nothing in it. `fresh`: nothing
+        is known to be in its place, since the directory above was made by this pass."""
         source, new = self._sides.top + below, self._sides.new_top + below
-        if kind is Kind.FILE:
+        if kind is Kind.DIRECTORY:
+            self.make_directory(below, None if fresh else existing(self._new, new))
+        elif kind is Kind.FILE:
             self._file(source, new, fresh=fresh)
         else:
             self._other(source, new, fresh=fresh)
@@ -186,6 +193,33 @@ class Copier:
     def complete(self, below: bytes, before: Attributes, *, fresh: bool) -> None:
         """A directory in which all is there: it gets its attributes with the batch."""
         self._waiting.append(_Item(self._sides.top + below, self._sides.new_top + below, before, fresh))
+
+    # directories
+
+    def make_directory(self, below: bytes, there: Attributes | None) -> bool:
+        """With the layout of the source's, if it is not what is `there`. Was it made?"""
+        source, new = self._sides.top + below, self._sides.new_top + below
+        if there is not None and there.kind is not Kind.DIRECTORY:
+            self._new.unlink(new)
+            there = None
+        layout = layout_for_copy(self._source, source, self._sides.namespace, encrypts=self._encrypts)
+        if there is not None and layout and self._missed(layout, new):
+            self._new.rmdir(new)
+            there = None
+        if there is not None:
+            return False
+        self._new.mkdir(new, _MADE, attributes=layout)
+        self._copied.others += 1
+        return True
+
+    def _missed(self, layout: list[tuple[str, bytes]], new: bytes) -> bool:
+        """Whoever made it died before it had all of its layout, or the source got that later. With nothing in it, it
+        can be made anew."""
+        own = own_layout(self._new, new)
+        if own is not None and set(layout) <= set(own.attributes):
+            return False
+        with closing(self._new.scandir(new)) as entries:
+            return next(entries, None) is None
 
     # files
 

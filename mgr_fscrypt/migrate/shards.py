@@ -20,7 +20,7 @@ from .trees import Sides
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """A file, link or special file, by its path below the top.
+    """A file, link, special file, or a directory to be made, by its path below the top.
 
     Attributes:
         fresh: nothing is in its place, since its directory was made by this pass, and nobody has tried it before.
@@ -34,7 +34,7 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Shard:
-    """Entries in the order of the directories."""
+    """Entries in the order of the directories; what lies in one that is to be made comes after it."""
 
     entries: tuple[ShardEntry, ...]
 

@@ -1,6 +1,7 @@
 """Copying by several hands at once: who may, and what comes of those that die or do a thing twice."""
 
 import copy
+import errno
 import os
 import threading
 from collections import Counter
@@ -11,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from mgr_fscrypt.ceph.errors import LeaseLostError, QuotaError
+from mgr_fscrypt.ceph.errors import LeaseLostError, QuotaError, error_of
 from mgr_fscrypt.ceph.interface import Kind
 from mgr_fscrypt.engine import BusyError, DirEntry, FileSystem, LockedError, NotFencedError
 from mgr_fscrypt.engine.making import UNFINISHED
@@ -20,7 +21,7 @@ from mgr_fscrypt.migrate.ahead import Ahead
 from mgr_fscrypt.migrate.pace import Asked, Limits
 from mgr_fscrypt.migrate.record import hidden_of
 from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
-from mgr_fscrypt.migrate.trees import PlainTree, existing
+from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing, walk
 from mgr_fscrypt.migrate.turns import Turn
 from qa.fakes.ceph import FakeCluster, FakeMount
 from qa.fakes.migration_cases import (
@@ -252,6 +253,98 @@ def test_a_shard_that_is_carried_out_twice_does_no_harm(one: Subject) -> None:
     again = carry_out(sides, lambda: None, shard)
     assert (again.files, again.current) == (0, 2)
     assert [sides.new.stat(sides.new_top + each.below).ino for each in shard.entries] == before
+
+
+SHAPES = {
+    b"/both/below": 2,
+    b"/empty": 0,
+    b"/fits": 2,
+    b"/linked": 2,
+    b"/more": 4,
+    b"/one": 1,
+}
+"""Directories, and how many files are in each; `/both` has one, too."""
+
+
+def build_shapes(tree: Tree, top: bytes) -> None:
+    tree.mkdir(top + b"/both", 0o750)
+    for name, count in ((b"/both", 1), *SHAPES.items()):
+        if name != b"/both":
+            tree.mkdir(top + name, 0o750)
+        for number in range(count):
+            with tree.open(top + name + b"/%d" % number, os.O_RDWR | os.O_CREAT, 0o600) as file:
+                file.pwrite(name, 0)
+    tree.sync()
+    tree.link(top + b"/linked/0", top + b"/linked/again")
+    tree.sync()
+
+
+def shapes(mount: FakeMount, direction: Direction) -> tuple[Subject, Migration, list[Shard]]:
+    """A source of these, and what shards of four entries at most are handed out of it."""
+    one = Subject(mount, file_system(mount), make_source(mount, direction, PATH, build_shapes))
+    shards: list[Shard] = []
+
+    class Told:
+        width = 0
+
+        def submit(self, shard: Shard, /) -> Future[Copied]:
+            shards.append(shard)
+            done: Future[Copied] = Future()
+            done.set_result(carry_out(migration.sides(migration.required_record()), lambda: None, shard))
+            return done
+
+        def replace(self) -> None:
+            """This process is alive."""
+
+    migration = Migration(mount, one.files, PATH, hands=lambda _: nullcontext(Told()))
+    migration.start(one.way, "")
+    return one, migration, shards
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_directory_is_made_by_the_hand_that_has_all_of_it(
+    direction: Direction, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 4)
+    one, migration, shards = shapes(mount, direction)
+    before, copied = picture(one.source, PATH), Copied()
+    migration.converge(copied, passes=1)
+    assert copied.problems == []
+    made = dict[bytes, Shard]()
+    for shard in shards:
+        assert len(shard.entries) <= 4
+        made |= {each.below: shard for each in shard.entries if each.kind is Kind.DIRECTORY}
+    assert set(made) == {b"/both/below", b"/fits", b"/one"}
+    for directory, shard in made.items():
+        names = [each.below for each in shard.entries]
+        within = [directory + b"/%d" % number for number in range(SHAPES[directory])]
+        assert sorted(names[names.index(directory) + 1 :][: len(within)]) == within
+    assert migration.cut_over(Copied(), one.verify, evict=False).verdict.equal
+    assert picture(one.new, PATH) == before
+
+
+@pytest.mark.parametrize("refused", [b"/fits", b"/more", b"/both", b"/linked", b"/empty"])
+def test_a_directory_that_cannot_be_made_keeps_no_other_from_being_copied(
+    refused: bytes, mount: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mgr_fscrypt.migrate.copying.BATCH", 4)
+    one, migration, _ = shapes(mount, Direction.DECRYPT)
+    before, make, copied = picture(one.source, PATH), mount.mkdir, Copied()
+
+    def mkdir(path: bytes, mode: int) -> None:
+        if path.endswith(refused):
+            raise error_of(errno.EACCES, "mkdir", path)
+        make(path, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mount, "mkdir", mkdir)
+        migration.converge(copied, passes=1)
+    assert copied.problems[0] == (PATH + refused, "Permission denied (mkdir)")
+    sides = migration.sides(migration.required_record())
+    there = {met.below for met in walk(sides.new, sides.new_top)}
+    assert there == {below for below in before if not (below + b"/").startswith(refused + b"/")}
+    assert migration.cut_over(Copied(), one.verify, evict=False).verdict.equal
+    assert picture(one.new, PATH) == before
 
 
 def test_a_shard_is_listed_before_its_entries_are_looked_at(
