@@ -5,7 +5,7 @@ import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ from .workplace import Workplace, enter
 
 _LINES_OF_A_FAILURE = 150
 _ALL = "all"
-# clusters of each release: most tests wait for Ceph's timers, so two of them take little more time than one
+# clusters of each release at first: most tests wait for Ceph's timers, so two of them take little more time than one.
+# When a release is through, as many of the other one's come in their place
 _SIDES = 2
 _TOLD_AS_LONGEST = 12
 # rooms of unit tests that touch neither Ceph nor what comes with a release: once is enough. (What ceph-mgr loads of
@@ -79,6 +80,9 @@ class Took:
     seconds: float
 
 
+_Worked = tuple[list[StepError], list[Took]]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one release came to: how many tests, the steps that failed, and how long each part took."""
@@ -107,20 +111,22 @@ def run(releases: Sequence[Release], cache: Cache, progress: Progress, *, only: 
                 chambers.enter_context(
                     enter(release, source.parent / f"{release.name}-{side}", cache, progress, source=source)
                 )
-                for side in range(_SIDES)
+                for side in range(_SIDES * len(releases))
             ]
             for release in releases
         }
         outcomes = [] if only else [_selfcheck(source.parent / "selfcheck.log", progress)]
-        running = []
-        for release, places in sides.items():
-            parts: SimpleQueue[Part] = SimpleQueue()
-            for part in _parts(release, only):
-                parts.put(part)
-            running.append((release, places, [pool.submit(_work, place, parts) for place in places]))
+        queues = {release: _queue(release, only) for release in releases}
+        running: dict[Release, list[Future[_Worked]]] = {release: [] for release in releases}
+        for turn in range(len(releases)):
+            for release, places in sides.items():
+                running[release] += [
+                    pool.submit(_work, place, queues[release])
+                    for place in places[turn * _SIDES : (turn + 1) * _SIDES]
+                ]
         outcomes += [
-            _outcome(release, places, [side.result() for side in working])
-            for release, places, working in running
+            _outcome(release, sides[release], [side.result() for side in working])
+            for release, working in running.items()
         ]
         code = _tell(outcomes, cache.place("logs"))
     if code == 0 and not only and set(releases) == set(RELEASES.values()):
@@ -211,10 +217,19 @@ def _title(name: str) -> str:
     return name.removeprefix("qa/").replace("/", " ").removesuffix(".py")
 
 
-def _work(place: Workplace, parts: SimpleQueue[Part]) -> tuple[list[StepError], list[Took]]:
+def _queue(release: Release, only: Sequence[str]) -> SimpleQueue[Part]:
+    parts: SimpleQueue[Part] = SimpleQueue()
+    for part in _parts(release, only):
+        parts.put(part)
+    return parts
+
+
+def _work(place: Workplace, parts: SimpleQueue[Part]) -> _Worked:
     """Boot one cluster, and run parts on it until none is left; what failed, and how long each took."""
     failures: list[StepError] = []
     times: list[Took] = []
+    if parts.empty():
+        return failures, times
     try:
         place.boot()
     except StepError as error:
@@ -232,9 +247,7 @@ def _work(place: Workplace, parts: SimpleQueue[Part]) -> tuple[list[StepError], 
         times.append(Took(part.what, time.monotonic() - begun))
 
 
-def _outcome(
-    release: Release, places: Sequence[Workplace], sides: Sequence[tuple[list[StepError], list[Took]]]
-) -> Outcome:
+def _outcome(release: Release, places: Sequence[Workplace], sides: Sequence[_Worked]) -> Outcome:
     results = [file for place in places for file in (place.folder / "cluster").glob("results-*.xml")]
     passed, failed, skipped = (sum(column) for column in zip((0, 0, 0), *map(_counts, results), strict=True))
     failures = tuple(failure for side, _ in sides for failure in side)
