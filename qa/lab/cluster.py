@@ -92,12 +92,13 @@ class Cluster:
             self.ceph("osd", "new", str(uuid.uuid4()), "0")
             identity = self.ceph_json("osd", "dump")["osds"][0]["uuid"]
             self._tool("ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", identity)
+            # by force, since no mgr has said yet that it is there. One that runs would run itself anew: it aborts when
+            # its modules make threads just then, and sessions that they had would stay behind and block others for a
+            # minute (doc/facts.md F14)
+            self.ceph("mgr", "module", "enable", "fscrypt", "--force")
         for kind, name in (("mgr", "x"), ("osd", "0"), ("mds", "a")):
             self.start(kind, name)
         if new:
-            # before there is a file system: enabling makes the mgr run itself anew, and a session that its modules
-            # had would stay behind and block others for a minute (doc/facts.md F14)
-            self.enable_module("fscrypt")
             self.ceph("osd", "pool", "create", "cephfs_meta", "8")
             self.ceph("osd", "pool", "create", "cephfs_data", "8")
             self.ceph("fs", "new", "cephfs", "cephfs_meta", "cephfs_data")
