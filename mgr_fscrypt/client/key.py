@@ -17,7 +17,7 @@ from ..keys.signatures import Verdict
 from .advice import shown
 from .bundle_import import BundleImport
 from .key_files import read_key, require_absent, write_key
-from .key_reports import Destroyed, report, report_tenant
+from .key_reports import Destroyed, Telling
 from .key_text import buried, buried_line, line_of, text_of, value_of
 from .openers import NewProtector, new_protector, openers_of, show_words
 from .outcome import Exit, Failure
@@ -42,6 +42,7 @@ class Keys:
         self._options = options
         self._access = access
         self._dry_run = getattr(options, "dry_run", False)
+        self._telling = Telling(custody_, reporter, dry_run=self._dry_run)
 
     def create(self) -> Exit:
         """A new key, or one out of a file."""
@@ -110,7 +111,7 @@ class Keys:
         is_in = "would be in" if self._dry_run else "is in"
         text = f"key {box.title} {is_in} {shown(file)}: whoever has it needs nothing else"
         self._reporter.answer(value, text)
-        self._tell(box)
+        self._telling.of_key(box)
         return Exit.DONE
 
     def listing(self) -> Exit:
@@ -133,7 +134,7 @@ class Keys:
             if isinstance(found, ContainerError):
                 self._reporter.note(f"damaged: {found}")
                 damaged += 1
-            elif not self._tell(found):
+            elif not self._telling.of_key(found):
                 return Exit.UNREACHABLE
             else:
                 told += 1
@@ -142,7 +143,7 @@ class Keys:
             if isinstance(standing, ContainerError):
                 self._reporter.note(f"damaged: {standing}")
                 damaged += 1
-            elif not self._was_told(report_tenant(self._custody, standing)):
+            elif not self._telling.of_standing(standing):
                 return Exit.UNREACHABLE
             else:
                 tenants += 1
@@ -199,7 +200,7 @@ class Keys:
         tombstone = self._custody.lifecycle.finish(self._options.named)
         would = "would destroy" if self._dry_run else "destroyed"
         self._reporter.summary(buried(tombstone), f"{would} key {tombstone.name} ({tombstone.key}) for good")
-        self._tell(tombstone)
+        self._telling.of_key(tombstone)
         if not self._dry_run:
             self._sign(tenant)
         return Exit.DONE
@@ -237,7 +238,7 @@ class Keys:
         done.run(self._options.file.read_bytes()[:_LARGEST_BUNDLE])
         for box in done.brought:
             if not box.is_tenant_key:
-                self._tell(box)
+                self._telling.of_key(box)
         would, left = "would bring" if self._dry_run else "brought", done.left_out
         value = {"file": str(self._options.file), "keys": [box.key for box in done.brought]}
         value |= {"kms": done.managers, "left_out": left}
@@ -341,15 +342,5 @@ class Keys:
         value = {**value_of(box), "dry_run": self._dry_run}
         what = f"would {would}" if self._dry_run else did
         self._reporter.summary(value, f"{what} key {box.title}")
-        self._tell(box)
+        self._telling.of_key(box)
         return Exit.DONE
-
-    def _tell(self, box: Lockbox | Tombstone) -> bool:
-        return self._dry_run or self._was_told(report(self._custody, box))
-
-    def _was_told(self, refusal: str | None) -> bool:
-        if refusal is not None:
-            self._reporter.note(
-                f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later"
-            )
-        return refusal is None

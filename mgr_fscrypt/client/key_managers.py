@@ -8,7 +8,7 @@ from ..custody import Custody
 from ..keys.errors import KmsSettingsError
 from ..keys.kms import KINDS, Settings, Standing, standing, trust
 from .advice import shown
-from .key_reports import tell_of_tenant
+from .key_reports import Telling
 from .key_text import protector_value
 from .openers import openers_of
 from .outcome import Exit, Failure
@@ -26,6 +26,7 @@ class KeyManagers:
         self._reporter = reporter
         self._options = options
         self._dry_run = getattr(options, "dry_run", False)
+        self._telling = Telling(custody, reporter, dry_run=self._dry_run)
 
     def create(self) -> Exit:
         """Its first key."""
@@ -35,7 +36,7 @@ class KeyManagers:
         value = {"tenant": tenant, "kms": name, "version": 1, "dry_run": self._dry_run}
         self._reporter.summary(value, f"{would} the key of tenant {tenant}, which {name} opens")
         forget_unneeded(self._custody, self._reporter, box.entries if self._dry_run else ())
-        self._tell(tenant)
+        self._telling.of_tenant(tenant)
         return Exit.DONE
 
     def tenants(self) -> Exit:
@@ -68,7 +69,9 @@ class KeyManagers:
             for each in managed.values():
                 each.rotate()
         openers = {**managed, **others}
-        done = self._custody.tenants.rotate(tenant, openers, self._custody.acts, leaving=leaving)
+        done = self._custody.tenants.rotate(
+            tenant, openers, self._custody.acts, leaving=leaving, wrapped=self._telling.of_key
+        )
         would = "would have" if self._dry_run else "has"
         value = {
             "tenant": tenant,
@@ -79,7 +82,7 @@ class KeyManagers:
         text = f"tenant {tenant} {would} version {done.version} of its key, with {done.rewrapped} master keys under it"
         self._reporter.summary(value, text)
         forget_unneeded(self._custody, self._reporter, done.made if self._dry_run else done.unneeded)
-        self._tell(tenant)
+        self._telling.of_tenant(tenant)
         return Exit.DONE
 
     def rotate_every(self) -> Exit:
@@ -100,7 +103,7 @@ class KeyManagers:
                 "not by key managers alone is it opened, so the engine service cannot: health will tell when it is "
                 f"time for `cephfs-fscrypt tenant rotate {tenant}`"
             )
-        self._tell(tenant)
+        self._telling.of_tenant(tenant)
         return Exit.DONE
 
     def add(self) -> Exit:
@@ -179,10 +182,6 @@ class KeyManagers:
         return Exit.DONE
 
     # parts
-
-    def _tell(self, tenant: str) -> None:
-        if not self._dry_run:
-            tell_of_tenant(self._custody, self._reporter, tenant)
 
     def _standing(self, settings: Settings) -> tuple[Standing, str]:
         """Of the credentials file on this host, and why that cannot be used here, which is no reason not to add."""

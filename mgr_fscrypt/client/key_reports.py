@@ -1,30 +1,55 @@
 """What the manager is told of keys that are kept in the cluster."""
 
 import errno
+from collections.abc import Callable
 
 from ..ceph.errors import CephError
 from ..custody import Custody
 from ..keys.lockbox import Lockbox, Tombstone
 from ..keys.schedule import Standing
+from ..messages import KeyFacts, MessageError, TenantFacts
 from ..reported import key_facts, tenant_facts
 from .report import Reporter
 
 
-def report(custody: Custody, box: Lockbox | Tombstone) -> str | None:
-    """Tell the manager's module, through the monitors; why it was not told, or None. Of a bundle nobody is told."""
-    return _told(custody, "fscrypt key adopt", key_facts(box).encode())
+class Telling:
+    """Tells the manager's module, through the monitors, of what was done; of a bundle, and of a dry run, nobody.
 
+    What it did not take is told in a note, and nothing more is sent then: each attempt may take its time.
+    """
 
-def report_tenant(custody: Custody, standing: Standing) -> str | None:
-    """Tell it of a tenant's key; as `report`."""
-    return _told(custody, "fscrypt tenant adopt", tenant_facts(standing).encode())
+    def __init__(self, custody: Custody, reporter: Reporter, *, dry_run: bool = False) -> None:
+        self._cluster = None if dry_run else custody.cluster
+        self._schedule = custody.schedule
+        self._reporter = reporter
+        self._fs_name = ""
+        self._refused = False
 
+    def of_key(self, box: Lockbox | Tombstone) -> bool:
+        """Of a master key as it is now; did it take all that it was told so far?"""
+        return self._told("fscrypt key adopt", lambda: key_facts(box))
 
-def tell_of_tenant(custody: Custody, reporter: Reporter, tenant: str) -> None:
-    """Tell it how a tenant's key is now; a note says so where it was not told."""
-    refusal = report_tenant(custody, custody.schedule.standing(tenant))
-    if refusal is not None:
-        reporter.note(f"the manager was not told ({refusal}); `cephfs-fscrypt key rescan` does it later")
+    def of_tenant(self, tenant: str) -> bool:
+        """Of a tenant's key as it is now; as `of_key`."""
+        return self._cluster is None or self.of_standing(self._schedule.standing(tenant))
+
+    def of_standing(self, standing: Standing) -> bool:
+        """The same, where that was read already."""
+        return self._told("fscrypt tenant adopt", lambda: tenant_facts(standing))
+
+    def _told(self, command: str, facts: Callable[[], KeyFacts | TenantFacts]) -> bool:
+        if self._cluster is None or self._refused:
+            return not self._refused
+        try:
+            self._fs_name = self._fs_name or self._cluster.file_system().name
+            self._cluster.command(command, fs=self._fs_name, report=facts().encode())
+        except (CephError, MessageError) as error:
+            self._refused = True
+            why = error.strerror if isinstance(error, CephError) else None
+            self._reporter.note(
+                f"the manager was not told ({why or error}); `cephfs-fscrypt key rescan` does it later"
+            )
+        return not self._refused
 
 
 class Destroyed:
@@ -49,13 +74,3 @@ class Destroyed:
                 self.silent = error.strerror or str(error)
             return False
         return bool(found["state"] == "destroyed")
-
-
-def _told(custody: Custody, command: str, report: str) -> str | None:
-    if custody.cluster is None:
-        return None
-    try:
-        custody.cluster.command(command, fs=custody.cluster.file_system().name, report=report)
-    except CephError as error:
-        return error.strerror or str(error)
-    return None

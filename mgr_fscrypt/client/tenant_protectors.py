@@ -8,7 +8,7 @@ from ..keys.lockbox import Entry
 from ..keys.managed import forget
 from ..keys.opener import Opener
 from ..keys.tenants import Change
-from .key_reports import tell_of_tenant
+from .key_reports import Telling
 from .key_text import protector_value
 from .openers import NewProtector, new_protector, openers_of, show_words
 from .outcome import Exit, Failure
@@ -85,8 +85,7 @@ class TenantProtectors:
         what = f"would {would}" if self._dry_run else did
         self._reporter.summary({**value, "dry_run": self._dry_run}, f"{what} {box.whose}")
         forget_unneeded(self._custody, self._reporter, change.made if self._dry_run else change.unneeded)
-        if not self._dry_run:
-            tell_of_tenant(self._custody, self._reporter, box.name)
+        Telling(self._custody, self._reporter, dry_run=self._dry_run).of_tenant(box.name)
         return Exit.DONE
 
 

@@ -207,6 +207,7 @@ class Tenants:
         leaving: Collection[str] = (),
         anew: bool = True,
         proceed: Callable[[], object] = lambda: None,
+        wrapped: Callable[[Lockbox], object] = lambda _: None,
     ) -> Rotation:
         """A new key for a tenant, and all of its master keys wrapped under that one; the old one is forgotten then.
 
@@ -220,6 +221,7 @@ class Tenants:
             leaving: names of protectors that are left behind.
             anew: make a new key where there is nothing to go on with; else only what ended early is done.
             proceed: called before each step; what it raises ends the rotation there.
+            wrapped: called with the lockbox of each master key that was wrapped anew, as it is then.
 
         Raises:
             RefusedError: one of the protectors is neither among the openers nor to be left behind.
@@ -241,7 +243,7 @@ class Tenants:
                 # what is under a newer one is another rotation's
                 if _version(entry) < target.version:
                     proceed()
-                    acts.rewrap(box.key, entry.id, target, known)
+                    wrapped(acts.rewrap(box.key, entry.id, target, known))
                     rewrapped += 1
             proceed()
             dropped = self._drop_unused(tenant, target.version)

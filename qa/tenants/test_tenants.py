@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,11 @@ HEARD: list[socket.socket] = []
 
 def heard(connection: socket.socket, _: Event) -> None:
     HEARD.append(connection)
+
+
+def registered(cluster: Cluster, fs: str, key: str) -> dict[str, Any]:
+    """What the manager knows of a key."""
+    return dict(json.loads(cluster.ceph("fscrypt", "key", "show", fs, key, "--format", "json")))
 
 
 def identifier(key: str) -> bytes:
@@ -191,13 +197,18 @@ def test_a_bundle_is_opened_by_the_key_manager_that_it_names(kms: str, key: str,
     done("key", "test", key, "kms", "--open", "kms", *by)
 
 
-def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao):
+def test_a_rotation_leaves_everything_open(tenant: str, key: str, bao: Bao, cluster: Cluster):
     by = ("--credentials", bao.credentials)
+    fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
+    before = registered(cluster, fs, key)
     assert "would have version 2" in done("tenant", "rotate", tenant, "--dry-run", *by)
     told = json.loads(done("tenant", "rotate", tenant, "--kms-too", "--json", *by))
     assert (told["version"], told["rewrapped"]) == (2, 1)
     (shown,) = [json.loads(line) for line in done("tenant", "ls", "--json").splitlines() if tenant in line]
     assert shown["versions"] == ["2"]
+    now, kept = registered(cluster, fs, key), json.loads(done("key", "show", key, "--json"))
+    assert before["generation"] < now["generation"] == kept["generation"], "the manager was told"
+    assert now["protectors"][0]["created"] == kept["protectors"][0]["created"]
     done("key", "test", key, "kms", "--open", "kms", *by)
 
 
@@ -245,7 +256,7 @@ def test_the_manager_makes_a_subtree_by_a_service_that_asks_the_key_manager(
 
 def test_the_manager_lists_what_was_made(key: str, tenant: str, cluster: Cluster):
     fs = json.loads(cluster.ceph("fs", "ls", "--format", "json"))[0]["name"]
-    shown = json.loads(cluster.ceph("fscrypt", "key", "show", fs, key, "--format", "json"))
+    shown = registered(cluster, fs, key)
     assert (shown["tenant"], shown["state"]) == (tenant, "active")
     assert [each["kind"] for each in shown["protectors"]] == ["tenant"]
 

@@ -16,7 +16,9 @@ from mgr_fscrypt.client.outcome import Exit
 from mgr_fscrypt.custody import Custody
 from mgr_fscrypt.format import MasterKey
 from mgr_fscrypt.keys import bundle
+from mgr_fscrypt.keys.acts import Acts
 from mgr_fscrypt.keys.audit import Audit
+from mgr_fscrypt.keys.errors import KmsUnreachableError
 from mgr_fscrypt.keys.keeper import Keeper
 from mgr_fscrypt.keys.key_file import KeyFile
 from mgr_fscrypt.keys.kms import SIGNING_KEY, Settings
@@ -26,6 +28,8 @@ from mgr_fscrypt.keys.overlay import Overlay
 from mgr_fscrypt.keys.register import Register
 from mgr_fscrypt.keys.safe import Safe
 from mgr_fscrypt.keys.schedule import Schedule
+from mgr_fscrypt.messages import KeyFacts, TenantFacts
+from mgr_fscrypt.reported import key_facts
 from qa.fakes.key_cases import FIRST, FSID, MASTER, Desk
 from qa.fakes.kms import FakeKms
 from qa.fakes.objects import FakeObjects
@@ -40,6 +44,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.told: list[str] = []
         """But for questions."""
+        self.reports: list[str] = []
+        self.attempts = 0
         self.destroyed: set[str] = set()
         self.away = False
 
@@ -47,6 +53,7 @@ class FakeCluster:
         return SimpleNamespace(name="cephfs")
 
     def command(self, prefix: str, **words: Any) -> Any:
+        self.attempts += 1
         if self.away:
             raise CephError(errno.EOPNOTSUPP, "the module is not enabled")
         if prefix == "fscrypt key show":
@@ -54,6 +61,7 @@ class FakeCluster:
                 return {"state": "destroyed"}
             raise CephError(errno.ENOENT, "no such key")
         self.told.append(prefix)
+        self.reports.append(words["report"])
         return None
 
 
@@ -179,6 +187,40 @@ def test_a_dry_run_changes_nothing(act: str, stage: Stage, capsys: pytest.Captur
     assert stage.seen() == before
     assert commands.main(words) == Exit.DONE, capsys.readouterr().err
     assert stage.seen()[:2] != before[:2], "what nothing changes proves nothing"
+
+
+def test_a_rotation_tells_the_manager_how_each_key_is_after_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with stage.custody() as found:
+        found.acts.create("other", "acme", MasterKey(b"o" * 64), "kms", found.by_tenant())
+        boxes = [found.safe.find(name) for name in ("managed", "other")]
+    rotate = ["tenant", "rotate", "acme", *stage.words(*_FIRST)]
+    rewrap, done = Acts.rewrap, list[Lockbox]()
+
+    def once(*words: Any) -> Lockbox:
+        if done:
+            raise KmsUnreachableError("it is gone")
+        done.append(rewrap(*words))
+        return done[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Acts, "rewrap", once)
+        assert commands.main(rotate) == Exit.UNREACHABLE
+    assert [KeyFacts.decode(each) for each in stage.cluster.reports] == [key_facts(done[0])], "what was done"
+    assert commands.main(rotate) == Exit.DONE
+    *keys, tenant = stage.cluster.reports
+    with stage.custody() as found:
+        now = [found.safe.find(box.key) for box in boxes]
+    assert [box.generation for box in now] > [box.generation for box in boxes]
+    told = {each.identifier: each for each in map(KeyFacts.decode, keys)}
+    assert told == {box.key: key_facts(box) for box in now}
+    assert TenantFacts.decode(tenant).version == 2
+    stage.cluster.away, stage.cluster.attempts = True, 0
+    capsys.readouterr()
+    assert commands.main(rotate) == Exit.DONE, "it is none the worse for a manager that is away"
+    assert stage.cluster.attempts == 1, "nothing that does not answer is asked for each key"
+    assert capsys.readouterr().err.count("the manager was not told (the module is not enabled") == 1
 
 
 def test_a_key_that_was_recovered_is_marked_and_told(stage: Stage, capsys: pytest.CaptureFixture[str]):
