@@ -92,6 +92,24 @@ class KmsPage:
         return "\n".join(filter(None, (shown, one_line(self.trouble))))
 
 
+@dataclass(frozen=True)
+class DeclaredManagers:
+    """What the engine service tells of key managers, as resources.
+
+    Args:
+        fs_name: the file system that it works for; empty: it does not tell.
+        managers: those that are known there.
+        untold: why not all are here; empty: all are.
+    """
+
+    fs_name: str
+    managers: tuple[KmsResource, ...]
+    untold: str
+
+
+NOT_ASKED = DeclaredManagers("", (), "the engine service was not asked")
+
+
 class KeyManagers:
     """What the commands about key managers do.
 
@@ -127,14 +145,14 @@ class KeyManagers:
             return refusal.result
         return Result(status=f"{name} is being tried; `ceph fscrypt kms ls` tells how that ends")
 
-    def declared(self) -> tuple[tuple[KmsResource, ...], str]:
-        """All that are known, as resources; and why not all are, or empty."""
+    def declared(self) -> DeclaredManagers:
+        """All that are known, as resources."""
         try:
             found = self.known()
         except RefusalError as refusal:
-            return (), f"key managers are not shown: {refusal.result.status}"
+            return DeclaredManagers("", (), refusal.result.status)
         name = self._name(found)
-        return tuple(_declared(name, each) for each in found.managers), found.trouble
+        return DeclaredManagers(name, tuple(_declared(name, each) for each in found.managers), found.trouble)
 
     def known(self) -> Managers:
         """What the service knows. Raises `RefusalError`: nothing, or there is none."""

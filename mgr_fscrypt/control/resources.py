@@ -26,6 +26,7 @@ from .client_lines import left_to_a_client
 from .cluster import FileSystem, FileSystemMap, existing
 from .destructions import Destructions
 from .gates import Gates, GateStore, Wanted
+from .key_managers import NOT_ASKED, DeclaredManagers
 from .keys import Keys, KeyStore
 from .packed import PART, Made, packed
 from .paging import following, page_size, position
@@ -141,7 +142,7 @@ class Resources:
         self,
         resources: Sequence[Resource],
         *,
-        managers: Sequence[KmsResource] | None = None,
+        managers: DeclaredManagers = NOT_ASKED,
         who: str = "",
         dry_run: bool = False,
     ) -> Result:
@@ -152,7 +153,7 @@ class Resources:
 
         Args:
             resources: what is declared.
-            managers: all key managers that there are; None: nobody tells.
+            managers: what the engine service tells of key managers.
             who: the name of the identity that declares it; empty: nobody in particular.
             dry_run: only say what would be done.
         """
@@ -213,9 +214,7 @@ class Resources:
         shown = packed(found(), lambda each: each.simplified(), resource_of)
         return Result(answer=Declared(shown, end if next(everything, None) else None))
 
-    def _applied(
-        self, resource: Resource, managers: Sequence[KmsResource] | None, who: str, *, dry_run: bool
-    ) -> Result:
+    def _applied(self, resource: Resource, managers: DeclaredManagers, who: str, *, dry_run: bool) -> Result:
         try:
             match resource:
                 case SubtreeResource(facts=None):
@@ -269,11 +268,23 @@ class Resources:
                 words += [word for each in kms.options.items() for word in ("--option", "=".join(each))]
         return left_to_a_client(self._cluster, system.name, words)
 
-    def _is_so(self, resource: KmsResource, known: Sequence[KmsResource] | None) -> bool:
-        """Is a key manager as it is declared, as far as is known? Raises `RefusalError`: it is another one."""
-        if known is None:
+    def _is_so(self, resource: KmsResource, told: DeclaredManagers) -> bool:
+        """Is a key manager as it is declared? Of another file system than the service's a client finds out.
+
+        Raises:
+            RefusalError: it is another one; or the service does not tell.
+        """
+        system = existing(self._cluster, resource.fs)
+        if told.untold:
+            raise RefusalError(
+                errno.EAGAIN,
+                f"key manager {resource.name} was left as it was: the engine service does not tell now whether it is "
+                f"so already ({told.untold}); apply it again when it does, or look on a client: "
+                f"cephfs-fscrypt kms ls --fs {shell_word(system.name)}",
+            )
+        if told.fs_name != system.name:
             return False
-        same = [each for each in known if (each.fs, each.name) == (resource.fs, resource.name)]
+        same = [each for each in told.managers if each.name == resource.name]
         if resource.removed or not same:
             return resource.removed and not same
         if same != [resource]:

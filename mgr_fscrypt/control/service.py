@@ -20,6 +20,7 @@ from ..messages.service import (
     Hello,
     KeyState,
     Lock,
+    Question,
     RotationState,
     Said,
     ServiceStatus,
@@ -325,10 +326,12 @@ class ServiceKeeper(Generic[Settings]):
             ) from error
         except ChannelError as error:
             self._silent = str(error)
+            look = "look at `ceph fscrypt service status`, then run it again"
             raise RefusalError(
                 errno.EAGAIN,
-                f"{error}; it may have been done: look at `ceph fscrypt service status`, then run it again "
-                "(twice does no harm)",
+                f"{error}; nothing was changed: {look}"
+                if isinstance(wish, Question)
+                else f"{error}; it may have been done: {look} (twice does no harm)",
             ) from error
         if isinstance(said, Trouble):
             raise RefusalError(

@@ -1,12 +1,12 @@
 """How things should be: `ceph fscrypt apply` and `ceph fscrypt show`."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from mgr_module import HandleCommandResult
 
 from ..control import RefusalError, Result
 from ..control.declared import declared
+from ..control.key_managers import NOT_ASKED
 from ..messages.resource import GateResource, KmsResource
 from .command import Command, MaybeNumber, MaybeText
 from .desk import Desk
@@ -31,7 +31,8 @@ class ResourceCommands(Desk):
         gated = any(isinstance(each, GateResource) for each in resources)
         if gated:
             self.observer.refresh()
-        managers = self._managers() if any(isinstance(each, KmsResource) for each in resources) else None
+        asked = any(isinstance(each, KmsResource) for each in resources)
+        managers = self.key_managers.declared() if asked else NOT_ASKED
         reply = self.act(
             "apply",
             (),
@@ -54,15 +55,11 @@ class ResourceCommands(Desk):
         format: MaybeText = None,  # noqa: A002 - ceph's word
     ) -> HandleCommandResult:
         """Print what there is as a file that `apply` takes: all, or of a file system, of a kind (key, gate, ...); --after shows the next page"""  # noqa: E501 - ceph -h prints it as it stands
-        managers, untold = self.key_managers.declared()
+        told = self.key_managers.declared()
+        untold = told.untold if told.fs_name else f"key managers are not shown: {told.untold}"
 
         def shown() -> Result:
-            page = self.resources.show(fs, after, limit, kind=kind, managers=managers)
+            page = self.resources.show(fs, after, limit, kind=kind, managers=told.managers)
             return replace(page, status=untold) if page.success else page
 
         return self.reply(shown, format)
-
-    def _managers(self) -> Sequence[KmsResource] | None:
-        """All key managers; None where nobody tells, or not of all."""
-        managers, untold = self.key_managers.declared()
-        return None if untold else managers

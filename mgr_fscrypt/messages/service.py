@@ -257,6 +257,17 @@ KeptAsk = ManagersQuestion | TryManager | Rescan | KeptQuestion | BundleQuestion
 Ask = (
     Hello | StatusQuestion | Unlock | Lock | Wipe | Shutdown | JobAsk | KeptAsk | ScanQuestion | SizesQuestion
 )
+Question = (
+    StatusQuestion
+    | JobQuestion
+    | JobsQuestion
+    | ManagersQuestion
+    | KeptQuestion
+    | BundleQuestion
+    | ScanQuestion
+    | SizesQuestion
+)
+"""What changes nothing, answered or not."""
 ASKS: Mapping[str, type[Ask]] = {
     "hello": Hello,
     "status": StatusQuestion,

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from mgr_fscrypt.client.commands import parser
+from mgr_fscrypt.control.key_managers import KeyManagers
 from mgr_fscrypt.control.migrations import NewMigration
+from mgr_fscrypt.messages.kms import KmsFacts
+from mgr_fscrypt.messages.service import KnownManager, Managers
 from qa.fakes.manager import Loaded, loaded
 
 WORDS: dict[str, object] = {
@@ -40,6 +43,7 @@ KMS = {
     "file": "vault.json",
     "options": {"mount": "transit"},
 }
+VAULT = KmsFacts("vault", "vault", "https://a:8200", "k", "vault.json", ("mount=transit",))
 TENANT = {"kind": "fscrypt.tenant", "version": 1, "fs": "cephfs", "name": "acme", "kms": "vault"}
 
 
@@ -74,6 +78,10 @@ def test_each_line_is_a_command_of_the_client(manager: Loaded):
 
 @pytest.mark.parametrize("resource", [KMS, KMS | {"intent": "removed"}, TENANT])
 def test_what_is_declared_is_told_as_a_command_too(manager: Loaded, resource: dict[str, object]):
+    known = (KnownManager(VAULT, None, testing=False),) if "intent" in resource else ()
+    manager.module.key_managers = KeyManagers(
+        ask=lambda _: Managers(1, 1.0, "", known), cluster=manager.module
+    )
     reply = manager.run("apply", inbuf=json.dumps(resource), format="json")
     (outcome,) = json.loads(reply.stdout)["outcomes"]
     line = outcome["status"].partition("run on a client: ")[2]

@@ -7,7 +7,7 @@ import pytest
 
 from mgr_fscrypt.control import FileSystem, RefusalError, Result
 from mgr_fscrypt.control.client_lines import ClientLine, left_to_a_client
-from mgr_fscrypt.control.key_managers import KeyManagers, KmsPage
+from mgr_fscrypt.control.key_managers import DeclaredManagers, KeyManagers, KmsPage
 from mgr_fscrypt.messages.kms import KmsFacts
 from mgr_fscrypt.messages.resource import KmsResource
 from mgr_fscrypt.messages.service import (
@@ -114,12 +114,13 @@ def test_what_nobody_tells(act: Callable[[KeyManagers, str], Result], said: Said
     service = Service(said)
     result = act(service.manager, "cephfs")
     assert (result.code, says in result.status) == (errno.EAGAIN, True)
-    assert service.manager.declared() == ((), f"key managers are not shown: {result.status}")
+    assert service.manager.declared() == DeclaredManagers("", (), result.status)
 
 
 def test_they_are_declared():
     options = {"mount": "transit", "path": "a=b"}
-    assert Service().manager.declared() == (
+    assert Service().manager.declared() == DeclaredManagers(
+        "cephfs",
         (
             KmsResource("cephfs", "second", "kmip", "b:5696", "uid", "second.json", {}),
             KmsResource("cephfs", "vault", "vault", "https://a:8200", "k", "vault.json", options),

@@ -26,6 +26,7 @@ from mgr_fscrypt.control.asked import FRESH
 from mgr_fscrypt.control.declared import MOST, declared
 from mgr_fscrypt.control.destructions import Destructions
 from mgr_fscrypt.control.gates import Gates
+from mgr_fscrypt.control.key_managers import NOT_ASKED, DeclaredManagers
 from mgr_fscrypt.control.observing import Observer
 from mgr_fscrypt.messages import TenantFacts
 from mgr_fscrypt.messages.resource import KmsResource, resource_of
@@ -115,8 +116,16 @@ def resources() -> Iterator[World]:
         yield World(database)
 
 
-def applied(resources: World, *values: dict[str, Any], dry_run: bool = False) -> Result:
-    return resources.apply(declared(json.dumps(values)), dry_run=dry_run)
+def applied(
+    resources: World, *values: dict[str, Any], told: DeclaredManagers = NOT_ASKED, dry_run: bool = False
+) -> Result:
+    return resources.apply(declared(json.dumps(values)), managers=told, dry_run=dry_run)
+
+
+def vault() -> KmsResource:
+    found = resource_of(KMS)
+    assert isinstance(found, KmsResource)
+    return found
 
 
 def outcomes(result: Result) -> list[str]:
@@ -229,24 +238,20 @@ def test_tenants_and_key_managers_are_shown_as_far_as_they_are_known(resources: 
         assert resources.tenants.adopt(
             "cephfs", TenantFacts(tenant, 1, 1, 0, managers, ("recovery-code",)).encode()
         ).success
-    known = resource_of(KMS)
-    assert isinstance(known, KmsResource)
+    known = vault()
     page = resources.show(managers=[known])
     assert page.answer is not None
     assert page.answer.simplified() == {"resources": [KMS, TENANT]}
     assert outcomes(applied(resources, TENANT, TENANT | {"name": "other"})) == ["unchanged", "client"]
-    for managers, outcome in (
-        ([known], "unchanged"),
-        ([], "client"),
-        (None, "client"),
-        ([replace(known, address="elsewhere:1")], "refused"),
-        ([replace(known, fs="scratch")], "client"),
+    other = replace(known, address="elsewhere:1")
+    for managers, outcome, gone in (
+        ((known,), "unchanged", "client"),
+        ((), "client", "unchanged"),
+        ((other,), "refused", "client"),
     ):
-        result = resources.apply(declared(json.dumps([KMS])), managers=managers)
-        assert outcomes(result) == [outcome]
-    gone = [KMS | {"intent": "removed"}]
-    for managers, outcome in (([known], "client"), ([], "unchanged"), (None, "client")):
-        assert outcomes(resources.apply(declared(json.dumps(gone)), managers=managers)) == [outcome]
+        told = DeclaredManagers("cephfs", managers, "")
+        assert outcomes(applied(resources, KMS, told=told)) == [outcome]
+        assert outcomes(applied(resources, KMS | {"intent": "removed"}, told=told)) == [gone]
     added = applied(resources, TENANT | {"kms": "third"})
     assert "cephfs-fscrypt tenant add acme --with kms:third --fs cephfs" in str(added.answer)
     assert shown(resources, "scratch").resources == ()
@@ -256,6 +261,26 @@ def test_tenants_and_key_managers_are_shown_as_far_as_they_are_known(resources: 
     rest = resources.show(None, first.following, managers=[known]).answer
     assert rest is not None
     assert rest.simplified() == {"resources": [TENANT]}
+
+
+@pytest.mark.parametrize("resource", [KMS, KMS | {"intent": "removed"}])
+def test_where_the_service_does_not_tell_nobody_knows_how_a_key_manager_is(
+    resources: World, resource: dict[str, Any]
+):
+    """It is neither as declared nor for a client to do, as far as anybody can tell."""
+    down = "there is no engine service, nothing was changed; `ceph fscrypt service status` says why"
+    for told in (DeclaredManagers("", (), down), DeclaredManagers("cephfs", (), "some cannot be read")):
+        result = applied(resources, resource, told=told)
+        assert (outcomes(result), result.code) == (["refused"], errno.EAGAIN)
+        (outcome,) = result.answer.outcomes  # type: ignore[union-attr]
+        assert outcome.status == (
+            "key manager vault was left as it was: the engine service does not tell now whether it is so already "
+            f"({told.untold}); apply it again when it does, or look on a client: cephfs-fscrypt kms ls --fs cephfs"
+        )
+    # it works for another one, and what it tells says nothing of ours
+    assert outcomes(applied(resources, resource, told=DeclaredManagers("scratch", (), ""))) == ["client"]
+    lost = applied(resources, resource | {"fs": "cepfs"}, told=DeclaredManagers("cephfs", (), ""))
+    assert (outcomes(lost), lost.code) == (["refused"], errno.ENOENT)
 
 
 def test_pages_of_all_kinds_and_file_systems(resources: World):
@@ -334,8 +359,10 @@ def test_what_takes_a_secret_is_answered_with_the_line_for_a_client(
     resources: World, value: dict[str, Any], line: str
 ):
     applied(resources, KEPT)
+    known = (vault(),) if "intent" in value else ()
     for dry_run in (True, False):
-        result = applied(resources, value, SUBTREE, dry_run=dry_run)
+        told = DeclaredManagers("cephfs", known, "")
+        result = applied(resources, value, SUBTREE, told=told, dry_run=dry_run)
         assert outcomes(result)[0] == "client"
         assert result.code == errno.EOPNOTSUPP
         assert isinstance(result.answer, Applied)

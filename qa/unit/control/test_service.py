@@ -12,6 +12,7 @@ import pytest
 from mgr_fscrypt.backoff import Backoff
 from mgr_fscrypt.control.observing import Census
 from mgr_fscrypt.control.outages import Outages
+from mgr_fscrypt.control.refusal import RefusalError
 from mgr_fscrypt.control.results import Result
 from mgr_fscrypt.control.service import (
     DOWN,
@@ -31,8 +32,10 @@ from mgr_fscrypt.messages.service import (
     Done,
     Greeting,
     Hello,
+    JobQuestion,
     KeyState,
     Lock,
+    ManagersQuestion,
     Said,
     ServiceStatus,
     StatusQuestion,
@@ -363,6 +366,16 @@ def test_a_command_to_unlock(answer: Said | Exception, code: int, status: str):
     result = stage.keeper.unlock(KEY, 60)
     assert (result.code, status in result.status) == (code, True), result.status
     assert stage.started[0][1].asked[-1] == Unlock(KEY, 60)
+
+
+def test_a_question_without_an_answer_changed_nothing():
+    stage = Stage()
+    stage.rounds(1)
+    for question in (ManagersQuestion(), JobQuestion(KEY)):
+        stage.answers[type(question)] = ChannelError("no answer in 4 s")
+        with pytest.raises(RefusalError) as caught:
+            stage.keeper.asked(lambda asked=question: asked)  # type: ignore[misc]
+        assert "no answer in 4 s; nothing was changed: look at " in caught.value.result.status
 
 
 def test_keys_that_were_shut_are_wiped_and_who_cannot_be_asked_is_told():

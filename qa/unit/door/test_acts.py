@@ -196,6 +196,21 @@ def test_what_is_applied_is_recorded_one_by_one(manager: Loaded):
     assert manager.run("apply", inbuf=manager.run("show").stdout).stderr == "1 unchanged"
 
 
+def test_how_a_key_manager_is_nobody_tells_without_a_service(manager: Loaded):
+    vault = {"kind": "fscrypt.kms", "version": 1, "fs": "cephfs", "name": "vault", "type": "vault"}
+    vault |= {"address": "https://vault:8200", "key": "k", "file": "vault.json"}
+    subtree = {"kind": "fscrypt.subtree", "version": 1, "fs": "cephfs", "path": "/a"} | FACTS
+    reply = manager.run("apply", inbuf=json.dumps([subtree, vault]))
+    assert (reply.retval, reply.stderr) == (-errno.EAGAIN, "1 changed, 1 refused"), (
+        "nothing else waits for it"
+    )
+    assert (
+        "left as it was: the engine service does not tell now whether it is so already (there is no"
+        in reply.stdout
+    )
+    assert manager.run("show").stderr.startswith("key managers are not shown: there is no engine service")
+
+
 def test_a_key_that_is_applied_shut_is_wiped_by_the_service(manager: Loaded):
     asked = asked_to_wipe(manager)
     manager.run("apply", inbuf=declared(state="disabled"), dry_run=True)
