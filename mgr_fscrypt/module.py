@@ -411,6 +411,7 @@ class Module(
         states = self.service.rotations()
         if states:
             self._answer(lambda: self.tenants.learn(states))
+            self.rescans.rotated(states)
         late = self._answer(lambda: self.tenants.due(LATE)).answer
         return rotation_checks(late.tenants if isinstance(late, TenantPage) else (), states)
 

@@ -1,14 +1,14 @@
-"""The index of keys made anew from what is kept: `ceph fscrypt key rescan`.
+"""The index of keys made anew from what is kept: `ceph fscrypt key rescan`, and by itself after a rotation.
 
 The engine service reads the lockboxes, without what wraps; a page at a time is taken over from it.
 """
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ..messages.service import Ask, Kept, KeptQuestion, Managers, Rescan, Said
+from ..messages.service import Ask, Kept, KeptQuestion, Managers, Rescan, RotationState, Said
 from .client_lines import left_to_a_client
 from .cluster import FileSystemMap, existing, names_of
 from .key_managers import ELSEWHERE
@@ -21,7 +21,7 @@ COMMAND = "key rescan carry out"
 
 
 class Rescans:
-    """What `key rescan` does: `begin` answers at once; `step` goes on with it, on a thread that may wait.
+    """What `key rescan` does: `begin` and `rotated` answer at once; `step` goes on with it, on a thread that may wait.
 
     Args:
         ask: the engine service. Raises `RefusalError`.
@@ -55,6 +55,8 @@ class Rescans:
         self._wiped = wiped
         self._turn = threading.Lock()
         self._wanted = False
+        self._asked = False
+        self._rotated = frozenset[RotationState]()
 
     @property
     def wanted(self) -> bool:
@@ -70,17 +72,27 @@ class Rescans:
             self._ask(Rescan)
         except RefusalError as refusal:
             return refusal.result
-        self._want(True)
+        self._want(True, asked=True)
         return Result(
             status=f"the keys of {fs_name} are being read; `ceph fscrypt audit ls` has a line of `{COMMAND}` when "
             "the index has them"
         )
+
+    def rotated(self, states: Iterable[RotationState]) -> None:
+        """The service told of rotations: where it has done one since, master keys are wrapped anew, and read again."""
+        done = frozenset(each for each in states if not each.error)
+        if done - self._rotated:
+            self._want(True)
+        self._rotated = done
 
     def step(self) -> None:
         """Take over what was read, if it was; what does not answer is asked again at the next step."""
         if not self.wanted:
             return
         try:
+            if not self._asked:
+                self._ask(Rescan)
+                self._want(True, asked=True)
             self._go_on(self._ask(lambda: KeptQuestion("")))
         except RefusalError:
             return
@@ -96,8 +108,8 @@ class Rescans:
                 failure = Result.failed(errno.EAGAIN, f"{said.error}; nothing was changed, run it again")
                 self._carried_out(said, lambda: failure)
                 self._want(False)
-            case "read":
-                self._want(not self._take_over(said))
+            case "read" if self._take_over(said):
+                self._want(False)
 
     def _take_over(self, page: Kept) -> bool:
         """All pages; tells whether that is over: done, or refused, which another try would not change."""
@@ -135,6 +147,6 @@ class Rescans:
     def _name(self, page: Kept) -> str:
         return names_of(self._cluster).get(page.fscid or 0, f"file system {page.fscid}")
 
-    def _want(self, wanted: bool) -> None:
+    def _want(self, wanted: bool, *, asked: bool = False) -> None:
         with self._turn:
-            self._wanted = wanted
+            self._wanted, self._asked = wanted, asked

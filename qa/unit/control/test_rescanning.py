@@ -10,7 +10,7 @@ import pytest
 from mgr_fscrypt.control import FileSystem, KeyPage, Keys, RefusalError, Result, TenantPage, Tenants
 from mgr_fscrypt.control.rescanning import COMMAND, Rescans
 from mgr_fscrypt.messages import KeyFacts, TenantFacts
-from mgr_fscrypt.messages.service import Ask, Done, Kept, KeptQuestion, Managers, Rescan, Said
+from mgr_fscrypt.messages.service import Ask, Done, Kept, KeptQuestion, Managers, Rescan, RotationState, Said
 from mgr_fscrypt.store import KeyTable, LocalDatabase, TenantTable
 
 FACTS = KeyFacts("00" * 16, "payroll", "acme", "active", 1, 1, 0, 0, 0, ())
@@ -112,6 +112,26 @@ def test_all_pages_are_taken_over_once_they_are_read(stage: Stage):
     stage.rescans.begin("cephfs")
     stage.rescans.step()
     assert [result.changed for *_, result in stage.acts] == [True, True, False, False]
+
+
+def test_what_the_service_rotated_is_read_again(stage: Stage):
+    done = RotationState(1, replace(TENANT, version=2), "", 1.0)
+    failed = RotationState(1, replace(TENANT, tenant="blue"), "KmsUnreachableError", 1.0)
+    stage.rescans.rotated((failed,))
+    assert not stage.rescans.wanted, "its keys are as they were"
+    stage.rescans.rotated((failed, done))
+    assert (stage.rescans.wanted, stage.asked) == (True, []), "it waits for no service"
+    stage.pages = {"": READING}
+    stage.rescans.step()
+    stage.rescans.step()
+    assert stage.asked.count(Rescan()) == 1
+    stage.pages = {"": FIRST, "1": LAST}
+    stage.rescans.step()
+    assert (stage.rescans.wanted, stage.known()) == (False, ["payroll", "other", "acme"])
+    stage.rescans.rotated((failed, done))
+    assert not stage.rescans.wanted, "it is told of again and again"
+    stage.rescans.rotated((replace(failed, error=""), done))
+    assert stage.rescans.wanted, "what failed may have been gone on with"
 
 
 def test_another_service_is_asked_anew(stage: Stage):

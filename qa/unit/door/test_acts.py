@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts
+from mgr_fscrypt.messages import KeyFacts, Policy, SubtreeFacts, TenantFacts
 from mgr_fscrypt.messages.resource import KINDS
-from mgr_fscrypt.messages.service import Ask, Said, Trouble, Wipe
+from mgr_fscrypt.messages.service import Ask, RotationState, Said, Trouble, Wipe
 from qa.fakes.manager import Loaded, Reply, loaded
 
 MANUAL = Path(__file__).resolve().parents[3] / "doc" / "manager.md"
@@ -175,6 +175,16 @@ def test_the_health_tells_of_a_broken_audit(manager: Loaded):
     manager.module._stopping.wait = lambda _seconds: manager.module._stopping.set()
     manager.module.serve()
     assert manager.module.health["FSCRYPT_AUDIT_BROKEN"]["severity"] == "error"
+
+
+def test_the_keys_are_read_again_once_the_service_has_rotated_a_tenants(manager: Loaded):
+    facts = TenantFacts("acme", 2, 1_700_000_000, 86400, ("vault",), ())
+    manager.module.service.rotations = lambda: (RotationState(1, facts, "", 1.0),)
+    manager.module._stopping.wait = lambda _seconds: manager.module._stopping.set()
+    manager.module.serve()
+    assert manager.module.rescans.wanted
+    (line,) = json.loads(manager.run("tenant ls", format="json").stdout)["tenants"]
+    assert (line["tenant"], line["version"]) == ("acme", 2)
 
 
 def test_what_is_applied_is_recorded_one_by_one(manager: Loaded):
