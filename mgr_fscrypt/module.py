@@ -157,7 +157,7 @@ class Module(
             keys=self.keys,
             tenants=self.tenants,
             cluster=self,
-            answer=self._answer,
+            answer=self._answer_or_later,
             recorded=self.audit.recorded,
             wiped=self.service.wiped,
         )
@@ -367,7 +367,7 @@ class Module(
                 service=self.service,
                 subtrees=self.subtrees,
                 left=left,
-                answer=self._answer,
+                answer=self._answer_or_later,
                 recorded=self.audit.recorded,
             ),
             cluster=self,
@@ -376,7 +376,7 @@ class Module(
             marks=self,
             now=time.monotonic,
             log=self.log,
-            **parts,
+            **parts | {"answer": self._answer_or_later},
         )
         opening = Opening(keys=self.keys, tenants=self.tenants, answer=self._answer)
         self.node_bundles = NodeBundles(
@@ -549,7 +549,13 @@ class Module(
     def _answer(self, work: Callable[[], Result]) -> Result:
         return self._waiting.answer(lambda: self._on_database(work))
 
-    def _on_database(self, work: Callable[[], Result]) -> Result:
+    def _answer_or_later(self, work: Callable[[], Result]) -> Result:
+        """As `_answer`, for what goes on by itself until it is refused: a database that fails refuses nothing."""
+        return self._waiting.answer(lambda: self._on_database(work, failed=errno.EAGAIN, newer=errno.EAGAIN))
+
+    def _on_database(
+        self, work: Callable[[], Result], *, failed: int = errno.EIO, newer: int = errno.EPERM
+    ) -> Result:
         """Do work on the database's thread; what goes wrong with the database becomes its result."""
         try:
             try:
@@ -567,11 +573,11 @@ class Module(
             )
         except NewerSchemaError as error:
             self._waiting.trouble = str(error)
-            return Result.failed(errno.EPERM, str(error))
+            return Result.failed(newer, str(error))
         except sqlite3.Error as error:
             self._waiting.trouble = str(error)
             return Result.failed(
-                errno.EIO,
+                failed,
                 f"the manager's database failed: {error}; see the manager's log, then run the command again "
                 "(twice does no harm)",
             )

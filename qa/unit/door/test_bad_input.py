@@ -3,13 +3,19 @@ says what to do, and nothing changed."""
 
 import errno
 import inspect
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 
 import pytest
 
 from mgr_fscrypt.control.documents import LONGEST
 from mgr_fscrypt.messages import SubtreeFacts
+from mgr_fscrypt.messages.job import JobPage, Jobs, JobState, JobWish
+from mgr_fscrypt.messages.service import JobsQuestion
+from mgr_fscrypt.messages.subtree_job import LookOptions, LookResult, as_options
+from mgr_fscrypt.store.schema import MIGRATIONS
 from qa.fakes.manager import Loaded, Reply, loaded
 from qa.fakes.servers import FakeServers, session
 from qa.unit.door.test_acts import COMMANDS, REPORTED, SUBTREE, acts, given
@@ -155,6 +161,31 @@ def test_a_database_of_a_newer_release_is_left_as_it_is(manager: Loaded, command
     assert list(manager.module._connection.iterdump()) == before
 
 
+def test_what_came_of_a_job_waits_for_a_database_that_can_be_used(manager: Loaded):
+    """A manager of an older release takes over while hosts are upgraded: it is no verdict on the job."""
+    facts = replace(SubtreeFacts.decode(SUBTREE), inode=8)
+    found = LookResult("/new", facts, "", "", verified=None, csi=False, metadata=(), advice=())
+    wish = JobWish("00" * 16, "adopt", 1, "/new", as_options(LookOptions(verify=False, dry_run=False)))
+    state = JobState(
+        wish, "done", "", 1.0, 1, 1, "", 0.0, None, (), json.dumps(asdict(found)), 0, 1.0, 1.0, 1.0
+    )
+    module = manager.module
+    module.service.asked = lambda ask: JobPage((state,), None) if isinstance(ask(), JobsQuestion) else state
+    manager.run("status")
+    database = module._connection
+    for trouble, mended in (
+        ("PRAGMA user_version = 1000", f"PRAGMA user_version = {len(MIGRATIONS)}"),
+        ("CREATE TRIGGER Full BEFORE INSERT ON Act BEGIN SELECT RAISE(ABORT, 'x'); END", "DROP TRIGGER Full"),
+    ):
+        database.execute(trouble)
+        module.follow_up.seen(Jobs(0, 0, 0, ()))
+        module.follow_up.round()
+        database.execute(mended)
+        assert "/new" not in manager.run("subtree ls").stdout
+    module.follow_up.round()
+    assert "/new" in manager.run("subtree ls").stdout
+
+
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_a_pool_that_was_removed(manager: Loaded, command: str):
     before = rows(manager)
@@ -181,7 +212,7 @@ def test_a_subtree_that_was_renamed_or_deleted_behind_us(manager: Loaded):
     """A report of the same directory elsewhere, or of another one there, says what to forget first."""
     moved = manager.run("subtree adopt", "cephfs", "/b", report=SUBTREE)
     assert (moved.retval, "ceph fscrypt subtree forget cephfs /a" in moved.stderr) == (-errno.EEXIST, True)
-    facts = SubtreeFacts.decode(SUBTREE)
+    facts = replace(SubtreeFacts.decode(SUBTREE), inode=8)
     other = SubtreeFacts(8, facts.mode, facts.policy).encode()
     again = manager.run("subtree adopt", "cephfs", "/a", report=other)
     assert (again.retval, "ceph fscrypt subtree forget cephfs /a" in again.stderr) == (-errno.EEXIST, True)
