@@ -24,11 +24,13 @@ from .control import (
     Audit,
     AuditWatch,
     FileSystem,
+    KeyLine,
     KeyPage,
     Keys,
     Resources,
     Result,
     Subtrees,
+    TenantLine,
     TenantPage,
     Tenants,
 )
@@ -189,6 +191,7 @@ class Module(
             date=time.time,
         )
         self._health: Simplified = {}
+        self._late: Sequence[TenantLine] = ()
         self.metrics = Metrics(
             subtrees=self.subtrees,
             keys=self.keys,
@@ -278,9 +281,12 @@ class Module(
         threading.Thread(target=self.serving.run, name="fscrypt-api", daemon=True).start()
         watch = DatabaseWatch(time.monotonic)
         acts = AuditWatch(self.audit)
+        # what the database told last holds while it does not answer: no warning ends by that
+        keys: Sequence[KeyLine] = ()
         while not self._stopping.is_set():
             due = self._answer(lambda: self.keys.due(AHEAD))
-            keys = due.answer.keys if isinstance(due.answer, KeyPage) else ()
+            if isinstance(due.answer, KeyPage):
+                keys = due.answer.keys
             checks = watch.checks(due) | key_checks(keys, time.time()) | self._checks_of_rotations()
             if due.success:
                 self._answer(acts.look)
@@ -413,7 +419,9 @@ class Module(
             self._answer(lambda: self.tenants.learn(states))
             self.rescans.rotated(states)
         late = self._answer(lambda: self.tenants.due(LATE)).answer
-        return rotation_checks(late.tenants if isinstance(late, TenantPage) else (), states)
+        if isinstance(late, TenantPage):
+            self._late = late.tenants
+        return rotation_checks(self._late, states)
 
     def shutdown(self) -> None:
         """Stop `serve` and the service; work on the database that has begun ends by itself."""

@@ -15,7 +15,7 @@ from .cluster import FileSystemMap, existing, names_of
 from .nearest import hint
 from .refusal import RefusalError
 from .results import Result
-from .text import moment, one_line, table
+from .text import moment, one_line, shell_word, table
 from .values import Simplified
 
 ELSEWHERE = "the engine service works for another file system"
@@ -74,8 +74,10 @@ class KmsPage:
 
     def plain(self) -> str:
         """Show it to a person."""
-        shown = f"No key manager is known on {self.fs_name}; `cephfs-fscrypt kms add` makes one known."
-        if self.managers:
+        shown = ""
+        if not self.managers and not self.trouble:
+            shown = f"No key manager is known on {self.fs_name}; `cephfs-fscrypt kms add` makes one known."
+        elif self.managers:
             rows = [
                 (
                     each.name,
@@ -175,6 +177,12 @@ def _require_known(found: Managers, fs_name: str, name: str) -> None:
     names = [each.facts.name for each in found.managers]
     if name in names:
         return
+    if found.trouble:
+        raise RefusalError(
+            errno.EAGAIN,
+            f"the engine service does not tell of all key managers now, nothing was tried ({found.trouble}); run "
+            f"on a client: cephfs-fscrypt kms test {shell_word(name)} --fs {shell_word(fs_name)}",
+        )
     next_step = hint(name, names, "see `ceph fscrypt kms ls`")
     raise RefusalError(errno.ENOENT, f'there is no key manager "{name}" on {fs_name}; {next_step}')
 

@@ -50,7 +50,8 @@ class Opening:
             line: for a client, by what it is given to open the key.
 
         Raises:
-            RefusalError: EPERM: it is disabled or gone; EOPNOTSUPP: no key manager opens it; with the line.
+            RefusalError: EPERM: it is disabled or gone; EOPNOTSUPP: no key manager opens it; with the line. Or nobody
+                tells now.
         """
         if key.state != "active":
             raise RefusalError(
@@ -78,7 +79,11 @@ class Opening:
         self.require(known.key, lambda opened_by: f"{line} --open {opened_by}")
 
     def by_managers(self, key: KeyLine) -> bool:
-        """Do key managers open it, as far as is known? A tenant that was never reported is left to the service."""
+        """Do key managers open it, as far as is known? A tenant that was never reported is left to the service.
+
+        Raises:
+            RefusalError: nobody tells now.
+        """
         if not any(kind == _TENANT for _, kind, *_ in key.protectors):
             return False
         tenants = self._tenant(key)
@@ -88,7 +93,8 @@ class Opening:
         return tuple(name for _, others in self._tenant(key) for name in others)
 
     def _tenant(self, key: KeyLine) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Who opens the key of its tenant: key managers, others."""
-        found = self._answer(lambda: self._tenants.show(key.fs_name, key.tenant)).answer
-        lines = found.tenants if isinstance(found, TenantPage) else ()
-        return [(line.managers, line.others) for line in lines]
+        """Who opens the key of its tenant: key managers, others. Raises `RefusalError`: nobody tells now."""
+        found = self._answer(lambda: self._tenants.show(key.fs_name, key.tenant))
+        if not isinstance(found.answer, TenantPage):
+            raise RefusalError(found.code, found.status)
+        return [(line.managers, line.others) for line in found.answer.tenants]

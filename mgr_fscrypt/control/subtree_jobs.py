@@ -196,17 +196,15 @@ class SubtreeJobs:
 
     def look(self, fs_name: str, path: str, *, dry_run: bool = False) -> Result:
         """Find out what a directory is that somebody encrypted, and register it."""
-        key = None
         try:
             where = normal_path(path)
+            there = self._answer(lambda: self._subtrees.room_for(fs_name, where))
+            if not there.success:
+                return there
+            key = there.answer.key if isinstance(there.answer, SubtreeDetail) else None
+            verify = key is not None and key.state == "active" and self._opening.by_managers(key)
         except RefusalError as refusal:
             return refusal.result
-        there = self._answer(lambda: self._subtrees.room_for(fs_name, where))
-        if not there.success:
-            return there
-        if isinstance(there.answer, SubtreeDetail):
-            key = there.answer.key
-        verify = key is not None and key.state == "active" and self._opening.by_managers(key)
         options = as_options(LookOptions(verify=verify, dry_run=dry_run))
         line = f"{client_line('subtree status', where, fs_name)} --facts"
         return self._jobs.begin(LOOK, fs_name, where, options, instead=line)

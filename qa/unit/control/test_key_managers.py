@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -67,9 +68,10 @@ def test_they_are_listed_as_they_were_met():
     text = result.rendered(None)[1]
     assert "KmsUnreachableError" in text
     assert "1970-01-01 00:00:02 UTC" in text
-    empty = Service(Managers(1, 1.0, "the settings of key manager x cannot be read", ()))
+    empty = Service(Managers(1, 1.0, "", ()))
     assert "`cephfs-fscrypt kms add`" in empty.manager.listing().rendered(None)[1]
-    assert "x cannot be read" in empty.manager.listing().rendered(None)[1]
+    unread = Service(Managers(1, 1.0, "the settings of key manager x cannot be read", ()))
+    assert unread.manager.listing().rendered(None)[1] == "the settings of key manager x cannot be read"
 
 
 def test_one_is_tried():
@@ -79,6 +81,11 @@ def test_one_is_tried():
     missing = service.manager.test("cephfs", "vualt")
     assert (missing.code, 'did you mean "vault"?' in missing.status) == (errno.ENOENT, True)
     assert len(service.asked) == 3, "one that is not there is not tried"
+    unread = Service(replace(KNOWN, trouble="some cannot be read"))
+    unknown = unread.manager.test("cephfs", "vualt")
+    assert unknown.code == errno.EAGAIN, "it may be there"
+    assert unknown.status.endswith("on a client: cephfs-fscrypt kms test vualt --fs cephfs")
+    assert unread.manager.test("cephfs", "vault").success
 
 
 ACTS: list[Callable[[KeyManagers, str], Result]] = [

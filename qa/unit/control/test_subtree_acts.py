@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mgr_fscrypt.control import Keys, Result, Subtrees, Tenants
+from mgr_fscrypt.control import KeyLine, Keys, Result, Subtrees, Tenants
 from mgr_fscrypt.control.follow_up import PATIENCE, SILENCE, CreationStory, FollowUp
 from mgr_fscrypt.control.gate_answers import UNPROTECTED
 from mgr_fscrypt.control.gates import Wanted
@@ -686,6 +686,21 @@ def test_adopt_verifies_where_a_key_manager_opens_the_key(world: Acts):
     looked = world.acts_.look("cephfs", "/s")
     world.finish()
     assert world.job(looked).outcome()["verified"] is True
+
+
+def test_who_opens_a_key_is_not_guessed_while_the_database_is_away(world: Acts):
+    world.acts_.create(NEW)
+    world.finish()
+    key = world.keys.show("cephfs", "payroll").answer
+    assert isinstance(key, KeyLine)
+    opening = Opening(
+        keys=world.keys, tenants=world.tenants, answer=lambda _: Result.failed(errno.EAGAIN, "it is away")
+    )
+    with pytest.raises(RefusalError, match="it is away"):
+        opening.require(key, lambda _: "")
+    world.acts_._opening = opening
+    looked = world.acts_.look("cephfs", "/s")
+    assert (looked.code, looked.status) == (errno.EAGAIN, "it is away")
 
 
 def test_a_job_that_ended_with_what_nobody_knows_is_passed_over(

@@ -18,6 +18,8 @@ MANUAL = Path(__file__).resolve().parents[3] / "doc" / "manager.md"
 KEY = "00" * 16
 SUBTREE = SubtreeFacts(7, "engine", Policy("AES-256-XTS", "AES-256-CBC-CTS", 32, KEY)).encode()
 FACTS = {name: value for name, value in json.loads(SUBTREE).items() if name not in ("kind", "version")}
+KEY_LATE = KeyFacts(KEY, "payroll", "acme", "active", 1, 1, 2, 0, 0, ())
+TENANT_LATE = TenantFacts("acme", 1, 1, 1, ("vault",), ())
 REPORTED = KeyFacts(KEY, "payroll", "acme", "active", 1, 1, 0, 0, 0, ()).encode()
 # what a command is given where nothing better is known of it: changing commands are recorded when they refuse, too
 WORDS: dict[str, object] = {
@@ -185,6 +187,23 @@ def test_the_keys_are_read_again_once_the_service_has_rotated_a_tenants(manager:
     assert manager.module.rescans.wanted
     (line,) = json.loads(manager.run("tenant ls", format="json").stdout)["tenants"]
     assert (line["tenant"], line["version"]) == ("acme", 2)
+
+
+def test_no_warning_ends_because_the_database_does_not_answer(manager: Loaded):
+    module = manager.module
+    assert manager.run("key adopt", "cephfs", report=KEY_LATE.encode()).retval == 0
+    assert manager.run("tenant adopt", "cephfs", report=TENANT_LATE.encode()).retval == 0
+    seen = []
+
+    def wait(_seconds: float) -> None:
+        seen.append({"FSCRYPT_KEY_EXPIRING", "FSCRYPT_ROTATION_OVERDUE"} & module.health.keys())
+        module.ready = False
+        if len(seen) == 2:
+            module._stopping.set()
+
+    module._stopping.wait = wait
+    module.serve()
+    assert [len(each) for each in seen] == [2, 2]
 
 
 def test_what_is_applied_is_recorded_one_by_one(manager: Loaded):
