@@ -260,6 +260,12 @@ class Audience:
             ended = self._ended_of(number, fs_name)
             if ended:
                 return Result(answer=EndedStory(ended))
+            if census.trouble:
+                return Result.failed(
+                    errno.EAGAIN,
+                    f"no session {number} is known, and not all servers have told of theirs ({census.trouble}); run it "
+                    "again in some seconds",
+                )
             return Result.failed(
                 errno.ENOENT,
                 f"no session {number} was there {self._clock() - census.asked:.0f} s ago; see "

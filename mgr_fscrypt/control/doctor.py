@@ -151,6 +151,7 @@ class _Examination:
         self._fs_name = fs_name
         self.log = log
         self._pools: Sequence[Pool] = ()
+        self._answered = False
         self._counts: Mapping[int, tuple[int, int]] = {}
         self._census = Census()
         self._stopped = False
@@ -227,6 +228,7 @@ class _Examination:
         except RefusalError as error:
             yield Finding("database", Grade.ERROR, str(error), "`ceph osd stat`, `ceph health detail`")
             return
+        self._answered = True
         self._counts = {each.fscid: (each.engine, each.kernel) for each in overview.file_systems}
         yield from checks.database(overview.file_systems)
 
@@ -252,6 +254,8 @@ class _Examination:
             yield from checks.pools(sight.served, self._pools, kernel_mode=bool(kernel))
 
     def _features(self) -> Iterator[Finding]:
+        if not self._answered:
+            raise SilentError("the manager's database did not tell whether there are subtrees")
         for sight in self._sights():
             yield checks.features(sight.served, sum(self._counts.get(sight.file_system.fscid, (0, 0))))
 

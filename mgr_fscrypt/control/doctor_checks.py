@@ -282,11 +282,14 @@ def key_managers(report: ServiceReport, tenants: TenantPage) -> Iterator[Finding
         else:
             yield Finding("kms", Grade.OK, f"key manager {name} answers the engine service")
     idle = sorted({name for line in tenants.tenants for name in line.managers} - met.keys())
+    why = "was not needed by the engine service since it began"
+    if report.service is None:
+        why = f"is met by nobody: the engine service is {report.state}"
     for name in idle:
         yield Finding(
             "kms",
             Grade.UNKNOWN,
-            f"key manager {name} was not needed by the engine service since it began",
+            f"key manager {name} {why}",
             f"`cephfs-fscrypt kms test {shell_word(name)}`",
         )
     if not met and not idle:

@@ -80,6 +80,8 @@ def test_what_does_not_answer_keeps_its_place_and_its_age(world: World):
     assert "not asked: mds did not answer" in shown
     world.now += FRESH
     assert world.gates.set(ISOLATE).code == errno.EAGAIN
+    unknown = world.audience.explain(77)
+    assert (unknown.code, "not all servers have told of theirs" in unknown.status) == (errno.EAGAIN, True)
 
 
 def test_a_preview_changes_nothing_and_names_who_loses_what(world: World):
