@@ -2,12 +2,14 @@
 
 import argparse
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from ..custody import Custody
 from ..keys.errors import KmsSettingsError
 from ..keys.kms import KINDS, Settings, Standing, standing, trust
-from .advice import shown
+from .advice import failure_of, shown
 from .key_reports import Telling
 from .key_text import protector_value
 from .openers import openers_of
@@ -69,9 +71,15 @@ class KeyManagers:
             for each in managed.values():
                 each.rotate()
         openers = {**managed, **others}
-        done = self._custody.tenants.rotate(
-            tenant, openers, self._custody.acts, leaving=leaving, wrapped=self._telling.of_key
-        )
+        with self._under_way(tenant) as proceed:
+            done = self._custody.tenants.rotate(
+                tenant,
+                openers,
+                self._custody.acts,
+                leaving=leaving,
+                proceed=proceed,
+                wrapped=self._telling.of_key,
+            )
         would = "would have" if self._dry_run else "has"
         value = {
             "tenant": tenant,
@@ -182,6 +190,24 @@ class KeyManagers:
         return Exit.DONE
 
     # parts
+
+    @contextmanager
+    def _under_way(self, tenant: str) -> Iterator[Callable[[], object]]:
+        """A rotation, and what it calls before each step; one that ends after the first tells how things are left."""
+        steps = list[None]()
+        try:
+            yield lambda: steps.append(None)
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None or self._dry_run or len(steps) < 2:
+                raise
+            first = f"{failure.remedy.rstrip('.')}; then run" if failure.remedy else "run"
+            raise Failure(
+                failure.code,
+                failure.happened,
+                left=f"all data, and what opens it; some keys are under the new key of tenant {tenant}, others not yet",
+                remedy=f"{first} it again: it goes on",
+            ) from error
 
     def _standing(self, settings: Settings) -> tuple[Standing, str]:
         """Of the credentials file on this host, and why that cannot be used here, which is no reason not to add."""

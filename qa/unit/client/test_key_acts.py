@@ -207,6 +207,8 @@ def test_a_rotation_tells_the_manager_how_each_key_is_after_it(
     with monkeypatch.context() as patch:
         patch.setattr(Acts, "rewrap", once)
         assert commands.main(rotate) == Exit.UNREACHABLE
+    said = capsys.readouterr().err
+    assert ("nothing was changed" in said, "run it again: it goes on" in said) == (False, True)
     assert [KeyFacts.decode(each) for each in stage.cluster.reports] == [key_facts(done[0])], "what was done"
     assert commands.main(rotate) == Exit.DONE
     *keys, tenant = stage.cluster.reports
