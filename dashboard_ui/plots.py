@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .visit import Answer
+from .words import size
 
 WIDTH, HEIGHT = 1000, 200
 """Of the drawing, in units of its own."""
@@ -20,7 +21,6 @@ _HOURS = 2
 """Days up to which the axis has hours."""
 _ALONE = re.compile(r"M[^M]*h0(?=M|$)")
 _STEPS = (1, 2, 5, 10)
-_POWERS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def plotted(answers: Mapping[str, Answer]) -> Plot | None:
     value = told[0][1]
     since, until, step = value["since"], value["until"], value["step"]
     most = max(point["value"] for _, points in curves for point in points)
-    shown = _bytes if value["unit"] == "bytes" else _number
+    shown = size if value["unit"] == "bytes" else _number
     top = _top(most, value["unit"] == "bytes")
     lines = []
     for name, points in curves:
@@ -150,10 +150,3 @@ def _moment(seconds: int, *, hours: bool) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _bytes(value: float) -> str:
-    power = 0
-    while value >= 1024 and power < len(_POWERS) - 1:
-        value, power = value / 1024, power + 1
-    return f"{value:.3g} {_POWERS[power]}" if value < 1000 else f"{value:.0f} {_POWERS[power]}"

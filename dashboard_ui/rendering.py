@@ -1,8 +1,6 @@
 """Templates into pages: one environment, in which every value is escaped and every name has to exist."""
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -10,9 +8,11 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .acts import BY_COMMAND
+from .jobs import asked, outcome, title
 from .plots import HEIGHT, SPANS, WIDTH, days_of
 from .telling import told
 from .visit import Page, Visit
+from .words import moment, number, size, span
 
 HERE = Path(__file__).resolve().parent
 HTML = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
@@ -48,7 +48,15 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"moment": moment, "span": span, "number": number, "pretty": pretty}
+        self._environment.filters |= {
+            "moment": moment,
+            "span": span,
+            "number": number,
+            "size": size,
+            "title_of": title,
+            "asked": asked,
+            "outcome": outcome,
+        }
         self._environment.globals |= {
             "assets": assets,
             "places": _PLACES,
@@ -84,33 +92,6 @@ def _place(path: str) -> str:
     """The entry of the navigation that a page belongs to."""
     first = path.strip("/").partition("/")[0]
     return "/jobs" if first == "migrations" else f"/{first}"
-
-
-def moment(seconds: float) -> str:
-    """A point in time for a person, in UTC; one that no calendar has as the number that it is."""
-    try:
-        return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} s after 1970"
-
-
-def span(seconds: float) -> str:
-    """A length of time for a person, roughly."""
-    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        count = int(abs(seconds) // size)
-        if count:
-            return f"{count} {name}{'s' if count > 1 else ''}"
-    return "no time"
-
-
-def number(value: float) -> str:
-    """A number for a person, in groups of three digits."""
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.3g}"
-
-
-def pretty(value: object) -> str:
-    """Plain JSON types as a text that people can read."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def address(path: str, values: Mapping[str, Any] | None = None, **more: object) -> str:

@@ -299,7 +299,7 @@ def test_a_migration_is_watched(cluster: Cluster, browser: Browser):
     browser.press("Verify")
     browser.press("Verify")
     done(browser)
-    browser.sees('"differ": 0')
+    browser.sees("Different\n0")
     against += browser.look("migration-verified", "light", NARROW)
 
     browser.press("Roll back")

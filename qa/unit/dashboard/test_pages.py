@@ -245,9 +245,39 @@ def test_what_can_be_done_about_a_migration_fits_the_tree_that_is_in_place(
     _, markup = shown("/migrations/show", {**TOLD, "migrate status": job}, fs="cephfs")
     links = [urlsplit(each["href"] or "").path for each in markup.named("a")]
     assert {link.removeprefix("/do/migrate/") for link in links if "/do/migrate/" in link} == offered
-    assert "Asked for: evictyes" in markup.text
-    assert "Asked for: files per second10.0" in markup.text
-    assert "keep trash" not in markup.text, "what is as by default says nothing"
+    assert "End the sessions of clients that can reach ityes" in markup.text
+    assert "Files a second10" in markup.text
+    assert "Keep the old tree for" not in markup.text, "what is as by default says nothing"
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/show"])
+def test_a_job_is_called_the_same_everywhere(path: str):
+    job = {**TOLD["job show"], "kind": "migrate-verify", "path": "/letters", "state": "failed"}
+    answers = {**TOLD, "job show": job, "job ls": {"jobs": [job], "following": None}}
+    _, markup = shown(path, answers)
+    assert "Verification of the migration of /letters" in markup.text
+    assert "migrate-verify" not in markup.text
+
+
+def test_what_came_of_a_job_is_told_in_words():
+    met = [f"client.{number}" for number in range(12)]
+    result = {
+        "evicted": met,
+        "problems": 3,
+        "standing": {"bytes": 2048, "left_out": 0},
+        "of_the_future": [{}],
+    }
+    _, markup = shown("/jobs/show", {**TOLD, "job show": {**TOLD["job show"], "result": result}})
+    for each in (
+        "Could not be done3",
+        "client.4and 7 more",
+        "How it stands",
+        "Contents2 KiB",
+        "Of the future",
+    ):
+        assert each in markup.text
+    assert "client.5" not in markup.text
+    assert markup.named("pre") == []
 
 
 def test_what_a_job_met_can_be_kept():
