@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .acts import BY_COMMAND
 from .jobs import asked, outcome, title
 from .plots import HEIGHT, SPANS, WIDTH, days_of
+from .tables import by_column
 from .telling import told
 from .visit import Page, Visit
 from .words import moment, number, size, span
@@ -56,6 +57,7 @@ class Renderer:
             "title_of": title,
             "asked": asked,
             "outcome": outcome,
+            "by_column": by_column,
         }
         self._environment.globals |= {
             "assets": assets,

@@ -16,7 +16,7 @@ AXE = Path(__file__).with_name("axe.min.js")
 """Put there by `python3 -m dashboard_ui.build --axe`."""
 PATIENCE = 60
 """Seconds for what has to come by itself, on a machine that has much else to do."""
-WIDE, NARROW = 1280, 420
+WIDE, NARROW = 1280, 390
 _SWITCHES = (
     "--headless=new",
     # root in a chamber of its own

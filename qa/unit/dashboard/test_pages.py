@@ -1,6 +1,7 @@
 """Every page, on what real commands answered once (qa/vectors/pages.json)."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,28 @@ def test_what_came_of_a_job_is_told_in_words():
         assert each in markup.text
     assert "client.5" not in markup.text
     assert markup.named("pre") == []
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_a_narrow_screen_needs_no_columns(path: str):
+    """Each cell of a table that may be wide names its column, but for those that are empty or head their rows."""
+    page, _ = shown(path)
+    tables = re.findall(r'<table class="rows">(.*?)<tbody>(.*?)</table>', str(page.body), re.DOTALL)
+    for head, body in tables:
+        columns = re.findall(r'<th scope="col".*?>([^<>]+)<', head)
+        for row in body.split("<tr>")[1:]:
+            cells = re.findall(r'<t([dh])(?: data-column="(.*?)")?[^>]*>(.*?)</t[dh]>', row, re.DOTALL)
+            said = [named for _, named, _ in cells]
+            assert said == [
+                column if kind == "d" and content.strip() else ""
+                for column, (kind, _, content) in zip(columns, cells, strict=True)
+            ]
+    assert str(page.body).count('class="scroll"') == len(tables)
+
+
+def test_a_column_that_rows_are_sorted_by_is_called_the_same():
+    _, markup = shown("/subtrees", sort="mode")
+    assert {each.get("data-column") for each in markup.named("td")} >= {"Mode", "Cipher"}
 
 
 def test_what_a_job_met_can_be_kept():
