@@ -168,7 +168,7 @@ def _acts_meanwhile(visit: Visit, arguments: Arguments) -> Sequence[Mapping[str,
     """
     loaded = _loaded(visit)
     answer = visit.caller.call("audit ls", {"limit": _LOOKED_THROUGH})
-    words = [str(arguments[name]) for name in ("fs", "path") if name in arguments]
+    words = [str(arguments[name]) for name in ("fs", "path", "job") if name in arguments]
     found = [
         act
         for act in (answer.value or {}).get("acts", ())

@@ -61,7 +61,7 @@ class Caller(Protocol):
         """
 
     def tag(self, command: str, arguments: Arguments) -> str:
-        """Tell what a command would change from what that is later; empty: it cannot be told, or changes by itself."""
+        """Tell what people put of what a command would change from what they put later; empty: it cannot be told."""
 
     def call_if(self, command: str, arguments: Arguments, tag: str) -> Answer:
         """Do an operation where what it would change is as it was when `tag` was told; else the code is ESTALE."""

@@ -48,9 +48,7 @@ class ApiCaller:
 
     def tag(self, command: str, arguments: Mapping[str, Value]) -> str:
         """What `call_if` takes; see `dashboard_ui.visit.Caller`."""
-        # a job goes on by itself: that keeps nobody from pausing it
-        steady = command in self._api.routes and not command.startswith("job ")
-        return self._api.tag(self._visitor, command, arguments) if steady else ""
+        return self._api.tag(self._visitor, command, arguments) if command in self._api.routes else ""
 
     def _called(self, command: str, arguments: Mapping[str, Value], given: Callable[[], Result]) -> Answer:
         route = self._api.routes.get(command)

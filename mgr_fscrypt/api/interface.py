@@ -23,6 +23,7 @@ from .needs import needs, working
 from .operations import BY_COMMAND, INCLUDED, OPERATIONS, Operation, Parameter, Value, parameters
 from .problems import ProblemError, refusal
 from .scope import bound
+from .standing import standing
 from .statuses import status_of
 
 _LOCKS = 64
@@ -35,6 +36,8 @@ AT_WORK = 4
 """Commands that the API has under way at a time: those of `ceph` never wait behind more."""
 PATIENCE = 10.0
 """Seconds that a request waits for its turn."""
+_CHANGED = "it is not any more as it was when it was read, nothing was changed"
+_ANEW = "read it again, and decide anew"
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,11 @@ class Api:
         return result
 
     def tag(self, visitor: Visitor, command: str, arguments: Mapping[str, Value]) -> str:
-        """The ETag of what a command would change, for `call_if`; empty: it has none, or nobody can tell now."""
-        shown_by = self.routes.get(self.routes[command].operation.shown_by)
-        if shown_by is None:
+        """What a form is held to by `call_if`; empty: its command changes no such thing, or nobody can tell now."""
+        try:
+            return self._held(visitor, self.routes[command], arguments)
+        except RefusalError:
             return ""
-        names = {each.name for each in shown_by.parameters}
-        if not {each.name for each in shown_by.parameters if each.needed} <= arguments.keys():
-            return ""
-        shown = self._shown(visitor, shown_by, {name: arguments[name] for name in names & arguments.keys()})
-        return shown.headers.get("ETag", "")
 
     def call_if(self, visitor: Visitor, command: str, arguments: Mapping[str, Value], tag: str) -> Result:
         """Give a command where what it would change is as it was; else ESTALE."""
@@ -144,10 +143,31 @@ class Api:
             if not free:
                 return _busy()
             try:
-                self._check_unchanged(visitor, route, arguments, tag)
-            except ProblemError as problem:
-                return Result.failed(errno.ESTALE, f"{problem.detail}; {problem.step}")
+                now = self._held(visitor, route, arguments)
+            except RefusalError as error:
+                return error.result
+            if now != tag:
+                return Result.failed(errno.ESTALE, f"{_CHANGED}; {_ANEW}")
             return self.call(visitor, command, arguments)
+
+    def _held(self, visitor: Visitor, route: Route, arguments: Mapping[str, Value]) -> str:
+        """What `tag` tells. Raises `RefusalError` where it cannot be told now what people put."""
+        held_by = self.routes.get(route.operation.held_by)
+        if held_by is None:
+            return self._etag(visitor, route, arguments)
+        asked = _about(route, held_by, arguments)
+        if asked is None:
+            return ""
+        put = standing(held_by.operation.command, self.call(visitor, held_by.operation.command, asked))
+        return _digest(json.dumps(put).encode())
+
+    def _etag(self, visitor: Visitor, route: Route, arguments: Mapping[str, Value]) -> str:
+        """The ETag of what a command would change; empty: it has none, or nobody can tell now."""
+        shown_by = self.routes.get(route.operation.shown_by)
+        asked = None if shown_by is None else _about(route, shown_by, arguments)
+        if shown_by is None or asked is None:
+            return ""
+        return self._shown(visitor, shown_by, asked).headers.get("ETag", "")
 
     def respond(self, visitor: Visitor, request: Request) -> Reply:
         """Answer a request for an operation; its path begins with `ROOT`. Raises `ProblemError`."""
@@ -173,10 +193,11 @@ class Api:
 
         What has no state that somebody could look at waits for nobody: it may wait for the service, or a key manager.
         """
-        if not operation.shown_by:
+        shown_by = operation.shown_by or operation.held_by
+        if not shown_by:
             yield True
             return
-        place = (operation.shown_by, arguments.get("fs"), arguments.get("job"))
+        place = (shown_by, arguments.get("fs"), arguments.get("job"))
         lock = self._changing[hash(place) % _LOCKS]
         if not lock.acquire(timeout=self._patience):
             yield False
@@ -218,8 +239,7 @@ class Api:
             arguments["limit"] = max(1, limit * LARGEST_PAGE // len(reply.body) * 9 // 10)
         if reply.status != 200:
             return reply
-        tag = hashlib.sha256(reply.body).hexdigest()[:32]
-        return Reply(reply.status, reply.body, {**reply.headers, "ETag": f'"{tag}"'})
+        return Reply(reply.status, reply.body, {**reply.headers, "ETag": _digest(reply.body)})
 
     def _done(self, visitor: Visitor, route: Route, arguments: dict[str, Value]) -> Reply:
         result = self.call(visitor, route.operation.command, arguments)
@@ -242,13 +262,9 @@ class Api:
             raise ProblemError(
                 400, "this operation has no state that If-Match could mean, nothing was changed"
             )
-        tag = self.tag(visitor, route.operation.command, arguments)
+        tag = self._etag(visitor, route, arguments)
         if wanted not in (tag, "*") or not tag:
-            raise ProblemError(
-                412,
-                "it is not any more as it was when it was read, nothing was changed",
-                "read it again, and decide anew",
-            )
+            raise ProblemError(412, _CHANGED, _ANEW)
 
     def outages(self, visitor: Visitor, command: str | None = None) -> Sequence[Outage]:
         """What does not work now, of what a command needs; None: of all. Who is bound to a tenant is told less."""
@@ -275,6 +291,18 @@ class Api:
         if result.success or isinstance(result.answer, ClientLine):
             return Reply(200, _body(result).encode(), {"Content-Type": MEDIA_TYPE})
         return self.refused(visitor, result, route.operation)
+
+
+def _about(route: Route, shown_by: Route, arguments: Mapping[str, Value]) -> dict[str, Value] | None:
+    """What a command is given that shows what another one would change; None: the other one lacks some of it."""
+    names = {each.name for each in shown_by.parameters}
+    if not {each.name for each in route.parameters if each.needed} & names <= arguments.keys():
+        return None
+    return {name: arguments[name] for name in names & arguments.keys()}
+
+
+def _digest(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
 
 
 def _busy() -> Result:

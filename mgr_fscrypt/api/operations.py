@@ -34,6 +34,8 @@ class Operation:
         long: it begins a job, which is the answer.
         target: arguments that say what it is about, besides those in the path: they stand in the query.
         shown_by: the command whose answer is the state that it changes: its ETag is what If-Match means.
+        held_by: the same for forms, where that state moves by itself, too: they are held to what people put of it
+            (`standing`).
         document: the body is what the command reads from a file.
         page: lines of a page, where it is a list: as many as there are without a limit, and at most.
     """
@@ -45,6 +47,7 @@ class Operation:
     long: bool = False
     target: tuple[str, ...] = ()
     shown_by: str = ""
+    held_by: str = ""
     document: bool = False
     page: int = 500
 
@@ -146,15 +149,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("job ls", "GET", "/jobs", READ, page=MOST_ON_PAGE),
     Operation("job show", "GET", "/jobs/{job}", READ),
     *(
-        Operation(f"job {verb}", "POST", f"/jobs/{{job}}/{verb}", OPERATE, shown_by="job show")
+        Operation(
+            f"job {verb}", "POST", f"/jobs/{{job}}/{verb}", OPERATE, shown_by="job show", held_by="job show"
+        )
         for verb in ("pause", "resume", "cancel")
     ),
-    Operation("job forget", "DELETE", "/jobs/{job}", OPERATE, shown_by="job show"),
+    Operation("job forget", "DELETE", "/jobs/{job}", OPERATE, shown_by="job show", held_by="job show"),
     Operation("client ls", "GET", "/clients", READ),
     Operation("client explain", "GET", "/clients/{session}", READ),
     Operation("gate show", "GET", "/gates", READ),
     Operation("gate preview", "GET", "/gates/{fs}/preview", READ, target=_AT),
-    Operation("gate set", "PUT", "/gates/{fs}", SECURITY, target=_AT),
+    Operation("gate set", "PUT", "/gates/{fs}", SECURITY, target=_AT, held_by="gate show"),
     Operation("audit ls", "GET", "/audit", READ),
     Operation("audit verify", "GET", "/audit/verify", READ),
     Operation("show", "GET", "/resources", READ),

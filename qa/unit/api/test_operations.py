@@ -162,7 +162,8 @@ def test_a_form_that_somebody_else_overtook_is_refused_with_who_it_was(door: Doo
     assert tag
     assert caller.tag("subtree forget", {"fs": "cephfs"}) == "", "of nothing in particular"
     assert caller.tag("subtree forget", named | {"path": "/nosuch"}) == ""
-    assert caller.tag("job pause", {"job": KEY}) == "", "a job goes on by itself"
+    assert caller.tag("job pause", {"job": KEY}) == "", "no service tells how it is"
+    assert caller.tag("gate set", {"fs": "cephfs", "rung": "isolate"}) == "", "of no gate in particular"
     assert caller.call_if("subtree forget", {"fs": 7}, tag).code == errno.EINVAL
     assert door.send("PUT", f"{AT}/record?path=/a", body={"report": json.loads(SUBTREE) | {"mode": "kernel"}})
     late = caller.call_if("subtree forget", named, tag)

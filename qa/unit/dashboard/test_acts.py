@@ -247,6 +247,31 @@ def test_what_somebody_else_changed_meanwhile_is_told_and_what_was_typed_is_kept
     assert posted(caller, "subtree rm", fs="cephfs", path="/a", typed="/a", tag='"2"').status == 303
 
 
+@pytest.mark.parametrize(
+    ("command", "named", "by", "about"),
+    [
+        ("job cancel", {"job": "ab" * 16}, "job pause", "ab" * 16),
+        ("gate set", {"fs": "cephfs", "path": "/a", "rung": "isolate"}, "gate set", "cephfs /a exclude"),
+    ],
+)
+def test_a_form_about_a_job_or_a_gate_tells_who_was_there_before(
+    command: str, named: dict[str, str], by: str, about: str
+):
+    act = {"at": 4_000_000_000, "who": "bob", "command": by, "code": 0, "about": about, "result": "so"}
+    caller = FakeCaller({command: Answer(0, "x"), "audit ls": {"acts": [act]}}, tags={command: '"1"'})
+    place = BY_COMMAND[command].address
+    (form,) = [
+        each
+        for each in markup(PAGES.respond(visit(caller, place, query=named))).forms
+        if each.action == place
+    ]
+    caller.tags = {command: '"2"'}
+    late = posted(caller, command, **form.fields | named)
+    assert late.status == 412
+    assert f"bob: {by} so" in markup(late).text
+    assert [each for each, _ in caller.asked] == ["audit ls"], "nothing was done"
+
+
 def test_what_waits_is_told_by_its_form_and_its_buttons():
     outage = Outage("The engine service", "it <died>", "jobs", "lists")
     down = {None: [outage], "subtree verify": [outage], "job pause": [outage]}
