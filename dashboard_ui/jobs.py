@@ -13,7 +13,7 @@ LISTED = 5
 NOUNS: Mapping[str, str] = {
     "create": "Creation",
     "release": "Release to kernel clients",
-    "hold": "Taking back",
+    "hold": "Return to engine mode",
     "rm": "Removal",
     "adopt": "Registration",
     "verify": "Verification",
@@ -67,13 +67,12 @@ def title(job: Mapping[str, Any]) -> str:
 
 def asked(options: Mapping[str, Any]) -> Group:
     """What was asked for, as the forms call it; what was left as it is by default says nothing."""
-    said = {name: value for name, value in options.items() if value and value != -1}
-    return Group(
-        "",
-        tuple(
-            _fact(_LABELS.get(name) or _worded(name), _SHOWN.get(name, _text), said[name]) for name in said
-        ),
-    )
+    said = [
+        _fact(_LABELS.get(name) or _worded(name), _SHOWN.get(name, _text), value)
+        for name, value in options.items()
+        if value and value != -1
+    ]
+    return Group("", tuple(said))
 
 
 def outcome(result: Mapping[str, Any]) -> Iterator[Group]:
@@ -127,7 +126,10 @@ def _text(value: Any) -> str:
         case int() | float():
             return number(value) if math.isfinite(value) else str(value)
         case dict():
-            return "; ".join(f"{_worded(name, small=True)}: {_text(each)}" for name, each in value.items())
+            told = {
+                name: _SHOWN.get(name, _text)(each) for name, each in value.items() if each not in ("", [])
+            }
+            return "; ".join(f"{_worded(name, small=True)}: {each}" for name, each in told.items())
         case list():
             return ", ".join(map(_text, value)) or "none"
         case _:

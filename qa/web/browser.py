@@ -37,6 +37,10 @@ const done = arguments[arguments.length - 1];
 axe.run(document, {runOnly: arguments[0]}).then(found => done(found.violations.map(
   each => each.id + ": " + each.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(" | "))));
 """
+_SCROLLING = (
+    "[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth + 1)"
+    ".map(each => each.getAttribute('aria-label'))"
+)
 
 
 class Browser:
@@ -127,6 +131,8 @@ class Browser:
         against: list[str] = self.driver.execute_async_script(_CHECK, _RULES)
         if self._asked("document.documentElement.scrollWidth > innerWidth + 1"):
             against.append(f"the page is wider than {width} pixels")
+        if width == NARROW:
+            against += [f"{each} scrolls" for each in self._asked(_SCROLLING)]
         return [f"{name}, {theme}, {width}: {each}" for each in against]
 
     def complaints(self) -> list[str]:

@@ -9,7 +9,7 @@ import shlex
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -220,6 +220,7 @@ def test_a_job_is_watched(cluster: Cluster, browser: Browser):
     browser.type("Entries a second", "40")
     browser.press("Begin")
     assert browser.path.startswith("/jobs/show?job=")
+    assert "Verification of /payroll" in browser.driver.title
     browser.sees(" of 1,")
     moves(browser)
     against = browser.look("running")
@@ -227,7 +228,14 @@ def test_a_job_is_watched(cluster: Cluster, browser: Browser):
     browser.sees("paused")
     browser.press("Resume")
     browser.sees("running")
+    job = parse_qs(urlsplit(browser.path).query)["job"][0]
     browser.press("Cancel")
+    cluster.ceph("fscrypt", "job", "pause", job)
+    browser.press("Cancel it")
+    browser.sees("somebody else changed it meanwhile")
+    assert "job pause" in browser.text
+    against += browser.look("overtaken", "light", NARROW)
+    browser.press("Load it anew, with what you typed")
     browser.press("Cancel it")
     browser.sees("cancelled")
     assert against == []

@@ -96,7 +96,7 @@ def test_what_came_of_a_migration_has_units_and_groups():
 
 
 def test_what_came_of_a_verification_is_counted_and_the_first_are_told():
-    first = [{"finding": "stale-temporary", "inode": 12, "repairable": True, "stored": ""}] * 2
+    first = [{"finding": "stale-temporary", "inode": 123456, "repairable": True, "stored": ""}] * 2
     result = {
         "first": first,
         "entries": 1015,
@@ -111,7 +111,7 @@ def test_what_came_of_a_verification_is_counted_and_the_first_are_told():
     assert shown["Findings by kind"] == "2 stale temporary"
     assert (
         told([group])[""]["The first of them"].shown
-        == ("finding: stale-temporary; inode: 12; repairable: yes; stored: none",) * 2
+        == ("finding: stale-temporary; inode: 123456; repairable: yes",) * 2
     )
 
 
