@@ -82,7 +82,7 @@ def outcome(result: Mapping[str, Any]) -> Iterator[Group]:
 
 def _groups(heading: str, within: str, values: Mapping[str, Any]) -> Iterator[Group]:
     order = {name: place for place, name in enumerate(TERMS)}
-    names = sorted(values, key=lambda name: order.get(name, len(order)))
+    names = sorted(values, key=lambda name: order.get(f"{within}.{name}", order.get(name, len(order))))
     inner = {
         name for name in names if isinstance(values[name], dict) and values[name] and name not in _COUNTS
     }
@@ -173,7 +173,7 @@ TERMS: Mapping[str, str] = {
     "copied": "Files copied",
     "standing.verified": "Entries compared before the exchange",
     "gap": "Time with nothing at the path",
-    "kept_until": "The old tree is kept",
+    "kept_until": "The old tree is kept until",
     "left_out": "Left out",
     "source": "Inode of the old tree",
     # of what compares both trees
@@ -222,7 +222,7 @@ TERMS: Mapping[str, str] = {
 _SHOWN: Mapping[str, Shown] = {
     "state": _meant(
         {
-            "": "over: nothing is left of it",
+            "": "over",
             "copying": "the old tree is in place, the new one grows",
             "done": "the new tree is in place, the old one in the trash",
             "purging": "the new tree is in place, the old one is going",
@@ -230,7 +230,7 @@ _SHOWN: Mapping[str, Shown] = {
     ),
     "found": _meant({"missing": "nothing", "empty": "an empty directory", "done": "just such a subtree"}),
     "gap": _measured(_brief),
-    "kept_until": _measured(lambda end: f"until {moment(end)}", "until it is removed"),
+    "kept_until": _measured(moment, "no day was set"),
     "bytes": _measured(size),
     "bytes_per_second": _measured(size),
     "keep_trash": _measured(span),
