@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable
 
+from ..messages import BY_TENANT
 from .keys import KeyLine, Keys
 from .refusal import RefusalError
 from .results import Result
@@ -17,7 +18,6 @@ _OPENS = {
     "escrow": "escrow:PEM",
 }
 """What a client is given for a protector, by its kind."""
-_TENANT = "tenant"
 
 
 class Opening:
@@ -60,7 +60,7 @@ class Opening:
                 "enable`",
             )
         if not self.by_managers(key):
-            kinds = [kind for _, kind, *_ in key.protectors if kind != _TENANT] or list(self._others(key))
+            kinds = [kind for _, kind, *_ in key.protectors if kind != BY_TENANT] or list(self._others(key))
             opened_by = next((_OPENS[kind] for kind in kinds if kind in _OPENS), "KIND")
             raise RefusalError(
                 errno.EOPNOTSUPP,
@@ -84,7 +84,7 @@ class Opening:
         Raises:
             RefusalError: nobody tells now.
         """
-        if not any(kind == _TENANT for _, kind, *_ in key.protectors):
+        if not any(kind == BY_TENANT for _, kind, *_ in key.protectors):
             return False
         tenants = self._tenant(key)
         return not tenants or any(managers for managers, _ in tenants)

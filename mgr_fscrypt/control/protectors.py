@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..messages import BY_TENANT
 from ..store import Found, Key, Place, Spot, Tenant, Wanted
 from .cluster import FileSystemMap, names_of
 from .results import Result
@@ -16,8 +17,6 @@ NEEDED = 2
 WATCHED = 500
 """Keys that one look reads."""
 _NAMED = 20
-_KMS = "kms"
-"""The kind of protectors that the tenant's key opens (doc/keys.md)."""
 
 
 class WatchedKeys(Protocol):
@@ -58,8 +57,8 @@ class _Round:
 class ProtectorWatch:
     """Finds keys that fewer than `NEEDED` ways open, of those under which a subtree is registered.
 
-    What was reported is all that is known: whether a way was ever seen to open, not whether it still does. A tenant's
-    key, which `kms` protectors stand on, counts with all of its own protectors.
+    What was reported is all that is known: whether a way was ever seen to open, not whether it still does. The key of a
+    tenant, where that opens it, counts with all of its own protectors.
 
     Args:
         keys, tenants, subtrees: what is registered.
@@ -129,8 +128,8 @@ class ProtectorWatch:
 
     def _ways(self, key: Key) -> list[str]:
         """The names of what was seen to open it."""
-        ways = [name for name, kind, _, proven in key.protectors if proven and kind != _KMS]
-        under_tenant = [name for name, kind, _, proven in key.protectors if proven and kind == _KMS]
+        ways = [name for name, kind, _, proven in key.protectors if proven and kind != BY_TENANT]
+        under_tenant = [name for name, kind, _, proven in key.protectors if proven and kind == BY_TENANT]
         tenant = self._tenants.at(key.fscid, key.tenant) if under_tenant else None
         if tenant is not None:
             return ways + [

@@ -4,10 +4,19 @@ Plain values with a strict decoder: whatever text comes in, the answer is a valu
 No message has a place for a secret.
 """
 
-from .key import KeyFacts, ProtectorFacts
+from .key import BY_TENANT, KeyFacts, ProtectorFacts
 from .release import RELEASE
 from .strict import MessageError
 from .subtree import Policy, SubtreeFacts
 from .tenant import TenantFacts
 
-__all__ = ["RELEASE", "KeyFacts", "MessageError", "Policy", "ProtectorFacts", "SubtreeFacts", "TenantFacts"]
+__all__ = [
+    "BY_TENANT",
+    "RELEASE",
+    "KeyFacts",
+    "MessageError",
+    "Policy",
+    "ProtectorFacts",
+    "SubtreeFacts",
+    "TenantFacts",
+]

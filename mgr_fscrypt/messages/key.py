@@ -15,6 +15,8 @@ VERSION = 1
 MAX_TEXT = 1 << 16
 """Characters that a report may have: room for some hundred protectors."""
 STATES = ("active", "disabled", "destroying", "destroyed")
+BY_TENANT = "tenant"
+"""The kind of protectors that the key of the tenant opens (doc/keys.md)."""
 _LONGEST = 300
 _LATEST = 1 << 40
 

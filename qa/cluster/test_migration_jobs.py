@@ -35,7 +35,8 @@ def _service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service_python", str(python))
     cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service", "child")
     cluster.wait("the service", lambda: str(keys) in command_of(serving(cluster)), timeout=120)
-    protectors = (ProtectorFacts("kms", "tenant", 1, 0),)
+    # health has nothing to say of it, not even where subtrees of other tests have this key
+    protectors = (ProtectorFacts("tenant", "kms", 1, 1), ProtectorFacts("paper", "recovery-code", 1, 1))
     facts = KeyFacts(KEY, f"migrated-{uuid.uuid4().hex[:8]}", "migrated", "active", 1, 1, 0, 0, 0, protectors)
     answered(cluster, "key", "adopt", "cephfs", "--report", facts.encode())
     yield

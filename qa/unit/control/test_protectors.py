@@ -8,11 +8,12 @@ import pytest
 
 from mgr_fscrypt.control import FileSystem
 from mgr_fscrypt.control.protectors import MISSING, ProtectorWatch
+from mgr_fscrypt.keys.tenant_key import TenantKey
 from mgr_fscrypt.store import Key, KeyTable, LocalDatabase, Subtree, SubtreeTable, Tenant, TenantTable
 
 PASSPHRASE = ("mine", "passphrase", 1, 2)
 CODE = ("paper", "recovery-code", 1, 2)
-KMS = ("kms", "kms", 1, 2)
+KMS = ("kms", TenantKey.kind, 1, 2)
 ESCROW = ("vault", "escrow", 1, 0)
 """Its private half is far away: it was never seen to open."""
 
