@@ -12,7 +12,7 @@ from mgr_fscrypt.ceph.access import Access
 from mgr_fscrypt.ceph.connect import connect
 from mgr_fscrypt.ceph.mount import CephMount
 from mgr_fscrypt.format import MasterKey
-from mgr_fscrypt.messages import KeyFacts, ProtectorFacts
+from mgr_fscrypt.messages import BY_TENANT, KeyFacts, ProtectorFacts
 from mgr_fscrypt.migrate import Direction
 from mgr_fscrypt.migrate.trees import PlainTree
 from qa.cluster.test_jobs import answered, command_of, refused, serving, until
@@ -36,7 +36,7 @@ def _service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     cluster.ceph("config", "set", "mgr", "mgr/fscrypt/service", "child")
     cluster.wait("the service", lambda: str(keys) in command_of(serving(cluster)), timeout=120)
     # health has nothing to say of it, not even where subtrees of other tests have this key
-    protectors = (ProtectorFacts("tenant", "kms", 1, 1), ProtectorFacts("paper", "recovery-code", 1, 1))
+    protectors = (ProtectorFacts("kms", BY_TENANT, 1, 1), ProtectorFacts("paper", "recovery-code", 1, 1))
     facts = KeyFacts(KEY, f"migrated-{uuid.uuid4().hex[:8]}", "migrated", "active", 1, 1, 0, 0, 0, protectors)
     answered(cluster, "key", "adopt", "cephfs", "--report", facts.encode())
     yield
