@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from .strict import MessageError, expect, parsed
 
@@ -157,6 +157,11 @@ class JobState:
         expect(len(self.result) <= LONGEST_RESULT, "result", f"at most {LONGEST_RESULT} characters")
         expect(len(self.why) <= LONGEST_WHY, "why", f"at most {LONGEST_WHY} characters")
         expect(len(self.errors) <= MOST_ERRORS, "errors", f"at most {MOST_ERRORS} classes")
+
+    @classmethod
+    def queued(cls, wish: JobWish, at: float) -> Self:
+        """One that was asked for, then, and waits for its turn."""
+        return cls(wish, "queued", "", at, 0, None, "", 0.0, None, (), "", None, at, None, None)
 
     @property
     def id(self) -> str:

@@ -177,15 +177,11 @@ class Pass:
             return
         begin, level.begin = level.begin, None
         del self._lot.entries[begin.entries]
-        level.failed = True
-        self._copier.attempt(level.below, partial(self._make, level))
+        make = partial(self._copier.make_directory, level.below, None)
+        level.failed = not self._copier.attempt(level.below, make)
         if level.failed:
             del self._lot.entries[begin.entries :]
             self._lot.size = begin.size
-
-    def _make(self, level: _Level) -> None:
-        self._copier.make_directory(level.below, None)
-        level.failed = False
 
     def _leave(self, met: Met, source: bytes, new: bytes) -> None:
         level = self._way[-1]

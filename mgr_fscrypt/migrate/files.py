@@ -161,8 +161,9 @@ class Copier:
         """Is it time to `finish`?"""
         return len(self._waiting) + self._names >= BATCH or self._bytes >= BATCH_BYTES
 
-    def attempt(self, below: bytes, act: Callable[[], None]) -> None:
-        """Note what keeps one entry from being copied, so that the others are. Raises what concerns all of them."""
+    def attempt(self, below: bytes, act: Callable[[], object]) -> bool:
+        """Note what keeps one entry from being copied, so that the others are; was it done? Raises what concerns all of
+        them."""
         path = self._sides.top + below
         try:
             act()
@@ -174,6 +175,9 @@ class Copier:
             if not_of_one_file(error):
                 raise
             self._copied.add_problem(path, error)
+        else:
+            return True
+        return False
 
     def wait_for_window(self) -> None:
         """Returns when it may be copied."""

@@ -289,24 +289,7 @@ class Runner:
                 if record.state.id == wish.id or (same and not record.state.over):
                     return self._seen(turn, record).state
             self._require_acceptable(turn, wish)
-            now = self._clock.date()
-            state = JobState(
-                wish,
-                "queued",
-                "",
-                now,
-                0,
-                None,
-                "",
-                0.0,
-                None,
-                (),
-                "",
-                None,
-                created=now,
-                started=None,
-                ended=None,
-            )
+            state = JobState.queued(wish, self._clock.date())
             self._put(turn, JobRecord(state))
             self._queue(turn, wish.id)
             return state

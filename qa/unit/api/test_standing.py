@@ -18,25 +18,7 @@ from qa.fakes.api_door import Door
 from qa.fakes.gating import ISOLATE, OBSERVE, World, furnished
 
 ID = "ab" * 16
-JOB = JobState(
-    *(
-        JobWish(ID, "migrate", 1, "/a"),
-        "queued",
-        "",
-        5.0,
-        0,
-        None,
-        "",
-        0.0,
-        None,
-        (),
-        "",
-        None,
-        5.0,
-        None,
-        None,
-    )
-)
+JOB = JobState.queued(JobWish(ID, "migrate", 1, "/a"), 5.0)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from mgr_fscrypt.messages.service import (
 
 ID = "00112233445566778899aabbccddeeff"
 WISH = JobWish(ID, "verify", 1, "/a", {"rate": 5})
-QUEUED = JobState(WISH, "queued", "", 5.0, 0, None, "", 0.0, None, (), "", None, 5.0, None, None)
+QUEUED = JobState.queued(WISH, 5.0)
 RUNNING = replace(QUEUED, state="running", done=5, total=10, unit="entries", rate=2.5, eta=9.0, started=6.0)
 DONE = replace(
     RUNNING,

@@ -18,9 +18,9 @@ from mgr_fscrypt.engine import BusyError, DirEntry, FileSystem, LockedError, Not
 from mgr_fscrypt.engine.making import UNFINISHED
 from mgr_fscrypt.migrate import Copied, Direction, Migration, Record, Verdict
 from mgr_fscrypt.migrate.ahead import Ahead
-from mgr_fscrypt.migrate.pace import Asked, Limits
+from mgr_fscrypt.migrate.pace import UNLIMITED, Asked, Limits
 from mgr_fscrypt.migrate.record import hidden_of
-from mgr_fscrypt.migrate.shards import Shard, ShardEntry, carry_out
+from mgr_fscrypt.migrate.shards import InThisProcess, Shard, ShardEntry, carry_out
 from mgr_fscrypt.migrate.trees import PlainTree, Tree, existing, walk
 from mgr_fscrypt.migrate.turns import Turn
 from qa.fakes.ceph import FakeCluster, FakeMount
@@ -284,19 +284,15 @@ def shapes(mount: FakeMount, direction: Direction) -> tuple[Subject, Migration, 
     one = Subject(mount, file_system(mount), make_source(mount, direction, PATH, build_shapes))
     shards: list[Shard] = []
 
-    class Told:
-        width = 0
-
+    class Told(InThisProcess):
         def submit(self, shard: Shard, /) -> Future[Copied]:
             shards.append(shard)
-            done: Future[Copied] = Future()
-            done.set_result(carry_out(migration.sides(migration.required_record()), lambda: None, shard))
-            return done
+            return super().submit(shard)
 
-        def replace(self) -> None:
-            """This process is alive."""
+    def hands(_: Turn) -> nullcontext[Told]:
+        return nullcontext(Told(migration.sides(migration.required_record()), lambda: None, UNLIMITED))
 
-    migration = Migration(mount, one.files, PATH, hands=lambda _: nullcontext(Told()))
+    migration = Migration(mount, one.files, PATH, hands=hands)
     migration.start(one.way, "")
     return one, migration, shards
 
